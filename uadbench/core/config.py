@@ -1,0 +1,73 @@
+"""Frozen configs: defaults < preset < tuned file < ``--set key=value``; unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from uadbench.core.errors import UnknownName, UserError
+
+PRESET_NAMES = ("smoke", "quick", "standard", "paper")
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's config.
+
+    Attributes:
+        image_size: Side of the square the images are resized to, in pixels.
+        predict_batch: Padded batch size of prediction; fixed so that numbers never depend on companions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    image_size: int = Field(default=128, ge=16, le=1024)
+    predict_batch: int = Field(default=16, ge=1, le=1024)
+
+    @classmethod
+    def resolve(
+        cls,
+        preset: str,
+        tuned: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Returns the config of a preset with tuned values and overrides on top.
+
+        Raises:
+            UnknownName: If the preset or a key does not exist.
+            UserError: If a value is not allowed.
+        """
+        if preset not in PRESET_NAMES:
+            raise UnknownName("preset", preset, PRESET_NAMES)
+        values = {**cls.PRESETS.get(preset, {}), **(tuned or {}), **(overrides or {})}
+        for key in values:
+            if key not in cls.model_fields:
+                raise UnknownName("config key", key, cls.model_fields)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or cls.__name__
+            raise UserError(f"Config value {key}={first.get('input')!r} is not allowed: {first['msg']}.") from error
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parses ``key=value`` pairs; values are read as YAML scalars or lists.
+
+    Raises:
+        UserError: If a pair has no '=' or its value is not valid.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip():
+            raise UserError(f"--set {pair!r} is not of the form key=value.", "Write for example --set t=200.")
+        try:
+            parsed[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {pair!r} has a value that cannot be read.", "Quote it.") from error
+    return parsed

@@ -1,0 +1,71 @@
+"""The interface of a dataset: a versioned recipe that turns raw files, or a simulation, into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+Recipe = Literal["strict", "paper"]
+Source = Literal["phantom", "semi-synthetic", "real"]
+Progress = Callable[[int, int, str], None]
+
+
+class DatasetCard(BaseModel):
+    """What a reader must know about a dataset.
+
+    Attributes:
+        title: Name in words.
+        modality: "MRI", "CT" or "US".
+        licence: Licence and how to attribute.
+        access: How to get the data.
+        polarity: Sign of the expected lesion contrast (+1, -1, or 0 when mixed or unknown).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    modality: str
+    licence: str
+    access: str
+    polarity: int = 0
+
+
+class Dataset(Protocol):
+    """A dataset. Both methods write a store (``uadbench.data.store.StoreWriter``) into ``out``."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    card: ClassVar[DatasetCard]
+
+    def phantom_key(self) -> str:
+        """Returns a hash of the phantom's generator version and parameters: the key of its cache.
+
+        Raises:
+            UserError: If the dataset has no phantom.
+        """
+        ...
+
+    def make_phantom(self, out: Path, progress: Progress) -> None:
+        """Simulates the dataset: the embedded default, always the same."""
+        ...
+
+    def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
+        """Converts raw files.
+
+        Args:
+            source: The folder with the raw public layout.
+            out: Folder of the store, made by this call.
+            recipe: "strict" or "paper".
+            workers: Processes to use.
+            progress: Called with (done, total, what).
+
+        Returns:
+            One line that says what layout was found.
+
+        Raises:
+            DataError: If a file cannot be used; nothing half-written is left.
+        """
+        ...

@@ -1,0 +1,55 @@
+"""Errors a person can act on.
+
+Every error names the thing that is wrong and the remedy. The command line maps them to exit codes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: what the user gave cannot be used (exit code 2).
+
+    Args:
+        message: What is wrong, naming the thing.
+        remedy: What to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.message = message
+        self.remedy = remedy
+
+
+class UnknownName(UserError):
+    """A name that no registry, preset or config knows."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
+        super().__init__(f"Unknown {kind} '{name}'.", hint)
+
+
+class DataError(UserError):
+    """A file, mask, split or prepared store that cannot be used."""
+
+
+class JobFailed(Exception):
+    """A job that could not be finished (exit code 1). The reason goes into its record."""
+
+    exit_code = 1
+
+
+class Diverged(JobFailed):
+    """Training whose loss is no longer finite: recorded as failed, never as a score."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(
+            f"Training diverged at step {step} (loss {value}). Lower the learning rate (--set lr=...) "
+            "or use --precision fp32."
+        )

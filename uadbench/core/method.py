@@ -1,0 +1,92 @@
+"""The interface of a method and what the runner lends to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import torch
+
+from uadbench.core.config import MethodConfig
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan, Supervision
+
+
+class Run(Protocol):
+    """What the runner lends to ``fit``: a device, seeds, reports and checkpoints."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where to train."""
+        ...
+
+    @property
+    def bf16(self) -> bool:
+        """Whether to compute in bfloat16 (autocast) where that is accurate enough."""
+        ...
+
+    def generator(self, *key: str | int) -> torch.Generator:
+        """Returns a CPU generator seeded from the run's seed and the key, e.g. ``("step", 17)``."""
+        ...
+
+    def steps(self, phase: str, start: int, total: int) -> Iterable[int]:
+        """Yields the step numbers start..total-1 under a progress bar."""
+        ...
+
+    def report(self, step: int, **scalars: float) -> None:
+        """Logs scalars (and prunes when tuning).
+
+        Raises:
+            Diverged: If a scalar is not finite.
+        """
+        ...
+
+    def resume(self, phase: str, **parts: Any) -> int:
+        """Loads each part's state (``load_state_dict``) from the newest checkpoint of the phase.
+
+        Returns:
+            The number of steps that are already done (0 for a fresh start).
+        """
+        ...
+
+    def checkpoint(self, phase: str, step: int, **parts: Any) -> None:
+        """Offers the state of the parts after ``step`` finished steps; the runner decides whether to write."""
+        ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An anomaly detection method. It owns its training loops and optimisers."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    supervision: ClassVar[Supervision]
+    config_type: ClassVar[type[MethodConfig]]
+
+    @classmethod
+    def build(cls, config: Any, spec: ImageSpec) -> Self:
+        """Makes an untrained method.
+
+        Raises:
+            UserError: If the config does not suit the images.
+        """
+        ...
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns from healthy images (and, if supervised, from ``labelled``)."""
+        ...
+
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Scores images. ``noise`` holds one CPU generator an image, so no image depends on its companions."""
+        ...
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Returns all that was learnt, as tensors."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor], /) -> object:
+        """Takes back what ``state_dict`` gave."""
+        ...
+
+    def to(self, device: torch.device, /) -> Self:
+        """Moves the method to a device."""
+        ...

@@ -1,0 +1,135 @@
+"""The record: one JSON an entry, numbers as numbers. The report reads this and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+SCHEMA = 1
+Status = Literal["done", "failed", "skipped"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MethodPart(_Part):
+    """Which method; ``label`` is the name with its variant, e.g. ``ddpm[noise=coarse]``."""
+
+    name: str
+    label: str
+    version: str
+    supervision: str
+    preset: str
+    config: dict[str, Any]
+
+
+class DatasetPart(_Part):
+    """Which data. ``ranked`` is False for data that must never be ranked."""
+
+    name: str
+    version: str
+    recipe: str
+    fingerprint: str
+    source: Literal["phantom", "semi-synthetic", "real"]
+    ranked: bool = True
+    notes: list[str] = Field(default_factory=list[str])
+
+
+class ProtocolPart(_Part):
+    """Which rules of scoring."""
+
+    name: str
+    version: str
+    hash: str
+
+
+class Metric(_Part):
+    """One number with its interval.
+
+    Attributes:
+        value: Point estimate; None if undefined (for example no lesion case).
+        low: Lower end of the 95 % interval over patients, None if there are too few.
+        high: Upper end.
+        n_patients: Patients behind it.
+        unit: "1", "mm", "ms", ...
+        higher_is_better: Direction.
+        rule: Threshold rule, "" for threshold-free metrics.
+        ceiling: The best value a perfect detector could reach under the rule, where there is one.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n_patients: int
+    unit: str = "1"
+    higher_is_better: bool = True
+    rule: str = ""
+    ceiling: float | None = None
+
+    @field_validator("value", "low", "high", "ceiling")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        return value if value is None or math.isfinite(value) else None
+
+
+class Ledger(_Part):
+    """The supervision ledger: what was known, and when."""
+
+    train_pixel_labels: int = 0
+    train_image_labels: int = 0
+    threshold_labels: dict[str, str] = Field(default_factory=dict[str, str])
+    tuning_labels: str = "none"
+    checkpoint_rule: str = "last"
+    polarity_prior: int = 0
+    organ_masks_at_test: bool = False
+    defaults_from: str = ""
+
+
+class Cost(_Part):
+    """What it cost."""
+
+    train_s: float
+    predict_ms_per_image: float
+    peak_gb: float
+    parameters: int
+    train_images_seen: int = 0
+
+
+class Environment(_Part):
+    """Where it ran; no host, user or path."""
+
+    commit: str
+    dirty: bool
+    device: str
+    precision: str
+    versions: dict[str, str]
+
+
+class Record(_Part):
+    """One entry of the benchmark."""
+
+    schema_version: Literal[1] = SCHEMA
+    id: str
+    seed: int
+    created: str
+    status: Status
+    reason: str = ""
+    method: MethodPart
+    dataset: DatasetPart
+    test_on: DatasetPart | None = None
+    protocol: ProtocolPart
+    metrics: dict[str, Metric] = Field(default_factory=dict[str, Metric])
+    ledger: Ledger = Ledger()
+    cost: Cost | None = None
+    env: Environment
+    hashes: dict[str, str] = Field(default_factory=dict[str, str])
+
+
+def stable_hash(value: Any, length: int = 16) -> str:
+    """Returns the first hex digits of the SHA-256 of a JSON value with sorted keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()[:length]

@@ -1,0 +1,123 @@
+"""What passes between data, methods and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Role(StrEnum):
+    """The five disjoint sets of patients (docs/protocol.md)."""
+
+    TRAIN = "train"
+    CALIB = "calib"
+    LABELLED = "labelled"
+    VAL = "val"
+    TEST = "test"
+
+
+class Supervision(StrEnum):
+    """Which labels a method learns from."""
+
+    NONE = "none"
+    HEALTHY = "healthy"
+    MASKS = "masks"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """Shape and scale of the images that a method is built for.
+
+    Attributes:
+        channels: Number of channels.
+        height: Rows in pixels.
+        width: Columns in pixels.
+        polarity: Sign of the expected lesion contrast (+1 bright, -1 dark, 0 unknown): a prior that the
+            supervision ledger counts.
+    """
+
+    channels: int
+    height: int
+    width: int
+    polarity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """All that a method sees of images.
+
+    Attributes:
+        uid: One opaque identifier an image, length b.
+        image: Intensities, nominally in [-1, 1], float32 of shape (b, c, h, w).
+        body: True inside the body, bool of shape (b, 1, h, w).
+    """
+
+    uid: tuple[str, ...]
+    image: Tensor
+    body: Tensor
+
+    def __len__(self) -> int:
+        return len(self.uid)
+
+    def to(self, device: torch.device | str) -> Scan:
+        """Returns the scan on another device."""
+        return Scan(self.uid, self.image.to(device), self.body.to(device))
+
+    def select(self, index: Sequence[int]) -> Scan:
+        """Returns the images at the given positions."""
+        rows = list(index)
+        return Scan(tuple(self.uid[i] for i in rows), self.image[rows], self.body[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class TrainBatch:
+    """Images to learn from.
+
+    Attributes:
+        scan: The images.
+        mask: True on lesions, bool of shape (b, 1, h, w); None unless the method's supervision is MASKS.
+    """
+
+    scan: Scan
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a method says about a scan, raw: larger is more anomalous, nothing rescaled.
+
+    Attributes:
+        anomaly_map: float32 of shape (b, 1, h, w).
+        score: The method's own image score, float32 of shape (b,).
+        reconstruction: The healthy counterpart in [-1, 1], shape (b, c, h, w), where the method makes one.
+    """
+
+    anomaly_map: Tensor
+    score: Tensor
+    reconstruction: Tensor | None = None
+
+
+class Batches(Protocol):
+    """The images of one role, resized to a method's ImageSpec."""
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape of the images."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> TrainBatch:
+        """Draws images uniformly with replacement; the same generator state gives the same batch."""
+        ...
+
+    def epoch(self, batch_size: int) -> Iterator[TrainBatch]:
+        """Passes once over all images in stored order; the last batch may be smaller."""
+        ...

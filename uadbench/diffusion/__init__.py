@@ -1,0 +1,1 @@
+"""Noise schedules, noises and samplers shared by methods."""

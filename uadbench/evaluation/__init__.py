@@ -1,0 +1,1 @@
+"""Metrics, threshold rules and intervals. NumPy and SciPy alone; no torch models."""

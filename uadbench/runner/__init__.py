@@ -1,0 +1,1 @@
+"""Jobs, runs, checkpoints and artefacts. Reaches methods and datasets by registry name only."""

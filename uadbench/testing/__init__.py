@@ -1,0 +1,1 @@
+"""The conformance kit that third parties run on their own method or dataset."""
