@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import torch
 
 from uadbench.core.config import MethodConfig
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan, Supervision
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
 
 
 class Run(Protocol):

@@ -4,29 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 import torch
 from torch import Tensor
-
-
-class Role(StrEnum):
-    """The five disjoint sets of patients (docs/protocol.md)."""
-
-    TRAIN = "train"
-    CALIB = "calib"
-    LABELLED = "labelled"
-    VAL = "val"
-    TEST = "test"
-
-
-class Supervision(StrEnum):
-    """Which labels a method learns from."""
-
-    NONE = "none"
-    HEALTHY = "healthy"
-    MASKS = "masks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from uadbench.core.errors import DataError
-from uadbench.core.types import ImageSpec, Role, Scan, TrainBatch
+from uadbench.core.roles import Role
+from uadbench.core.types import ImageSpec, Scan, TrainBatch
 from uadbench.data.store import Item, Store
 
 MEMORY_LIMIT = 2 * 1024**3

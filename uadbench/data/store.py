@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uadbench.core.dataset import Source
 from uadbench.core.errors import DataError
-from uadbench.core.types import Role
+from uadbench.core.roles import Role
 
 IGNORE = 255
 FORMAT = 1
