@@ -1,0 +1,56 @@
+"""How bright or dark a pixel is (docs/protocol.md, trivial baselines)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.methods.intensity.config import IntensityConfig
+from uadbench.nn.score import top_mean
+from uadbench.nn.statistics import body_median
+
+
+@METHODS.register("intensity")
+class Intensity(nn.Module):
+    """Intensity with the sign of the polarity prior; without a prior, the distance from the healthy median."""
+
+    name: ClassVar[str] = "intensity"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    config_type: ClassVar[type[IntensityConfig]] = IntensityConfig
+
+    median: Tensor
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__()
+        self.polarity = spec.polarity
+        self.register_buffer("median", torch.zeros(spec.channels))
+
+    @classmethod
+    def build(cls, config: IntensityConfig, spec: ImageSpec) -> Self:
+        """Makes the baseline; any image suits it."""
+        del config
+        return cls(spec)
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns the median intensity of healthy bodies, used with polarity 0 alone.
+
+        Raises:
+            DataError: If there is no training image.
+        """
+        self.median.copy_(body_median(train))
+        self.to(run.device)
+
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Scores images by intensity; channels are averaged."""
+        unsigned = (scan.image - self.median[:, None, None]).abs()
+        signed = self.polarity * scan.image if self.polarity else unsigned
+        anomaly_map = signed.mean(1, keepdim=True)
+        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))

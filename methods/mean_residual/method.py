@@ -1,0 +1,54 @@
+"""The distance from the mean training image (docs/protocol.md, trivial baselines)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.methods.mean_residual.config import MeanResidualConfig
+from uadbench.nn.score import top_mean
+from uadbench.nn.statistics import mean_image
+
+
+@METHODS.register("mean_residual")
+class MeanResidual(nn.Module):
+    """|x - mu|: a reconstruction method whose reconstruction is the same for every image."""
+
+    name: ClassVar[str] = "mean_residual"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    config_type: ClassVar[type[MeanResidualConfig]] = MeanResidualConfig
+
+    mean: Tensor
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(spec.channels, spec.height, spec.width))
+
+    @classmethod
+    def build(cls, config: MeanResidualConfig, spec: ImageSpec) -> Self:
+        """Makes the baseline; any image suits it."""
+        del config
+        return cls(spec)
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns the mean image in one pass.
+
+        Raises:
+            DataError: If there is no training image.
+        """
+        self.mean.copy_(mean_image(train))
+        self.to(run.device)
+
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Scores images by |x - mu|; channels are averaged."""
+        anomaly_map = (scan.image - self.mean).abs().mean(1, keepdim=True)
+        reconstruction = self.mean.expand_as(scan.image).clamp(-1, 1)
+        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), reconstruction)

@@ -1,0 +1,53 @@
+"""Where the training images vary: one fixed map for every image (docs/protocol.md, trivial baselines)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.methods.position.config import PositionConfig
+from uadbench.nn.score import top_mean
+from uadbench.nn.statistics import mean_deviation, mean_image
+
+
+@METHODS.register("position")
+class Position(nn.Module):
+    """The mean of |x - mu| over training: what a detector scores that never looks at the image."""
+
+    name: ClassVar[str] = "position"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    config_type: ClassVar[type[PositionConfig]] = PositionConfig
+
+    deviation: Tensor
+
+    def __init__(self, spec: ImageSpec) -> None:
+        super().__init__()
+        self.register_buffer("deviation", torch.zeros(1, spec.height, spec.width))
+
+    @classmethod
+    def build(cls, config: PositionConfig, spec: ImageSpec) -> Self:
+        """Makes the baseline; any image suits it."""
+        del config
+        return cls(spec)
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns the map in two passes over the training images.
+
+        Raises:
+            DataError: If there is no training image.
+        """
+        self.deviation.copy_(mean_deviation(train, mean_image(train)))
+        self.to(run.device)
+
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Returns the same map for every image."""
+        anomaly_map = self.deviation.expand(len(scan), -1, -1, -1).clone()
+        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))

@@ -1,0 +1,5 @@
+"""Noise: the trivial baseline that knows nothing."""
+
+from uadbench.methods.random.method import Random
+
+__all__ = ["Random"]
