@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 
 from uadbench.core.errors import UnknownName, UserError
 
-
 T = TypeVar("T")
 
 

@@ -137,7 +137,9 @@ class StoreWriter:
             self._tmp.mkdir(parents=True)
             self._files = {name: (self._tmp / f"{name}.bin").open("wb") for name in ("image", "body", "mask")}
         except OSError as error:
-            raise DataError(f"Cannot write to {self._out.parent}: {error.strerror}.", "Choose another --out.") from error
+            raise DataError(
+                f"Cannot write to {self._out.parent}: {error.strerror}.", "Choose another --out."
+            ) from error
         return self
 
     def add(
@@ -264,7 +266,9 @@ class Store:
         try:
             self.manifest = StoreManifest.model_validate_json((path / "manifest.json").read_bytes())
         except FileNotFoundError as error:
-            raise DataError(f"{path} is no prepared dataset (no manifest.json).", "Run: uadbench prepare ...") from error
+            raise DataError(
+                f"{path} is no prepared dataset (no manifest.json).", "Run: uadbench prepare ..."
+            ) from error
         except ValidationError as error:
             raise DataError(f"{path}/manifest.json cannot be read.", "Prepare the data again.") from error
         head = self.manifest.model_dump(mode="json", exclude={"items", "fingerprint", "format"})
@@ -282,9 +286,7 @@ class Store:
         file = self.path / f"{name}.bin"
         size = file.stat().st_size if file.exists() else 0
         if size != count * dtype.itemsize:
-            raise DataError(
-                f"{file} has {size} bytes instead of {count * dtype.itemsize}.", "Prepare the data again."
-            )
+            raise DataError(f"{file} has {size} bytes instead of {count * dtype.itemsize}.", "Prepare the data again.")
         return np.memmap(file, dtype=dtype, mode="r")
 
     def role(self, role: Role) -> list[Item]:

@@ -1,0 +1,36 @@
+"""The command line. It uses everything and nothing uses it; heavy libraries are imported inside commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from uadbench.cli import data, methods, results, run
+from uadbench.core.errors import JobFailed, UserError
+
+app = typer.Typer(
+    name="uadbench",
+    help="An honest benchmark for unsupervised anomaly detection in medical images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("list")(methods.list_names)
+app.command("prepare")(data.prepare)
+app.command("check")(methods.check)
+app.command("evaluate")(results.evaluate)
+app.command("verify")(results.verify)
+app.command("report")(results.report)
+
+
+def main() -> None:
+    """Runs the command line: 0 done, 1 a job or a verification failed, 2 bad input, 130 interrupted."""
+    try:
+        app()
+    except (UserError, JobFailed) as error:
+        print(f"uadbench: {error}", file=sys.stderr)  # noqa: T201 (the one place that talks to a person on error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("uadbench: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)

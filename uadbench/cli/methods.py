@@ -1,0 +1,78 @@
+"""``uadbench list`` and ``uadbench check``."""
+
+from __future__ import annotations
+
+import json as json_
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from uadbench.cli.console import to_stdout
+from uadbench.core.errors import JobFailed, UnknownName
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    METHODS = "methods"
+    DATASETS = "datasets"
+    PROTOCOLS = "protocols"
+    SUITES = "suites"
+
+
+def list_names(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; all if left out.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Lists methods, datasets, protocols or suites without importing any of them."""
+    kinds = [kind] if kind else list(Kind)
+    names = {each.value: _names(each) for each in kinds}
+    if json:
+        to_stdout().out(json_.dumps(names if kind is None else names[kind.value]), highlight=False)
+        return
+    for each, found in names.items():
+        if kind is None:
+            to_stdout().print(f"[bold]{each}[/bold]")
+        for name in found:
+            to_stdout().out(name if kind else f"  {name}", highlight=False)
+
+
+def check(
+    kind: Annotated[str, typer.Argument(help="'method' or 'dataset'.")],
+    name: Annotated[str, typer.Argument(help="Registry name.")],
+    source: Annotated[str, typer.Option(help="For a dataset: 'phantom' or a prepared folder.")] = "phantom",
+) -> None:
+    """Runs the conformance kit on a method or a dataset."""
+    if kind == "method":
+        from uadbench.core.catalog import METHODS
+        from uadbench.testing.method_checks import check_method
+
+        results = check_method(METHODS.load(name))
+    elif kind == "dataset":
+        from uadbench.cli.console import progress_bar
+        from uadbench.runner.sources import open_source
+        from uadbench.testing.dataset_checks import check_dataset
+
+        with progress_bar("phantom") as progress:
+            store = open_source(name, source, progress)
+        results = check_dataset(store.path)
+    else:
+        raise UnknownName("kind", kind, ["method", "dataset"])
+    for result in results:
+        mark = "[green]passed[/green]" if result.passed else "[red]FAILED[/red]"
+        to_stdout().print(f"{mark} {result.name}", end=" ")
+        to_stdout().out(result.detail, highlight=False)
+    failed = [result.name for result in results if not result.passed]
+    if failed:
+        raise JobFailed(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}.")
+
+
+def _names(kind: Kind) -> list[str]:
+    if kind in (Kind.METHODS, Kind.DATASETS):
+        from uadbench.core.catalog import DATASETS, METHODS
+
+        return (METHODS if kind == Kind.METHODS else DATASETS).names()
+    from uadbench.core.experiments import experiment_names
+
+    return experiment_names(kind.value)

@@ -1,0 +1,92 @@
+"""``uadbench run``: one method on one dataset, with the trivial baselines beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.core.errors import JobFailed, UserError
+
+if TYPE_CHECKING:
+    from uadbench.core.record import Record
+    from uadbench.data.store import Store
+
+TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
+
+
+def run(
+    method: Annotated[str, typer.Option(help="Method name (see: uadbench list methods).")],
+    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    test_on: Annotated[str | None, typer.Option(help="Dataset to test on, if another.")] = None,
+    test_source: Annotated[str, typer.Option(help="Source of --test-on.")] = "phantom",
+    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
+    protocol: Annotated[str, typer.Option(help="Rules of scoring (see: uadbench list protocols).")] = "strict-v1",
+    tuned: Annotated[bool, typer.Option("--tuned", help="Use experiments/tuned/METHOD/DATASET.yaml.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the method's config.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of training and inference; never moves the data.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Redo a run that is stored.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+) -> None:
+    """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
+    from uadbench.core.config import parse_overrides
+    from uadbench.runner.plan import plan_run
+    from uadbench.runner.run import execute
+    from uadbench.runner.sources import open_source
+    from uadbench.runner.tuned import load_tuned
+
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"Unknown precision '{precision}'.", "Use auto, fp32 or bf16.")
+    overrides = parse_overrides(set_ or [])
+    tuned_values = load_tuned(method, dataset) if tuned else None
+    check = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
+    _check_names(method, preset, protocol, tuned_values, overrides)
+    with progress_bar("phantom") as progress:
+        train = open_source(dataset, source, progress)
+        test = open_source(test_on, test_source, progress) if test_on else None
+    plan = plan_run(method=method, train=train, test=test, tuned=tuned_values, overrides=overrides, **check)
+    record, folder, stored = execute(plan, root=out, device=device, fresh=fresh, console=to_stderr())
+    if json:
+        to_stdout().out(record.model_dump_json(indent=1), highlight=False)
+        return
+    if stored:
+        to_stdout().print(f"This job is stored already ({folder}); --fresh redoes it.")
+    baselines = _baselines(train, test, {**check, "precision": "fp32"}, out, device) if preset != "smoke" else []
+    from uadbench.cli.table import print_record
+
+    print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
+
+
+def _check_names(
+    method: str, preset: str, protocol: str, tuned: dict[str, Any] | None, overrides: dict[str, Any]
+) -> None:
+    """Fails on a wrong name before a phantom is made."""
+    from uadbench.core.catalog import METHODS
+    from uadbench.evaluation.protocol import load_protocol
+
+    METHODS.load(method).config_type.resolve(preset, tuned, overrides)
+    load_protocol(protocol)
+
+
+def _baselines(train: Store, test: Store | None, options: dict[str, Any], out: Path, device: str) -> list[Record]:
+    """Runs the trivial baselines on the same data, or takes what is stored."""
+    from uadbench.core.catalog import METHODS
+    from uadbench.runner.plan import plan_run
+    from uadbench.runner.run import execute
+
+    records: list[Record] = []
+    for name in TRIVIAL:
+        if name not in METHODS.names():
+            continue
+        try:
+            plan = plan_run(method=name, train=train, test=test, **options)
+            records.append(execute(plan, root=out, device=device, console=to_stderr())[0])
+        except (UserError, JobFailed) as error:
+            to_stderr().print(f"Baseline {name} left out: {error}")
+    return records

@@ -1,0 +1,67 @@
+"""The table a person reads at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from uadbench.core.record import Metric, Record
+
+
+def print_record(console: Console, record: Record, baselines: Sequence[Record], folder: Path) -> None:
+    """Prints every metric with interval and rule, the best trivial baseline beside it, cost and files."""
+    data = record.test_on or record.dataset
+    console.print(
+        f"\n[bold]{record.method.label}[/bold] on [bold]{data.name}[/bold] ({data.source}, v{data.version}), "
+        f"protocol {record.protocol.name}, preset {record.method.preset}, seed {record.seed}"
+    )
+    for note in data.notes:
+        console.print(f"Note: {note}", style="yellow", markup=False)
+    table = Table()
+    columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial baseline")
+    for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
+        table.add_column(name, justify=justify)
+    for key, metric in record.metrics.items():
+        ceiling = "" if metric.ceiling is None else f"{metric.ceiling:.3f}"
+        table.add_row(key, _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines))
+    console.print(table)
+    key = record.metrics.get("case_ap")
+    best = _best_value("case_ap", True, baselines)
+    if key is not None and key.value is not None and best is not None and key.value <= best[0]:
+        console.print(f"This row does not beat the trivial baseline '{best[1]}' on case_ap.", style="bold red")
+    if record.cost is not None:
+        cost = record.cost
+        console.print(
+            f"Training {cost.train_s:.0f} s, prediction {cost.predict_ms_per_image:.1f} ms an image, "
+            f"{cost.parameters / 1e6:.2f} M parameters, peak {cost.peak_gb:.2f} GB, "
+            f"{record.env.precision} on {record.env.device}."
+        )
+    console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/, weights.safetensors)")
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _interval(metric: Metric) -> str:
+    if metric.low is None or metric.high is None:
+        return f"too few ({metric.n_patients})"
+    return f"{metric.low:.3f} to {metric.high:.3f} ({metric.n_patients})"
+
+
+def _best(key: str, metric: Metric, baselines: Sequence[Record]) -> str:
+    best = _best_value(key, metric.higher_is_better, baselines)
+    return "" if best is None else f"{best[0]:.3f} {best[1]}"
+
+
+def _best_value(key: str, higher: bool, baselines: Sequence[Record]) -> tuple[float, str] | None:
+    found = [
+        (row.metrics[key].value, row.method.name)
+        for row in baselines
+        if row.status == "done" and key in row.metrics and row.metrics[key].value is not None
+    ]
+    values = [(value, name) for value, name in found if value is not None]
+    return (max if higher else min)(values) if values else None

@@ -1,0 +1,55 @@
+"""What ran where: versions and the commit; no host, user or path."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import uadbench
+from uadbench.core.record import Environment
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "lightning-fabric")
+
+
+def environment(device: torch.device, precision: str) -> Environment:
+    """Describes the present environment for a record."""
+    versions = {"uadbench": uadbench.__version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
+    return Environment(
+        commit=_git("rev-parse", "HEAD") or "unknown",
+        dirty=bool(_git("status", "--porcelain")),
+        device=name,
+        precision=precision,
+        versions=versions,
+    )
+
+
+def peak_gb(device: torch.device) -> float:
+    """Returns the peak memory of this process: of the device if it is a GPU, else resident memory, in GB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _git(*arguments: str) -> str:
+    folder = Path(uadbench.__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return ""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 (fixed words)
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -1,0 +1,131 @@
+"""The folder of a run: atomic writes, a lock, weights without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors.torch import load_file, save_file
+
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import Record
+
+
+class RunFolder:
+    """``<root>/<id>/`` with record.json, config.yaml, cases.csv, maps/, weights, log.jsonl and overview.png.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record_file = path / "record.json"
+        self.weights_file = path / "weights.safetensors"
+        self.log_file = path / "log.jsonl"
+        self.maps = path / "maps"
+
+    @contextmanager
+    def locked(self, *, fresh: bool = False) -> Iterator[None]:
+        """Holds the run's lock; with ``fresh`` the folder is emptied first.
+
+        Raises:
+            UserError: If another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+            with lock:
+                if fresh:
+                    shutil.rmtree(self.path, ignore_errors=True)
+                self.maps.mkdir(parents=True, exist_ok=True)
+                yield
+        except Timeout as error:
+            raise UserError(f"Run {self.path.name} is in progress in another process.", "Wait for it.") from error
+        except PermissionError as error:
+            raise UserError(f"Cannot write to {self.path}.", "Choose another --out.") from error
+
+    def record(self) -> Record | None:
+        """Returns the stored record, if there is one.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        if not self.record_file.exists():
+            return None
+        try:
+            return Record.model_validate_json(self.record_file.read_bytes())
+        except ValueError as error:
+            raise DataError(f"{self.record_file} cannot be read.", "Run again with --fresh.") from error
+
+    def write(self, name: str, write: Callable[[Path], object]) -> Path:
+        """Writes a file under a temporary name and renames it: a reader never sees half of it.
+
+        Args:
+            name: File name in the folder.
+            write: Given a path, writes the content there.
+        """
+        final = self.path / name
+        # The suffix stays last, because some writers choose a format by it.
+        part = final.with_name(f".tmp-{os.getpid()}-{final.name}")
+        try:
+            write(part)
+            part.replace(final)
+        finally:
+            part.unlink(missing_ok=True)
+        return final
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a text file atomically."""
+        return self.write(name, lambda path: path.write_text(text))
+
+    def save_weights(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Writes tensors as safetensors; tensors that share memory are written each on their own."""
+        tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+        self.write(self.weights_file.name, lambda path: save_file(tensors, path))
+
+    def load_weights(self) -> dict[str, torch.Tensor]:
+        """Reads the weights.
+
+        Raises:
+            DataError: If the file is missing or damaged.
+        """
+        try:
+            return load_file(self.weights_file)
+        except Exception as error:
+            raise DataError(f"{self.weights_file} cannot be read: {error}.", "Run again with --fresh.") from error
+
+    def save_checkpoint(self, phase: str, content: Mapping[str, Any]) -> None:
+        """Writes the newest checkpoint of a phase."""
+        self.write(f"checkpoint-{phase}.pt", lambda path: torch.save(dict(content), path))
+
+    def load_checkpoint(self, phase: str) -> dict[str, Any] | None:
+        """Reads the newest checkpoint of a phase, never unpickling code.
+
+        Raises:
+            DataError: If it is damaged.
+        """
+        file = self.path / f"checkpoint-{phase}.pt"
+        if not file.exists():
+            return None
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise DataError(f"{file} cannot be read.", "Run again with --fresh.") from error
+
+    def drop_checkpoints(self) -> None:
+        """Removes checkpoints once the weights are stored."""
+        for file in self.path.glob("checkpoint-*.pt"):
+            file.unlink()
+
+    def log(self, **entry: Any) -> None:
+        """Appends a line to log.jsonl."""
+        with self.log_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")

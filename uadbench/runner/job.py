@@ -1,0 +1,67 @@
+"""A job: everything that defines a run, frozen, with an id that hashes it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Job(BaseModel):
+    """What to run. Two jobs with equal fields have the same id, on any machine.
+
+    Attributes:
+        method: Method with its resolved config.
+        dataset: Data to train and calibrate on, with its fingerprint.
+        test_on: Data to test on where that is another cohort.
+        protocol: Rules of scoring.
+        seed: Moves training and inference, never the data.
+        precision: Precision asked for; what "auto" picked is in the record.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: MethodPart
+    dataset: DatasetPart
+    test_on: DatasetPart | None = None
+    protocol: ProtocolPart
+    seed: int = 0
+    precision: Precision = "auto"
+
+    @cached_property
+    def id(self) -> str:
+        """Hash of all that defines the job (16 hex digits)."""
+        return stable_hash(self._definition())
+
+    @cached_property
+    def fit_key(self) -> str:
+        """Hash of what defines the fit alone: equal for all test cohorts and protocols."""
+        fit = self._definition()
+        del fit["test_on"], fit["protocol"]
+        return stable_hash(fit)
+
+    def _definition(self) -> dict[str, Any]:
+        definition = self.model_dump(mode="json")
+        for part in ("dataset", "test_on"):
+            if definition[part] is not None:
+                definition[part].pop("notes")
+        return definition
+
+
+def method_label(name: str, preset_config: dict[str, Any], config: dict[str, Any]) -> str:
+    """Returns the row's name: the method with every value that differs from its preset, e.g. ``ddpm[noise=coarse]``.
+
+    A method that could use pretrained weights and does not says so even where its preset does.
+    """
+    shown = {key: value for key, value in config.items() if value != preset_config.get(key)}
+    if config.get("pretrained") is False:
+        shown["pretrained"] = False
+    if not shown:
+        return name
+    text = ",".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in shown.items())
+    return f"{name}[{text}]"

@@ -1,0 +1,111 @@
+"""From names and values to a plan: a job with its config and its open stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart
+from uadbench.core.roles import Role, Supervision
+from uadbench.core.types import ImageSpec
+from uadbench.data.store import Store
+from uadbench.evaluation.protocol import load_protocol
+from uadbench.runner.job import Job, Precision, method_label
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with what it needs in memory.
+
+    Attributes:
+        job: The frozen definition.
+        config: The method's resolved config.
+        train: Store to train and calibrate on.
+        test: Store to test on (the same unless another cohort was asked for).
+    """
+
+    job: Job
+    config: MethodConfig
+    train: Store
+    test: Store
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape of the images that the method is built for."""
+        size = self.config.image_size
+        return ImageSpec(self.train.channels, size, size, self.train.manifest.polarity)
+
+
+def plan_run(
+    *,
+    method: str,
+    train: Store,
+    test: Store | None = None,
+    preset: str = "quick",
+    protocol: str = "strict-v1",
+    tuned: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+) -> Plan:
+    """Resolves names and values to a plan.
+
+    Raises:
+        UserError: If a name, a key or a value is not allowed, or the data lack a role.
+    """
+    kind = METHODS.load(method)
+    config = kind.config_type.resolve(preset, tuned, overrides)
+    values = config.model_dump(mode="json")
+    preset_values = kind.config_type.resolve(preset, tuned).model_dump(mode="json")
+    label = method_label(method, preset_values, values)
+    rules = load_protocol(protocol)
+    job = Job(
+        method=MethodPart(
+            name=method,
+            label=label,
+            version=kind.version,
+            supervision=kind.supervision.value,
+            preset=preset,
+            config=values,
+        ),
+        dataset=_part(train),
+        test_on=None if test is None else _part(test),
+        protocol=ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash),
+        seed=seed,
+        precision=precision,
+    )
+    if kind.supervision != Supervision.NONE:
+        _need(train, Role.TRAIN)
+        _need(train, Role.CALIB)
+    if kind.supervision == Supervision.MASKS:
+        _need(train, Role.LABELLED)
+    _need(test or train, Role.TEST)
+    return Plan(job, config, train, test or train)
+
+
+def _part(store: Store) -> DatasetPart:
+    head = store.manifest
+    return DatasetPart(
+        name=head.dataset,
+        version=head.version,
+        recipe=head.recipe,
+        fingerprint=head.fingerprint,
+        source=head.source,
+        ranked=head.ranked,
+        notes=head.notes,
+    )
+
+
+def _need(store: Store, role: Role) -> None:
+    if store.role(role):
+        return
+    if role == Role.LABELLED:
+        raise UserError(f"{store.manifest.dataset} has no 'labelled' patients.", "A supervised method needs them.")
+    raise DataError(
+        f"{store.manifest.dataset} ({store.manifest.recipe}) has no '{role}' patients.",
+        "Train on another set (--dataset TRAINING_SET --test-on this one) or use a baseline that learns nothing.",
+    )

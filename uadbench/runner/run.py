@@ -1,0 +1,215 @@
+"""Runs a job: fit, predict, score, store. An interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.errors import JobFailed
+from uadbench.core.method import Method
+from uadbench.core.record import Cost, Ledger, Record
+from uadbench.core.roles import Role, Supervision
+from uadbench.core.seeding import derive_seed
+from uadbench.data.batches import StoreBatches
+from uadbench.data.store import Item
+from uadbench.evaluation.protocol import load_protocol
+from uadbench.runner.environment import environment, peak_gb
+from uadbench.runner.folder import RunFolder
+from uadbench.runner.labelled import subsample_patients
+from uadbench.runner.lent import LentRun
+from uadbench.runner.plan import Plan
+from uadbench.runner.precision import pick_device, pick_precision
+from uadbench.runner.predict import predict_items
+from uadbench.runner.scoring import score_run
+
+FIT_FILES = ("train_s.txt", "weights.safetensors")
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """A plan on its way: where it runs and where its files go."""
+
+    plan: Plan
+    folder: RunFolder
+    device: torch.device
+    precision: str
+    console: Console | None
+    checkpoint_seconds: float
+
+    @property
+    def seed(self) -> int:
+        return self.plan.job.seed
+
+
+def execute(
+    plan: Plan,
+    *,
+    root: Path,
+    device: str = "auto",
+    fresh: bool = False,
+    console: Console | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> tuple[Record, Path, bool]:
+    """Runs a plan, or returns what is stored.
+
+    Args:
+        plan: What to run.
+        root: Folder under which ``<id>/`` is made.
+        device: auto, cpu or cuda.
+        fresh: Redo it from the start.
+        console: Where progress is drawn; None for silence.
+        checkpoint_seconds: Least time between checkpoints.
+
+    Returns:
+        The record, the run's folder, and whether it was stored already.
+
+    Raises:
+        JobFailed: If it failed; the record with its reason is stored.
+    """
+    folder = RunFolder(root / plan.job.id)
+    with folder.locked(fresh=fresh):
+        stored = folder.record()
+        if stored is not None and stored.status == "done":
+            return stored, folder.path, True
+        target = pick_device(device)
+        execution = _Execution(plan, folder, target, _precision(plan, folder, target), console, checkpoint_seconds)
+        folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
+        try:
+            record = _execute(execution, fresh=fresh)
+        except JobFailed as error:
+            record = _record(execution, status="failed", reason=str(error))
+            folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
+            raise
+        folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
+        folder.drop_checkpoints()
+        return record, folder.path, False
+
+
+def build_method(plan: Plan, device: torch.device) -> Method:
+    """Builds the untrained method; its initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("init", plan.job.seed))
+        return METHODS.load(plan.job.method.name).build(plan.config, plan.spec).to(device)
+
+
+def predict_roles(method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None) -> int:
+    """Predicts calib, val and test into ``maps/<role>`` and returns the number of images."""
+    parts = [(Role.CALIB, plan.train), (Role.VAL, plan.train), (Role.TEST, plan.test)]
+    parts = [(role, store) for role, store in parts if store.role(role)]
+    total = sum(len(store.role(role)) for role, store in parts)
+    with Progress(console=console or Console(quiet=True), disable=console is None) as bar:
+        task = bar.add_task("predict", total=total)
+        for role, store in parts:
+            predict_items(
+                method,
+                StoreBatches(store, store.role(role), plan.spec),
+                maps / role.value,
+                plan.job.seed,
+                plan.config.predict_batch,
+                device,
+                lambda done: bar.advance(task, done),
+            )
+    return total
+
+
+def _execute(run: _Execution, *, fresh: bool) -> Record:
+    plan, folder = run.plan, run.folder
+    method = build_method(plan, run.device)
+    train_seconds = _fit(method, run, reuse=not fresh)
+    began = time.monotonic()
+    images = predict_roles(method, plan, folder.maps, run.device, run.console)
+    seconds = time.monotonic() - began
+    evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
+    cost = Cost(
+        train_s=round(train_seconds, 3),
+        predict_ms_per_image=round(1000 * seconds / images, 3),
+        peak_gb=round(peak_gb(run.device), 3),
+        parameters=sum(value.numel() for value in method.state_dict().values() if value.is_floating_point()),
+        train_images_seen=int(getattr(plan.config, "train_images", 0)),
+    )
+    ledger = _ledger(plan, evaluation.threshold_labels)
+    return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes)
+
+
+def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
+    """Fits the method, or loads the weights of this run or of one with the same fit; returns training seconds."""
+    plan, folder = run.plan, run.folder
+    sibling = _fitted_sibling(run) if reuse else None
+    if sibling is not None and not folder.weights_file.exists():
+        for name in FIT_FILES:
+            folder.write(name, lambda path, name=name: shutil.copyfile(sibling / name, path))
+    if folder.weights_file.exists():
+        method.load_state_dict(folder.load_weights())
+        return float((folder.path / FIT_FILES[0]).read_text())
+    lent = LentRun(folder, run.seed, run.device, run.precision == "bf16", run.console, run.checkpoint_seconds)
+    train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
+    calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
+    labelled = StoreBatches(plan.train, _labelled(plan), plan.spec, masks=True) if _supervised(plan) else None
+    with torch.random.fork_rng(devices=[]):
+        method.fit(train, calib, lent, labelled=labelled)
+    folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
+    folder.write_text("fit_key.txt", f"{plan.job.fit_key} {run.precision}")
+    folder.save_weights(method.state_dict())
+    return lent.train_seconds
+
+
+def _fitted_sibling(run: _Execution) -> Path | None:
+    """Finds a run that differs in test cohort or protocol alone, so that one fit serves them all."""
+    wanted = f"{run.plan.job.fit_key} {run.precision}"
+    for file in sorted(run.folder.path.parent.glob("*/fit_key.txt")):
+        if file.read_text() == wanted and (file.parent / FIT_FILES[1]).exists():
+            return file.parent
+    return None
+
+
+def _supervised(plan: Plan) -> bool:
+    return plan.job.method.supervision == Supervision.MASKS
+
+
+def _labelled(plan: Plan) -> list[Item]:
+    fraction = float(getattr(plan.config, "label_fraction", 1.0))
+    return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
+
+
+def _precision(plan: Plan, folder: RunFolder, device: torch.device) -> str:
+    """Returns the precision; what ``auto`` picked once is kept when the run is resumed."""
+    file = folder.path / "precision.txt"
+    if not file.exists():
+        folder.write_text(file.name, pick_precision(plan.job.precision, device))
+    return file.read_text()
+
+
+def _record(run: _Execution, **parts: Any) -> Record:
+    job = run.plan.job
+    return Record(
+        id=job.id,
+        seed=job.seed,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        method=job.method,
+        dataset=job.dataset,
+        test_on=job.test_on,
+        protocol=job.protocol,
+        env=environment(run.device, run.precision),
+        **parts,
+    )
+
+
+def _ledger(plan: Plan, threshold_labels: dict[str, str]) -> Ledger:
+    learns = plan.job.method.supervision != Supervision.NONE
+    return Ledger(
+        train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
+        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
+        threshold_labels=threshold_labels,
+        polarity_prior=0 if _supervised(plan) else plan.spec.polarity,
+        defaults_from=f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py",
+    )
