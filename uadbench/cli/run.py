@@ -45,19 +45,19 @@ def run(
         raise UserError(f"Unknown precision '{precision}'.", "Use auto, fp32 or bf16.")
     overrides = parse_overrides(set_ or [])
     tuned_values = load_tuned(method, dataset) if tuned else None
-    check = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
+    options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, tuned_values, overrides)
     with progress_bar("phantom") as progress:
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
-    plan = plan_run(method=method, train=train, test=test, tuned=tuned_values, overrides=overrides, **check)
+    plan = plan_run(method=method, train=train, test=test, tuned=tuned_values, overrides=overrides, **options)
     record, folder, stored = execute(plan, root=out, device=device, fresh=fresh, console=to_stderr())
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return
     if stored:
         to_stdout().print(f"This job is stored already ({folder}); --fresh redoes it.")
-    baselines = _baselines(train, test, {**check, "precision": "fp32"}, out, device) if preset != "smoke" else []
+    baselines = _baselines(train, test, {**options, "precision": "fp32"}, out, device) if preset != "smoke" else []
     from uadbench.cli.table import print_record
 
     print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class RunFolder:
         self.maps = path / "maps"
 
     @contextmanager
-    def locked(self, *, fresh: bool = False) -> Iterator[None]:
+    def locked(self, *, fresh: bool = False) -> Generator[None]:
         """Holds the run's lock; with ``fresh`` the folder is emptied first.
 
         Raises:
