@@ -28,6 +28,11 @@ class MethodConfig(BaseModel):
     image_size: int = Field(default=128, ge=16, le=1024)
     predict_batch: int = Field(default=16, ge=1, le=1024)
 
+    @property
+    def images_seen(self) -> int:
+        """Training images drawn in all, repeats counted: steps times batch size, 0 for a method without steps."""
+        return int(getattr(self, "steps", 0)) * int(getattr(self, "batch_size", 0))
+
     @classmethod
     def resolve(
         cls,

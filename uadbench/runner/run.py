@@ -135,7 +135,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
         predict_ms_per_image=round(1000 * seconds / images, 3),
         peak_gb=round(peak_gb(run.device), 3),
         parameters=sum(value.numel() for value in method.state_dict().values() if value.is_floating_point()),
-        train_images_seen=int(getattr(plan.config, "train_images", 0)),
+        train_images_seen=plan.config.images_seen,
     )
     ledger = _ledger(plan, evaluation.threshold_labels)
     return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes)
