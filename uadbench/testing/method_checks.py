@@ -1,0 +1,339 @@
+"""The conformance kit for methods: what every method, built-in or a third party's, must hold to.
+
+Use::
+
+    from uadbench.testing.method_checks import check_method
+
+    for result in check_method(MyMethod):
+        print("ok  " if result.passed else "FAIL", result.name, result.detail)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import optuna
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from uadbench.core.config import PRESET_NAMES, MethodConfig
+from uadbench.core.errors import Diverged, UserError
+from uadbench.core.method import Method
+from uadbench.core.roles import Supervision
+from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun, image_generators
+from uadbench.testing.images import synthetic_images
+from uadbench.testing.results import CheckResult, require, run_checks
+
+DRAWS = 20  # configs drawn from the search space
+RTOL = 1e-4  # docs: agreement across batch shapes in float32
+FLIPPED = 0.005  # share of pixels that a threshold inside a method may put on its other side across batch shapes
+
+
+class _Subject:
+    """A method class with a fitted example, made when first asked for."""
+
+    def __init__(self, cls: type[Method], seed: int) -> None:
+        self.cls = cls
+        self.seed = seed
+
+    def config(self, preset: str, **overrides: Any) -> MethodConfig:
+        if "pretrained" in self.cls.config_type.model_fields:
+            overrides = {"pretrained": False, **overrides}  # checks never download
+        return self.cls.config_type.resolve(preset, overrides=overrides)
+
+    @cached_property
+    def smoke(self) -> MethodConfig:
+        return self.config("smoke")
+
+    @cached_property
+    def spec(self) -> ImageSpec:
+        return ImageSpec(1, self.smoke.image_size, self.smoke.image_size, polarity=1)
+
+    def build(self, spec: ImageSpec | None = None) -> Method:
+        return self.cls.build(self.smoke, spec or self.spec)
+
+    def fit(self, run: LocalRun, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
+        """Builds and fits; the global random state differs every time, so that leaning on it shows."""
+        spec = spec or self.spec
+        labelled = None
+        if self.cls.supervision == Supervision.MASKS:
+            labelled = InMemoryBatches(synthetic_images(8, spec, seed=self.seed, part="labelled", lesions=True), spec)
+        healthy = train or synthetic_images(12, spec, seed=self.seed)
+        calib = InMemoryBatches(synthetic_images(6, spec, seed=self.seed, part="calib"), spec)
+        with torch.random.fork_rng(devices=[]):
+            torch.seed()
+            method = self.build(spec)
+            method.fit(InMemoryBatches(healthy, spec), calib, run, labelled)
+        return method
+
+    @cached_property
+    def reference(self) -> tuple[Method, LocalRun]:
+        run = LocalRun(self.seed, every=7)
+        return self.fit(run), run
+
+    @cached_property
+    def scan(self) -> Scan:
+        """Images of the padded batch shape."""
+        return synthetic_images(self.smoke.predict_batch, self.spec, seed=self.seed, part="test", lesions=True).scan
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        return _predict(self.reference[0], self.scan)
+
+
+def _predict(method: Method, scan: Scan) -> Prediction:
+    with torch.random.fork_rng(devices=[]):
+        torch.seed()
+        return method.predict(scan, image_generators(scan))
+
+
+def _parts(prediction: Prediction) -> dict[str, Tensor]:
+    parts = {"anomaly_map": prediction.anomaly_map, "score": prediction.score}
+    return parts if prediction.reconstruction is None else {**parts, "reconstruction": prediction.reconstruction}
+
+
+def _require_same(one: Prediction, other: Prediction, what: str, rows: list[int] | None = None) -> None:
+    """Fails unless ``other`` holds, bit by bit, the given rows of ``one``."""
+    pairs = zip(_parts(one).items(), _parts(other).values(), strict=True)
+    for (name, left), right in pairs:
+        require(torch.equal(left if rows is None else left[rows], right), f"{name} {what}")
+
+
+def _declares(subject: _Subject) -> str:
+    cls: Any = subject.cls  # a stranger's class may be anything
+    for name, kind in (("name", str), ("version", str), ("supervision", Supervision)):
+        require(isinstance(getattr(cls, name, None), kind), f"{name} is missing or no {kind.__name__}")
+    require(issubclass(cls.config_type, MethodConfig), "config_type is no MethodConfig")
+    missing = [name for name in PRESET_NAMES if name not in cls.config_type.PRESETS]
+    require(not missing, f"config_type.PRESETS lacks {', '.join(missing)}")
+    method: Any = subject.build()
+    require(isinstance(method, Method), "an instance lacks a member of uadbench.core.method.Method")
+    return f"{cls.name} {cls.version}, supervision {cls.supervision}"
+
+
+def _builds_presets(subject: _Subject) -> str:
+    for preset in PRESET_NAMES:
+        config = subject.config(preset)
+        spec = ImageSpec(1, config.image_size, config.image_size)
+        # the meta device holds shapes without memory: the large presets build in no time
+        with torch.device("meta" if preset in ("standard", "paper") else "cpu"):
+            subject.cls.build(config, spec)
+    return ", ".join(PRESET_NAMES)
+
+
+def _space_is_valid(subject: _Subject) -> str:
+    space = importlib.import_module(f"{subject.cls.__module__.rpartition('.')[0]}.space")
+    loudness = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=subject.seed))
+        for _ in range(DRAWS):
+            values = space.suggest(study.ask())
+            config = subject.config("quick", **values)
+            with torch.device("meta"):
+                subject.cls.build(config, ImageSpec(1, config.image_size, config.image_size))
+    finally:
+        optuna.logging.set_verbosity(loudness)
+    return f"{DRAWS} draws"
+
+
+def _fits_and_predicts(subject: _Subject) -> str:
+    method, run = subject.reference
+    for name, value in method.state_dict().items():
+        require(not value.is_floating_point() or bool(value.isfinite().all()), f"state '{name}' is not finite")
+    _require_shapes(subject.prediction, subject.scan)
+    return f"{run.finished} steps"
+
+
+def _require_shapes(prediction: Prediction, scan: Scan) -> None:
+    count, _, height, width = scan.image.shape
+    wanted = {"anomaly_map": (count, 1, height, width), "score": (count,), "reconstruction": tuple(scan.image.shape)}
+    for name, value in _parts(prediction).items():
+        require(tuple(value.shape) == wanted[name], f"{name} has shape {tuple(value.shape)}, not {wanted[name]}")
+        require(value.dtype == torch.float32, f"{name} is {value.dtype}, not float32")
+        require(bool(value.isfinite().all()), f"{name} is not finite")
+        require(not value.requires_grad, f"{name} still carries a gradient")
+    if prediction.reconstruction is not None:
+        require(bool((prediction.reconstruction.abs() <= 1).all()), "reconstruction leaves [-1, 1]")
+
+
+def _leaves_input(subject: _Subject) -> str:
+    image, body = subject.scan.image.clone(), subject.scan.body.clone()
+    _predict(subject.reference[0], subject.scan)
+    require(torch.equal(image, subject.scan.image) and torch.equal(body, subject.scan.body), "predict changed the scan")
+    train = synthetic_images(12, subject.spec, seed=subject.seed)
+    before = train.scan.image.clone()
+    subject.fit(LocalRun(subject.seed, every=7), train=train)
+    require(torch.equal(before, train.scan.image), "fit changed the training images")
+    return ""
+
+
+def _repeats(subject: _Subject) -> str:
+    again = subject.fit(LocalRun(subject.seed, every=7))
+    _require_state(subject.reference[0], again, "differs when the same seed is fitted again")
+    _require_same(subject.prediction, _predict(again, subject.scan), "differs after the same seed is fitted again")
+    _require_same(subject.prediction, _predict(subject.reference[0], subject.scan), "differs when predicted again")
+    return ""
+
+
+def _require_state(one: Method, other: Method, what: str) -> None:
+    left, right = one.state_dict(), other.state_dict()
+    require(left.keys() == right.keys(), f"the state's names {what}")
+    for name, value in left.items():
+        require(torch.equal(value, right[name]), f"state '{name}' {what}")
+
+
+def _ignores_companions(subject: _Subject) -> str:
+    method, scan = subject.reference[0], subject.scan
+    rows = list(reversed(range(len(scan))))
+    _require_same(subject.prediction, _predict(method, scan.select(rows)), "depends on the order", rows)
+    # two of them, since one may hold whatever a batch statistic (say the maximum) came from
+    for row in (0, len(scan) - 1):
+        rows = [row] * len(scan)
+        _require_same(subject.prediction, _predict(method, scan.select(rows)), "depends on the companions", rows)
+    return f"bit-equal at {len(scan)} images"
+
+
+def _agrees_across_batch_shapes(subject: _Subject) -> str:
+    worst = 0.0
+    for row in (0, len(subject.scan) - 1):
+        alone = _parts(_predict(subject.reference[0], subject.scan.select([row])))
+        for name, value in _parts(subject.prediction).items():
+            scale = float(value.abs().max())
+            far = ~torch.isclose(alone[name], value[[row]], rtol=RTOL, atol=RTOL * scale)
+            share = float(far.float().mean())
+            worst = max(worst, share)
+            require(share <= (0 if name == "score" else FLIPPED), f"{name} depends on the batch size ({share:.1%})")
+    return f"{worst:.2%} of pixels differ" if worst else ""
+
+
+def _ignores_uids(subject: _Subject) -> str:
+    parameters = list(inspect.signature(subject.cls.predict).parameters)
+    require(parameters == ["self", "scan", "noise"], f"predict takes {parameters}: only scan and noise are lent to it")
+    scan = subject.scan
+    renamed = Scan(tuple(f"lesion-{row}" for row in range(len(scan))), scan.image, scan.body)
+    prediction = subject.reference[0].predict(renamed, image_generators(scan))
+    _require_same(subject.prediction, prediction, "depends on the uids, which may not carry meaning")
+    return "predict sees images and bodies alone"
+
+
+def _saves_and_loads(subject: _Subject) -> str:
+    state = {name: value.detach().cpu().clone() for name, value in subject.reference[0].state_dict().items()}
+    data = safetensors.torch.save(state)
+    method = subject.build()
+    method.load_state_dict(safetensors.torch.load(data))
+    _require_same(subject.prediction, _predict(method, subject.scan), "differs after saving and loading")
+    return f"{len(data) / 1024:.0f} KiB"
+
+
+def _resumes(subject: _Subject) -> str:
+    method, run = subject.reference
+    if run.finished < 2:
+        return "fit offers no checkpoint"
+    stops = sorted({max(1, run.finished // 3), run.finished - 1})
+    for stop in stops:
+        broken = LocalRun(subject.seed, every=7, interrupt_after=stop)
+        try:
+            subject.fit(broken)
+            require(False, f"fit went on after an interruption at step {stop}")
+        except Interrupted:
+            broken.interrupt_after = None
+        _require_state(method, subject.fit(broken), f"differs when resumed after {stop} steps")
+    return f"interrupted after {' and '.join(map(str, stops))} of {run.finished} steps"
+
+
+def _other_shapes(subject: _Subject) -> str:
+    side = subject.smoke.image_size
+    told: list[str] = []
+    for spec in (ImageSpec(3, side, side, polarity=-1), ImageSpec(1, side * 3 // 2, side)):
+        shape = f"{spec.channels} x {spec.height} x {spec.width}"
+        scan = synthetic_images(3, spec, seed=subject.seed, part="test", lesions=True).scan
+        try:
+            method = subject.fit(LocalRun(subject.seed, every=7), spec)
+        except UserError as refusal:
+            told.append(f"{shape} refused ({refusal.message})")
+            continue
+        _require_shapes(_predict(method, scan), scan)
+        told.append(shape)
+    return ", ".join(told)
+
+
+def _refuses_bad_input(subject: _Subject) -> str:
+    with contextlib.suppress(UserError):  # a method may take 3 x 3 pixels; nothing but a UserError may come of it
+        subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
+    empty = synthetic_images(1, subject.spec).scan.select([])
+    if subject.cls.supervision != Supervision.NONE:
+        try:
+            subject.fit(LocalRun(subject.seed), train=TrainBatch(empty))
+            require(subject.cls.supervision == Supervision.MASKS, "an empty training set raised no UserError")
+        except UserError:
+            pass
+    if subject.cls.supervision == Supervision.MASKS:
+        healthy = InMemoryBatches(synthetic_images(4, subject.spec), subject.spec)
+        try:
+            subject.build().fit(healthy, healthy, LocalRun(subject.seed), None)
+            require(False, "a supervised fit without labelled images raised no UserError")
+        except UserError:
+            pass
+    return ""
+
+
+def _survives_constant_images(subject: _Subject) -> str:
+    scan = subject.scan.select([0, 1])
+    flat = Scan(scan.uid, torch.full_like(scan.image, -1.0), scan.body)
+    _require_shapes(_predict(subject.reference[0], flat), flat)
+    return ""
+
+
+def _reports_divergence(subject: _Subject) -> str:
+    if not subject.reference[1].history:
+        return "fit reports no loss"
+    healthy = synthetic_images(12, subject.spec, seed=subject.seed).scan
+    broken = TrainBatch(Scan(healthy.uid, torch.full_like(healthy.image, torch.nan), healthy.body))
+    if subject.cls.supervision == Supervision.MASKS:
+        return "supervised: the healthy images may be unused"
+    try:
+        subject.fit(LocalRun(subject.seed), train=broken)
+    except (Diverged, UserError) as error:
+        return type(error).__name__
+    require(False, "a training on NaN ended as if it had worked")
+    return ""
+
+
+CHECKS: dict[str, Callable[[_Subject], str]] = {
+    "declares itself": _declares,
+    "builds from every preset": _builds_presets,
+    "every suggested config is valid": _space_is_valid,
+    "fits and predicts finite maps of the right shape": _fits_and_predicts,
+    "leaves its input unchanged": _leaves_input,
+    "the same seed repeats": _repeats,
+    "order and companions do not matter": _ignores_companions,
+    "batch shape does not matter": _agrees_across_batch_shapes,
+    "no label can be reached": _ignores_uids,
+    "saving and loading changes nothing": _saves_and_loads,
+    "a resumed fit equals an uninterrupted one": _resumes,
+    "works for other channels and sizes": _other_shapes,
+    "refuses bad input clearly": _refuses_bad_input,
+    "constant images stay finite": _survives_constant_images,
+    "a diverged training is reported": _reports_divergence,
+}
+
+
+def check_method(cls: type[Method], seed: int = 0) -> list[CheckResult]:
+    """Runs the conformance kit on a method, on the CPU and on synthetic images.
+
+    Args:
+        cls: The method's class.
+        seed: Seed of images and fits.
+
+    Returns:
+        One result a check; a check that raises has failed.
+    """
+    return run_checks(CHECKS, _Subject(cls, seed))

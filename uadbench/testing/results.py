@@ -1,0 +1,56 @@
+"""What a check says, and how checks are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The outcome of one check.
+
+    Attributes:
+        name: What was checked, in words.
+        passed: Whether it holds.
+        detail: What was found; the reason if it does not hold.
+    """
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class CheckFailed(Exception):
+    """Raised by a check whose claim does not hold, with the reason."""
+
+
+def require(condition: bool, reason: str) -> None:
+    """Fails the running check unless the condition holds.
+
+    Raises:
+        CheckFailed: With the reason.
+    """
+    if not condition:
+        raise CheckFailed(reason)
+
+
+def run_checks(checks: Mapping[str, Callable[[Subject], str]], subject: Subject) -> list[CheckResult]:
+    """Runs all checks, whatever the earlier ones said.
+
+    Args:
+        checks: Name of each check and its function, which returns a detail or raises.
+        subject: What is checked.
+    """
+    results: list[CheckResult] = []
+    for name, check in checks.items():
+        try:
+            results.append(CheckResult(name, True, check(subject)))
+        except CheckFailed as failure:
+            results.append(CheckResult(name, False, str(failure)))
+        except Exception as error:  # a check reports whatever a stranger's code raises
+            results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
+    return results
