@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import data, methods, results, run
+from uadbench.cli import bench, data, methods, results, run
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("prepare")(data.prepare)
 app.command("check")(methods.check)
 app.command("evaluate")(results.evaluate)
 app.command("verify")(results.verify)
+app.command("bench")(bench.bench)
 app.command("report")(results.report)
 
 
