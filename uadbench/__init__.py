@@ -1,3 +1,20 @@
 """uadbench: an honest benchmark for unsupervised anomaly detection in medical images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uadbench.api import Record, load_dataset, load_method, run, to_dataframe
+
 __version__ = "0.1.0"
+__all__ = ["Record", "load_dataset", "load_method", "run", "to_dataframe"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the Python interface, and torch with it, on first use only: ``--help`` must answer at once."""
+    if name in __all__:
+        from uadbench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'uadbench' has no attribute '{name}'")

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, methods, results, run
+from uadbench.cli import bench, data, doctor, methods, results, run
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("check")(methods.check)
 app.command("evaluate")(results.evaluate)
 app.command("verify")(results.verify)
 app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
 app.command("report")(results.report)
 
 

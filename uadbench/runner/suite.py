@@ -158,7 +158,7 @@ def stored_state(plan: Plan, root: Path) -> str:
 
 
 def export_record(record: Record, folder: Path, records: Path) -> Path:
-    """Copies record, case table and curves to ``records/<protocol>/<dataset>/<method>/<id>.*`` and returns the record."""
+    """Copies record, cases and curves to ``records/<protocol>/<dataset>/<method>/<id>.*``; returns the JSON file."""
     target = records / record.protocol.name / (record.test_on or record.dataset).name / record.method.name
     target.mkdir(parents=True, exist_ok=True)
     for name, suffix in (("cases.csv", ".cases.csv"), ("curves.json", ".curves.json"), ("record.json", ".json")):
