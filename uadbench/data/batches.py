@@ -12,7 +12,7 @@ from torch.nn import functional
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec, Scan, TrainBatch
-from uadbench.data.store import Item, Store
+from uadbench.data.store import Item, Pixels
 
 MEMORY_LIMIT = 2 * 1024**3
 
@@ -30,7 +30,7 @@ class StoreBatches:
         DataError: If masks of test items are asked for, or channels do not fit.
     """
 
-    def __init__(self, store: Store, items: Sequence[Item], spec: ImageSpec, *, masks: bool = False) -> None:
+    def __init__(self, store: Pixels, items: Sequence[Item], spec: ImageSpec, *, masks: bool = False) -> None:
         if masks and any(item.role == Role.TEST for item in items):
             raise DataError("Test masks are for the scorer alone.")
         if store.channels != spec.channels:

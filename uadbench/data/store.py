@@ -18,7 +18,7 @@ import os
 import shutil
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,6 +251,24 @@ def fingerprint(head: dict[str, Any], items: list[Item]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Pixels(Protocol):
+    """What can be read of items: a store, or a store with synthetic lesions."""
+
+    channels: int
+
+    def image(self, item: Item) -> NDArray[np.float32]:
+        """Returns intensities, float32 (c, h, w)."""
+        ...
+
+    def body(self, item: Item) -> NDArray[np.bool_]:
+        """Returns the body mask, bool (h, w)."""
+        ...
+
+    def mask(self, item: Item) -> NDArray[np.uint8]:
+        """Returns the truth, uint8 (h, w)."""
+        ...
+
+
 class Store:
     """A store opened for reading.
 
@@ -275,7 +293,7 @@ class Store:
         if fingerprint(head, self.manifest.items) != self.manifest.fingerprint:
             raise DataError(f"{path}/manifest.json does not match its fingerprint.", "Prepare the data again.")
         self.items = self.manifest.items
-        self.channels = self.items[0].shape[0]
+        self.channels: int = self.items[0].shape[0]
         pixels = sum(item.shape[1] * item.shape[2] for item in self.items)
         self._image = self._map("image", np.dtype("<f2"), pixels * self.channels)
         self._body = self._map("body", np.dtype(np.uint8), pixels)

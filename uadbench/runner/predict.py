@@ -18,7 +18,7 @@ from uadbench.core.method import Method
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import Scan
 from uadbench.data.batches import StoreBatches
-from uadbench.data.store import Item, Store
+from uadbench.data.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps
 
 
@@ -107,7 +107,7 @@ class StoredCases(Sequence[CaseMaps]):
         DataError: If maps are missing or belong to other items.
     """
 
-    def __init__(self, store: Store, items: Sequence[Item], folder: Path, *, masks: bool) -> None:
+    def __init__(self, store: Pixels, items: Sequence[Item], folder: Path, *, masks: bool) -> None:
         self._store = store
         self._masks = masks
         try:

@@ -30,7 +30,7 @@ from uadbench.runner.lent import LentRun
 from uadbench.runner.plan import Plan
 from uadbench.runner.precision import pick_device, pick_precision
 from uadbench.runner.predict import predict_items
-from uadbench.runner.scoring import score_run
+from uadbench.runner.scoring import score_run, scored_parts
 
 FIT_FILES = ("train_s.txt", "weights.safetensors")
 
@@ -103,17 +103,16 @@ def build_method(plan: Plan, device: torch.device) -> Method:
 
 
 def predict_roles(method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None) -> int:
-    """Predicts calib, val and test into ``maps/<role>`` and returns the number of images."""
-    parts = [(Role.CALIB, plan.train), (Role.VAL, plan.train), (Role.TEST, plan.test)]
-    parts = [(role, store) for role, store in parts if store.role(role)]
-    total = sum(len(store.role(role)) for role, store in parts)
+    """Predicts every part that is scored into ``maps/<part>`` and returns the number of images."""
+    parts = scored_parts(plan.train, plan.test)
+    total = sum(len(items) for _, items in parts.values())
     with Progress(console=console or Console(quiet=True), disable=console is None) as bar:
         task = bar.add_task("predict", total=total)
-        for role, store in parts:
+        for name, (pixels, items) in parts.items():
             predict_items(
                 method,
-                StoreBatches(store, store.role(role), plan.spec),
-                maps / role.value,
+                StoreBatches(pixels, items, plan.spec),
+                maps / name,
                 plan.job.seed,
                 plan.config.predict_batch,
                 device,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from uadbench.core.roles import Role
-from uadbench.data.store import Store
-from uadbench.evaluation.cases import CaseMaps
+from uadbench.data.store import Item, Pixels, Store
+from uadbench.data.synthetic import ForeignPatches
 from uadbench.evaluation.protocol import Protocol
 from uadbench.evaluation.score import Evaluation, score
 from uadbench.runner.folder import RunFolder
@@ -17,6 +16,7 @@ from uadbench.runner.overview import draw_overview
 from uadbench.runner.predict import StoredCases
 
 HEADLINE = "healthy-fpr@0.01"
+SYNTHETIC = "synthetic"
 
 
 def score_run(
@@ -34,20 +34,37 @@ def score_run(
     Returns:
         The evaluation, and the hashes of maps, cases, curves and weights.
     """
-    calib = _cases(train, Role.CALIB, folder, masks=False)
-    cases = _cases(test, Role.TEST, folder, masks=True)
-    val_cases = _cases(train, Role.VAL, folder, masks=True) if train.role(Role.VAL) else None
-    evaluation = score(protocol, calib, cases, seed=seed, val=val_cases)
+    cases = {
+        name: StoredCases(pixels, items, folder.maps / name, masks=name != Role.CALIB.value)
+        for name, (pixels, items) in scored_parts(train, test).items()
+    }
+    evaluation = score(
+        protocol,
+        cases.get(Role.CALIB.value, []),
+        cases[Role.TEST.value],
+        seed=seed,
+        synthetic=cases.get(SYNTHETIC),
+        val=cases.get(Role.VAL.value),
+    )
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
     threshold = evaluation.thresholds.get(HEADLINE)
-    folder.write("overview.png", lambda path: draw_overview(path, cases, evaluation.cases, threshold))
+    folder.write("overview.png", lambda path: draw_overview(path, cases[Role.TEST.value], evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
 
 
-def _cases(store: Store, role: Role, folder: RunFolder, *, masks: bool) -> Sequence[CaseMaps]:
-    items = store.role(role)
-    return StoredCases(store, items, folder.maps / role.value, masks=masks) if items else []
+def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item]]]:
+    """Returns what a method predicts and the scorer reads, by name: calib, synthetic, val and test, where present."""
+    parts: dict[str, tuple[Pixels, list[Item]]] = {}
+    calib = train.role(Role.CALIB)
+    if calib:
+        patches = ForeignPatches(train, calib)
+        parts[Role.CALIB.value] = (train, calib)
+        parts[SYNTHETIC] = (patches, patches.items)
+    if train.role(Role.VAL):
+        parts[Role.VAL.value] = (train, train.role(Role.VAL))
+    parts[Role.TEST.value] = (test, test.role(Role.TEST))
+    return parts
 
 
 def hash_files(folder: Path) -> dict[str, str]:
