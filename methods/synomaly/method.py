@@ -1,0 +1,126 @@
+"""Synomaly noise and multi-stage diffusion (Bi et al., Medical Image Analysis 2025, arXiv 2411.04004).
+
+Training: predict Gaussian noise with synthetic anomalies ("Synomaly noise"), so that the network learns to take blobs
+away. Inference: noise, restore in one step, keep what agrees with the image, and again until nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.diffusion import noises
+from uadbench.diffusion.epsilon import Denoiser, train_epsilon
+from uadbench.diffusion.samplers import ddim, in_chunks, one_each
+from uadbench.diffusion.schedules import Schedule
+from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.stages import StageRule, refine, residual
+from uadbench.nn.score import top_mean
+
+
+@METHODS.register("synomaly")
+class Synomaly(nn.Module):
+    """Anomaly map |blur(x0) - blur(x_hat)| of the last stage, before any threshold."""
+
+    name: ClassVar[str] = "synomaly"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    config_type: ClassVar[type[SynomalyConfig]] = SynomalyConfig
+
+    def __init__(self, config: SynomalyConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.schedule = Schedule.make(config.schedule, config.timesteps)
+        self.schedule.check(config.t)
+        self.training_noise = make_noise(config, spec)
+        # Synomaly noise is for training alone: an image at hand has its own anomalies
+        self.inference_noise = noises.Gaussian() if config.noise == "synomaly" else self.training_noise
+        self.rule = stage_rule(config, spec)
+        self.denoiser = Denoiser(config, spec)
+
+    @classmethod
+    def build(cls, config: SynomalyConfig, spec: ImageSpec) -> Self:
+        """Makes an untrained model.
+
+        Raises:
+            UserError: If the image does not suit the network, or t the schedule.
+        """
+        return cls(config, spec).eval()
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns to predict the noise, blobs included, at every step of the schedule.
+
+        Raises:
+            DataError: If there is no training image.
+            Diverged: If the loss is no longer finite.
+        """
+        train_epsilon(self.denoiser, self.training_noise, self.schedule, self.config, train, run)
+
+    @torch.no_grad()
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Runs the stages; images that have converged leave the batch.
+
+        The first stage is one call for the whole batch, later ones are calls of exactly ``refine_batch`` images: the
+        shapes, and so the bits, never depend on which other images are still going.
+        """
+        self.eval()
+        self.denoiser.check(scan)
+        self.denoiser.arrange()
+
+        def restore(current: Tensor, rows: list[int], stage: int) -> Tensor:
+            t = torch.full((len(rows),), self.config.t, device=current.device)
+            fresh = self.inference_noise(current, one_each(noise, rows), t)
+            x_t = self.schedule.diffuse(current, fresh, t)
+            return in_chunks(self._denoise, x_t, len(scan) if stage == 0 else self.config.refine_batch)
+
+        refined = refine(scan.image, restore, self.rule)
+        anomaly_map = residual(scan.image, refined.restored, self.rule.map_k)
+        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), refined.restored)
+
+    def _denoise(self, x_t: Tensor) -> Tensor:
+        steps = 1 if self.config.chain == "one_step" else self.config.chain_steps
+        return ddim(self.denoiser, self.schedule, x_t, self.config.t, steps)
+
+
+def make_noise(config: SynomalyConfig, spec: ImageSpec) -> noises.Noise:
+    """Returns the training noise; an unset direction is the dataset's polarity, both signs where it has none."""
+    if config.noise == "gaussian":
+        return noises.Gaussian()
+    if config.noise == "coarse":
+        return noises.Coarse()
+    if config.noise == "pyramid":
+        return noises.Pyramid()
+    if config.noise == "simplex":
+        from uadbench.diffusion.simplex import Simplex
+
+        return Simplex.scaled(spec)
+    directions = config.direction or ((spec.polarity,) if spec.polarity else (-1, 1))
+    return noises.Synomaly(config.sigma, config.threshold, config.offset, directions, config.roi)
+
+
+def stage_rule(config: SynomalyConfig, spec: ImageSpec) -> StageRule:
+    """Returns the rule of the stages with lengths and areas scaled from the 128 grid to the image."""
+    ratio = min(spec.height, spec.width) / noises.GRID
+
+    def kernel(size: int) -> int:
+        return size if size == 1 else max(3, 2 * round((size - 1) / 2 * ratio) + 1)
+
+    return StageRule(
+        stages=config.stages,
+        adaptive=config.adaptive,
+        change=config.change,
+        floor=round(config.floor * ratio**2),
+        fusion=config.fusion,
+        stage_k=kernel(config.stage_k),
+        stage_tau=config.stage_tau,
+        map_k=kernel(config.map_k),
+        tau=config.tau,
+        min_component=round(config.min_component * ratio**2),
+    )

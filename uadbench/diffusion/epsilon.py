@@ -1,0 +1,195 @@
+"""A noise predictor: training on healthy images, and one fixed precision ever after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from uadbench.core.errors import UserError
+from uadbench.core.method import Run
+from uadbench.core.types import Batches, ImageSpec, Scan
+from uadbench.diffusion.noises import Noise
+from uadbench.diffusion.schedules import Schedule, ScheduleName
+from uadbench.nn.statistics import require_images
+from uadbench.nn.training import initialise, set_learning_rate
+from uadbench.nn.unet_choice import UNetConfig, make_unet
+
+
+class TrainingConfig(UNetConfig):
+    """Settings that every method trained by denoising shares.
+
+    Attributes:
+        train_images: Images seen in training, repeats counted; steps = train_images // batch_size.
+        batch_size: Images a step.
+        lr: Learning rate of AdamW at the first step.
+        lr_decay: ``linear`` to zero over the training, or ``constant``.
+        weight_decay: Weight decay of AdamW.
+        clip: Largest norm of the gradient.
+        flip: Mirror half of the training images left to right. Set False where sides differ, as in liver CT.
+    """
+
+    train_images: int = Field(default=4096, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    lr: float = Field(default=5e-4, gt=0, le=1)
+    lr_decay: Literal["linear", "constant"] = "linear"
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    flip: bool = True
+
+
+class DiffusionConfig(TrainingConfig):
+    """Settings that every diffusion method shares.
+
+    Attributes:
+        schedule: Variance schedule.
+        timesteps: Its length T.
+        vlb: Add the variational bound (in bits a dimension, fixed-large variance) to the squared error.
+    """
+
+    schedule: ScheduleName = "cosine"
+    timesteps: int = Field(default=1000, ge=2, le=10_000)
+    vlb: bool = False
+
+
+class Denoiser(nn.Module):
+    """A network with its precision.
+
+    The precision that the training was done in is part of the state, so that a loaded model predicts as before.
+
+    Args:
+        config: Settings.
+        spec: Shape of the images.
+        time: Whether the network takes a diffusion step.
+    """
+
+    bf16: Tensor
+
+    def __init__(self, config: UNetConfig, spec: ImageSpec, *, time: bool = True) -> None:
+        super().__init__()
+        self.spec = spec
+        self.network = make_unet(config, spec, time=time)
+        self.register_buffer("bf16", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
+        """Maps (b, c, h, w), and steps (b,), to float32 (b, c, h, w)."""
+        bf16 = bool(self.bf16)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            # bf16 convolutions pay only in channels_last (docs: performance)
+            x = x.contiguous(memory_format=torch.channels_last) if bf16 else x
+            return self.network(x, t).float().contiguous()
+
+    def prepare(self, run: Run) -> None:
+        """Draws the weights anew and takes the run's device and precision."""
+        initialise(self.network, run.generator("init"))
+        self.to(run.device)
+        self.bf16.fill_(run.bf16)
+        self.arrange()
+
+    def arrange(self) -> None:
+        """Lays the weights out for the precision; call before predicting."""
+        layout = torch.channels_last if bool(self.bf16) else torch.contiguous_format
+        self.network.to(memory_format=layout)
+
+    def check(self, scan: Scan) -> None:
+        """Checks that images have the shape that the network was built for.
+
+        Raises:
+            UserError: If they do not.
+        """
+        wanted = (self.spec.channels, self.spec.height, self.spec.width)
+        if tuple(scan.image.shape[1:]) != wanted:
+            raise UserError(
+                f"Images of shape {tuple(scan.image.shape[1:])} were given to a model for {wanted}.",
+                "Resize them, or train for their shape.",
+            )
+
+
+Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
+
+
+def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, run: Run, losses: Losses) -> None:
+    """Trains on healthy images, resumable at every step, and leaves the network in eval mode.
+
+    Args:
+        denoiser: What is trained; its weights are drawn anew.
+        config: Settings.
+        train: Healthy images.
+        run: Device, seeds, reports and checkpoints.
+        losses: Maps images (b, c, h, w), bodies (b, 1, h, w) and the step's generator to named scalars, of which
+            ``loss`` is minimised and all are reported.
+
+    Raises:
+        DataError: If there is no training image.
+        Diverged: If a loss is not finite.
+    """
+    require_images(train)
+    steps = max(1, config.train_images // config.batch_size)
+    denoiser.prepare(run)
+    network = denoiser.network
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    start = run.resume("train", model=network, optimizer=optimizer)
+    network.train()
+    for step in run.steps("train", start, steps):
+        # a function of the step alone, so that a resumed fit needs no scheduler state
+        set_learning_rate(optimizer, config.lr * (1 - step / steps if config.lr_decay == "linear" else 1))
+        generator = run.generator("step", step)
+        scan = train.sample(config.batch_size, generator).scan.to(run.device)
+        image, body = scan.image, scan.body
+        if config.flip:
+            mirrored = (torch.rand(len(image), 1, 1, 1, generator=generator, device="cpu") < 0.5).to(run.device)
+            image, body = torch.where(mirrored, image.flip(-1), image), torch.where(mirrored, body.flip(-1), body)
+        values = losses(image, body, generator)
+        run.report(step, **{name: float(value.detach()) for name, value in values.items()})
+        optimizer.zero_grad(set_to_none=True)
+        values["loss"].backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimizer.step()
+        run.checkpoint("train", step + 1, model=network, optimizer=optimizer)
+    network.eval()
+
+
+def train_epsilon(
+    denoiser: Denoiser, noise: Noise, schedule: Schedule, config: DiffusionConfig, train: Batches, run: Run
+) -> None:
+    """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple)."""
+
+    def losses(image: Tensor, body: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        t = torch.randint(len(schedule), (len(image),), generator=generator, device="cpu").to(image.device)
+        target = noise(image, [generator] * len(image), t, body)
+        x_t = schedule.diffuse(image, target, t)
+        epsilon = denoiser(x_t, t)
+        squared = (epsilon - target).square().mean()
+        if not config.vlb:
+            return {"loss": squared}
+        bound = variational_bound(schedule, image, x_t, epsilon, t)
+        return {"loss": squared + bound, "squared": squared, "bound": bound}
+
+    train_denoiser(denoiser, config, train, run, losses)
+
+
+def variational_bound(schedule: Schedule, x0: Tensor, x_t: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
+    """Returns the mean term of the variational bound in bits a dimension (Nichol & Dhariwal 2021).
+
+    The KL divergence of the posterior from p_theta, whose mean comes from the clamped estimate of x0 and whose variance
+    is fixed (large); at t = 0 the negative log-likelihood of x0 rounded to 256 grey levels.
+    """
+    mean, log_variance = schedule.posterior(x0, x_t, t)
+    guess, _ = schedule.posterior(schedule.restore(x_t, epsilon, t), x_t, t)
+    spread = schedule.model_log_variance(t)
+    ratio = torch.exp(log_variance - spread) + (mean - guess).square() * torch.exp(-spread)
+    divergence = 0.5 * (ratio - 1 + spread - log_variance).mean(dim=(1, 2, 3))
+    likelihood = -_discrete_log_likelihood(x0, guess, 0.5 * spread).mean(dim=(1, 2, 3))
+    return torch.where(t == 0, likelihood, divergence).mean() / math.log(2)
+
+
+def _discrete_log_likelihood(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    inverse = torch.exp(-log_scale)
+    above = torch.special.ndtr((x - mean + 1 / 255) * inverse)
+    below = torch.special.ndtr((x - mean - 1 / 255) * inverse)
+    middle = torch.where(x < -0.999, above, torch.where(x > 0.999, 1 - below, above - below))
+    return middle.clamp_min(1e-12).log()
