@@ -82,7 +82,14 @@ def test_the_id_depends_on_all_that_defines_the_job(tiny_store: Path, tmp_path: 
     ]
     assert len({job.id for job in jobs}) == len(jobs)
     assert jobs[0].id == _plan(tiny_store).job.id
-    assert jobs[0].fit_key == jobs[5].fit_key
+
+
+def test_test_cohort_and_inference_settings_share_a_fit_and_nothing_else_does(tiny_store: Path) -> None:
+    base = _plan(tiny_store).fit_key
+    assert _plan(tiny_store, test=Store(tiny_store)).fit_key == base
+    assert _plan(tiny_store, overrides={"predict_batch": 5}).fit_key == base
+    assert _plan(tiny_store, seed=1).fit_key != base
+    assert _plan(tiny_store, overrides={"lr": 0.01}).fit_key != base
 
 
 @pytest.mark.parametrize("moment", [0.15, 0.5, 0.85])

@@ -24,6 +24,8 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    # Keys that change prediction alone: runs that differ in nothing else share one fit.
+    INFERENCE: ClassVar[frozenset[str]] = frozenset()
 
     image_size: int = Field(default=128, ge=16, le=1024)
     predict_batch: int = Field(default=16, ge=1, le=1024)

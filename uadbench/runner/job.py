@@ -36,21 +36,11 @@ class Job(BaseModel):
     @cached_property
     def id(self) -> str:
         """Hash of all that defines the job (16 hex digits)."""
-        return stable_hash(self._definition())
-
-    @cached_property
-    def fit_key(self) -> str:
-        """Hash of what defines the fit alone: equal for all test cohorts and protocols."""
-        fit = self._definition()
-        del fit["test_on"], fit["protocol"]
-        return stable_hash(fit)
-
-    def _definition(self) -> dict[str, Any]:
         definition = self.model_dump(mode="json")
         for part in ("dataset", "test_on"):
             if definition[part] is not None:
                 definition[part].pop("notes")
-        return definition
+        return stable_hash(definition)
 
 
 def method_label(name: str, preset_config: dict[str, Any], config: dict[str, Any]) -> str:

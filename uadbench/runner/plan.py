@@ -9,7 +9,7 @@ from typing import Any
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart
+from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
 from uadbench.data.store import Store
@@ -38,6 +38,15 @@ class Plan:
         """Shape of the images that the method is built for."""
         size = self.config.image_size
         return ImageSpec(self.train.channels, size, size, self.train.manifest.polarity)
+
+    @property
+    def fit_key(self) -> str:
+        """Hash of what defines the fit alone: equal for all test cohorts, protocols and inference settings."""
+        inference = {"predict_batch", *self.config.INFERENCE}
+        method = self.job.method
+        values = {key: value for key, value in method.config.items() if key not in inference}
+        data = self.train.manifest.fingerprint
+        return stable_hash([method.name, method.version, values, data, self.job.seed, self.job.precision])
 
 
 def plan_run(

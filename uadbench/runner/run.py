@@ -157,14 +157,14 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     with torch.random.fork_rng(devices=[]):
         method.fit(train, calib, lent, labelled=labelled)
     folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
-    folder.write_text("fit_key.txt", f"{plan.job.fit_key} {run.precision}")
+    folder.write_text("fit_key.txt", f"{plan.fit_key} {run.precision}")
     folder.save_weights(method.state_dict())
     return lent.train_seconds
 
 
 def _fitted_sibling(run: _Execution) -> Path | None:
-    """Finds a run that differs in test cohort or protocol alone, so that one fit serves them all."""
-    wanted = f"{run.plan.job.fit_key} {run.precision}"
+    """Finds a run that differs in test cohort, protocol or inference settings alone: one fit serves them all."""
+    wanted = f"{run.plan.fit_key} {run.precision}"
     for file in sorted(run.folder.path.parent.glob("*/fit_key.txt")):
         if file.read_text() == wanted and (file.parent / FIT_FILES[1]).exists():
             return file.parent
