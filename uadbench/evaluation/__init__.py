@@ -1,1 +1,1 @@
-"""Metrics, threshold rules and intervals. NumPy and SciPy alone; no torch models."""
+"""Metrics, threshold rules, intervals and tests. NumPy alone: no model and no torch."""
