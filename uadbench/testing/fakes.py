@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from uadbench.core.errors import Diverged
-from uadbench.core.seeding import torch_generator
+from uadbench.core.seeding import derive_seed, torch_generator
 from uadbench.core.types import ImageSpec, Scan, TrainBatch
 
 
@@ -100,10 +100,12 @@ class LocalRun:
         """Returns a CPU generator seeded from the run's seed and the key."""
         return torch_generator(self.seed, *key)
 
-    def steps(self, phase: str, start: int, total: int) -> Iterable[int]:
-        """Yields start..total-1."""
+    def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
+        """Yields start..total-1 and, like the runner, reseeds the global generator at each step (for dropout)."""
         self._totals[phase] = total
-        return range(start, total)
+        for step in range(start, total):
+            torch.manual_seed(derive_seed("global", self.seed, phase, step))
+            yield step
 
     def report(self, step: int, **scalars: float) -> None:
         """Keeps the scalars in ``history``.

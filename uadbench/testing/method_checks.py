@@ -26,6 +26,7 @@ from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import Diverged, UserError
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
+from uadbench.core.seeding import derive_seed
 from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
 from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun, image_generators
 from uadbench.testing.images import synthetic_images
@@ -60,7 +61,10 @@ class _Subject:
         return self.cls.build(self.smoke, spec or self.spec)
 
     def fit(self, run: LocalRun, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
-        """Builds and fits; the global random state differs every time, so that leaning on it shows."""
+        """Builds with seeded initial weights, as the runner does, and fits.
+
+        The global random state is another one for every fit, so that leaning on it shows.
+        """
         spec = spec or self.spec
         labelled = None
         if self.cls.supervision == Supervision.MASKS:
@@ -68,8 +72,9 @@ class _Subject:
         healthy = train or synthetic_images(12, spec, seed=self.seed)
         calib = InMemoryBatches(synthetic_images(6, spec, seed=self.seed, part="calib"), spec)
         with torch.random.fork_rng(devices=[]):
-            torch.seed()
+            torch.manual_seed(derive_seed("init", self.seed))
             method = self.build(spec)
+            torch.seed()
             method.fit(InMemoryBatches(healthy, spec), calib, run, labelled)
         return method
 

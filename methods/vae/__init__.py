@@ -1,0 +1,5 @@
+"""A convolutional variational autoencoder and its residual."""
+
+from uadbench.methods.vae.method import VAE
+
+__all__ = ["VAE"]
