@@ -53,7 +53,10 @@ def test_samplers_recover_the_image_with_an_oracle(steps: int) -> None:
     assert len(calls) <= steps
     assert calls[0] == 249
     calls.clear()
-    draw = lambda like, step: torch.randn_like(like)  # noqa: ARG005, E731
+
+    def draw(like: torch.Tensor, step: int) -> torch.Tensor:
+        return torch.randn_like(like)
+
     assert torch.allclose(ancestral(oracle, schedule, x_t, 249, draw), image, atol=0.1)
     assert calls == list(range(249, -1, -1))
 

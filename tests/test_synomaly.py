@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.types import ImageSpec, Scan
+from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.stages import StageRule, refine, residual
@@ -52,7 +55,7 @@ def test_stages_peel_until_the_mask_stops_growing() -> None:
 
 
 def test_residuals_are_against_the_original_not_the_last_input() -> None:
-    refined = refine(square(), Peeler(4), StageRule(**{**RULE.__dict__, "stages": 3}))
+    refined = refine(square(), Peeler(4), replace(RULE, stages=3))
     assert refined.stages == [3]
     assert int(refined.mask.sum()) == 12 * 16  # against the stage's own input it would be 4 columns
 
@@ -71,12 +74,12 @@ def test_binary_fusion_puts_the_original_back_outside_the_mask() -> None:
         seen.append(current.clone())
         return faint(current, rows, stage)
 
-    refine(image, record, StageRule(**{**RULE.__dict__, "stages": 2}))
+    refine(image, record, replace(RULE, stages=2))
     wanted = square()
     wanted[..., 8:12, 8:12] = 0
     assert torch.equal(seen[1], wanted)
     seen.clear()
-    refine(image, record, StageRule(**{**RULE.__dict__, "stages": 2, "fusion": "none"}))
+    refine(image, record, replace(RULE, stages=2, fusion="none"))
     assert torch.equal(seen[1], faint(image, [0], 0))
 
 
@@ -88,7 +91,7 @@ def test_soft_fusion_weights_by_the_residual_above_tau() -> None:
         seen.append(current.clone())
         return current / 2
 
-    refine(image, halve, StageRule(**{**RULE.__dict__, "stages": 2, "fusion": "soft"}))
+    refine(image, halve, replace(RULE, stages=2, fusion="soft"))
     # residual 0.25 is the weight: 0.25 * 0.25 + 0.75 * 0.5
     assert seen[1].max() == pytest.approx(0.4375)
 
@@ -105,24 +108,30 @@ def test_images_leave_the_batch_when_they_have_converged() -> None:
 
 def test_fixed_stages_run_them_all_and_a_floor_stops_small_changes() -> None:
     empty = torch.zeros(1, 1, 32, 32)
-    assert refine(empty, Peeler(4), StageRule(**{**RULE.__dict__, "adaptive": False})).stages == [6]
+    assert refine(empty, Peeler(4), replace(RULE, adaptive=False)).stages == [6]
     # 64 pixels a stage: less than 1 % of 10000, though twice the mask of the stage before
-    assert refine(square(), Peeler(4), StageRule(**{**RULE.__dict__, "floor": 10_000})).stages == [2]
+    assert refine(square(), Peeler(4), replace(RULE, floor=10_000)).stages == [2]
 
 
 def test_small_components_are_dropped_with_four_neighbours() -> None:
     image = torch.zeros(1, 1, 16, 16)
     image[..., 2, 2] = image[..., 3, 3] = 1  # joined at a corner only
     image[..., 8:10, 8:10] = 1
-    rule = StageRule(**{**RULE.__dict__, "min_component": 2, "stages": 1})
-    refined = refine(image, lambda current, rows, stage: torch.zeros_like(current), rule)
+    rule = replace(RULE, min_component=2, stages=1)
+
+    def blank(current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+        return torch.zeros_like(current)
+
+    refined = refine(image, blank, rule)
     assert int(refined.mask.sum()) == 4
 
 
 def test_direction_follows_the_polarity_of_the_data() -> None:
     def directions(polarity: int, **overrides: object) -> tuple[int, ...]:
         config = SynomalyConfig.resolve("smoke", overrides=overrides)
-        return Synomaly.build(config, ImageSpec(1, 32, 32, polarity)).training_noise.directions  # type: ignore[attr-defined]
+        noise = Synomaly.build(config, ImageSpec(1, 32, 32, polarity)).training_noise
+        assert isinstance(noise, SynomalyNoise)
+        return noise.directions
 
     assert directions(-1) == (-1,)
     assert directions(0) == (-1, 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -118,6 +119,6 @@ def _drop_small(mask: Tensor, least: int) -> Tensor:
     for plane in kept[:, 0]:
         labels, count = ndimage.label(plane)
         if count:
-            sizes = ndimage.sum_labels(plane, labels, range(count + 1))
-            plane &= sizes[labels] >= least  # in place: a view of ``kept``
+            sizes = np.bincount(labels.ravel(), minlength=count + 1)
+            plane[sizes[labels] < least] = False  # a view of ``kept``
     return torch.from_numpy(kept).to(mask.device)

@@ -116,7 +116,7 @@ class Synomaly:
     """Gaussian noise with blobs of shifted mean (Bi et al. 2025).
 
     n = g + M d (u + offset), where M = [255 (b - min b)/(max b - min b) > threshold] and b is g blurred.
-    One u ~ U(0, 1) and one d an image, shared by its blobs. With several channels the blobs of the first are shared by all.
+    One u ~ U(0, 1) and one d an image, shared by its blobs. With several channels the blobs of the first serve all.
 
     Attributes:
         sigma: Standard deviation of the blur in pixels of the 128 grid.

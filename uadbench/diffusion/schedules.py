@@ -40,7 +40,7 @@ class Schedule:
             betas = np.minimum(1 - edges[1:] / edges[:-1], 0.999)
         else:
             betas = np.minimum(np.linspace(1e-4, 0.02, length) * (1000 / length), 0.999)
-        return cls(betas, np.cumprod(1 - betas))
+        return cls(betas, np.cumprod(1 - betas, dtype=np.float64))
 
     def __len__(self) -> int:
         return len(self.abar)
