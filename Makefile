@@ -1,0 +1,64 @@
+# The whole developer interface: make setup | run | check | test | bench | docs | report.
+# Needs Python >= 3.11 with venv, and make; everything else goes into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: setup run check test slow bench docs report help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup   environment in .venv with everything that development needs"
+	@echo "make run     the main job: synomaly on the embedded carotid phantom"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make test    all tests that are not slow"
+	@echo "make slow    the slow tests"
+	@echo "make bench   measurements (benchmarks/)"
+	@echo "make docs    documentation, built strictly into site/docs"
+	@echo "make report  leaderboard/ from its records, and site/"
+
+# A stamp says what was installed: a target that is up to date installs nothing again.
+.venv/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "uadbench needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -d uadbench/methods/ || \
+		{ echo "uadbench/methods is no link to methods/: this clone was made without symbolic links."; \
+		  echo "Run: git config core.symlinks true && git checkout -- uadbench"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing uadbench into .venv (once; some minutes)"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+# Some tests read medical files.
+.venv/.stamp-medical: .venv/.stamp
+	@$(PIP) -e '.[dev,medical]'
+	@touch $@
+
+setup: .venv/.stamp-medical
+
+run: .venv/.stamp
+	$(BIN)/python -m uadbench run --method synomaly --dataset carotid_us
+
+check: .venv/.stamp-medical
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/python tools/import_contracts.py
+	$(BIN)/lint-imports --config .importlinter --no-logo
+
+test: .venv/.stamp-medical
+	$(BIN)/python -m pytest -m 'not slow and not gpu' $(PYTEST_ARGS)
+
+slow: .venv/.stamp-medical
+	$(BIN)/python -m pytest -m 'slow and not gpu' $(PYTEST_ARGS)
+
+bench: .venv/.stamp
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+
+docs: .venv/.stamp
+	$(BIN)/python -m mkdocs build --strict --quiet
+
+report: .venv/.stamp
+	$(BIN)/python -m uadbench report
