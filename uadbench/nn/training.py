@@ -45,6 +45,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
+def set_memory_format(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lays out all convolution weights in a format, which their outputs then follow; values do not change."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
+
+
 def train_network(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -57,6 +64,8 @@ def train_network(
     schedule: Schedule = "constant",
 ) -> None:
     """Trains until ``steps`` steps are done, going on from the newest checkpoint, and leaves ``network`` in eval mode.
+
+    Where the run asks for bfloat16, the losses are computed under autocast with weights laid out channels-last.
 
     Args:
         network: What is trained, on ``run.device``.
@@ -72,6 +81,8 @@ def train_network(
         Diverged: If a loss is not finite.
     """
     start = run.resume(phase, model=network, optimizer=optimizer)
+    if run.bf16:
+        set_memory_format(network, torch.channels_last)
     network.train()
     for step in run.steps(phase, start, steps):
         set_learning_rate(optimizer, learning_rate(lr, step, steps, schedule))
@@ -82,4 +93,5 @@ def train_network(
         values["loss"].backward()
         optimizer.step()
         run.checkpoint(phase, step + 1, model=network, optimizer=optimizer)
+    set_memory_format(network, torch.contiguous_format)  # as weights are saved
     network.eval()

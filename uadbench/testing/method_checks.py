@@ -270,6 +270,14 @@ def _other_shapes(subject: _Subject) -> str:
     return ", ".join(told)
 
 
+def _fits_in_bfloat16(subject: _Subject) -> str:
+    method = subject.fit(LocalRun(subject.seed, every=7, bf16=True))
+    for name, value in method.state_dict().items():
+        require(value.is_contiguous(), f"state '{name}' is not contiguous, so it cannot be saved")
+    _require_shapes(_predict(method, subject.scan), subject.scan)
+    return ""
+
+
 def _refuses_bad_input(subject: _Subject) -> str:
     with contextlib.suppress(UserError):  # a method may take 3 x 3 pixels; nothing but a UserError may come of it
         subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
@@ -325,6 +333,7 @@ CHECKS: dict[str, Callable[[_Subject], str]] = {
     "saving and loading changes nothing": _saves_and_loads,
     "a resumed fit equals an uninterrupted one": _resumes,
     "works for other channels and sizes": _other_shapes,
+    "fits in bfloat16": _fits_in_bfloat16,
     "refuses bad input clearly": _refuses_bad_input,
     "constant images stay finite": _survives_constant_images,
     "a diverged training is reported": _reports_divergence,

@@ -1,0 +1,204 @@
+"""The conformance kit for datasets: what every prepared store must hold to (docs/protocol.md).
+
+Use::
+
+    from uadbench.testing.dataset_checks import check_dataset
+
+    for result in check_dataset(Path("prepared/my_data")):
+        print("ok  " if result.passed else "FAIL", result.name, result.detail)
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.fft import dctn
+from sklearn.metrics import roc_auc_score
+
+from uadbench.core.roles import Role
+from uadbench.data.batches import resize_image, resize_mask
+from uadbench.data.store import Item, Store
+from uadbench.testing.results import CheckResult, require, run_checks
+
+HASH_SIDE = 8  # the perceptual hash keeps 8 x 8 low frequencies
+HASH_DISTANCE = 8  # bits of 63 by which near-duplicates may differ: a proposal, so generous
+DUPLICATE = 0.99  # docs/protocol.md: a correlation above this on body pixels decides
+OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside the body mask
+SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label
+SIDE = 64  # grid on which images of different shapes are compared
+
+
+class _Subject:
+    """A prepared store."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.path)
+
+
+def _hashes_match(subject: _Subject) -> str:
+    subject.store.verify()
+    return f"{len(subject.store.items)} items"
+
+
+def _patients_disjoint(subject: _Subject) -> str:
+    roles: defaultdict[str, set[str]] = defaultdict(set)
+    patients: defaultdict[str, set[str]] = defaultdict(set)
+    for item in subject.store.items:
+        roles[item.patient].add(item.role)
+        patients[item.case].add(item.patient)
+    shared = sorted(patient for patient, found in roles.items() if len(found) > 1)
+    require(not shared, f"patient {shared[0] if shared else ''} is in more than one role; split by patient")
+    mixed = sorted(case for case, found in patients.items() if len(found) > 1)
+    require(not mixed, f"case {mixed[0] if mixed else ''} belongs to more than one patient")
+    counts = {role: sum(found == {role} for found in roles.values()) for role in Role}
+    return ", ".join(f"{role} {count}" for role, count in counts.items() if count)
+
+
+def _labels_fit_masks(subject: _Subject) -> str:
+    lesions = 0
+    for item in subject.store.items:
+        found = bool((subject.store.mask(item) == 1).any())
+        require(found == item.lesion, f"{item.uid} says lesion={item.lesion}, its mask says {found}")
+        require(not (found and item.role in (Role.TRAIN, Role.CALIB)), f"{item.uid} in role {item.role} holds a lesion")
+        lesions += found
+    return f"{lesions} items with lesions, none in train or calib"
+
+
+def _masks_inside_body(subject: _Subject) -> str:
+    outside = total = 0
+    worst = ("", 0.0)
+    for item in subject.store.items:
+        if item.lesion:
+            lesion = subject.store.mask(item) == 1
+            out = int((lesion & ~subject.store.body(item)).sum())
+            outside, total = outside + out, total + int(lesion.sum())
+            worst = max(worst, (item.uid, out / int(lesion.sum())), key=lambda pair: pair[1])
+    share = outside / total if total else 0.0
+    require(share <= OUTSIDE, f"{share:.1%} of lesion pixels lie outside the body (worst: {worst[0]}, {worst[1]:.1%})")
+    return f"{share:.2%} of lesion pixels outside"
+
+
+def _intensities_in_range(subject: _Subject) -> str:
+    for item in subject.store.items:
+        image, body = subject.store.image(item), subject.store.body(item)
+        require(bool(body.any()), f"{item.uid} has an empty body mask")
+        inside = image[:, body]
+        require(bool(np.isfinite(image).all()), f"{item.uid} holds NaN or infinite values")
+        require(float(inside.std()) > 0, f"{item.uid} is constant inside the body")
+        require(float((np.abs(inside) > 1).mean()) <= 0.02, f"{item.uid}: more than 2 % of the body is beyond [-1, 1]")
+    return "nominally in [-1, 1]"
+
+
+def _roles_filled(subject: _Subject) -> str:
+    manifest = subject.store.manifest
+    present = {item.role for item in subject.store.items}
+    require(Role.TEST in present, "role test is empty")
+    if manifest.ranked:
+        missing = [role for role in (Role.TRAIN, Role.CALIB) if role not in present]
+        require(not missing, f"a ranked dataset needs role {' and '.join(missing)}")
+        labels = {item.lesion for item in subject.store.role(Role.TEST)}
+        require(True in labels, "role test holds no lesion")
+        if False not in labels:
+            return "warning: role test holds no healthy item, so false positives on healthy images go unseen"
+    return "ranked" if manifest.ranked else f"not ranked: {'; '.join(manifest.notes) or 'no reason given'}"
+
+
+def _no_paths(subject: _Subject) -> str:
+    text = (subject.path / "manifest.json").read_text()
+    found = re.search(r'"[^"]*(?:/(?:home|Users|root|mnt|data|work)/|[A-Za-z]:\\\\)[^"]*"', text)
+    require(found is None, f"the manifest holds a path: {found.group(0) if found else ''}")
+    return ""
+
+
+def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns 63 bits: which low frequencies of the cosine transform exceed their median.
+
+    The mean intensity is left out, so that a change of brightness or gain keeps the hash.
+
+    Args:
+        image: Intensities, (c, h, w); channels are averaged.
+    """
+    small = resize_image(image.mean(0, keepdims=True), (4 * HASH_SIDE, 4 * HASH_SIDE))[0, 0].numpy()
+    low = dctn(small.astype(np.float64), norm="ortho")[:HASH_SIDE, :HASH_SIDE].ravel()[1:]
+    return low > np.median(low)
+
+
+def body_correlation(store: Store, one: Item, other: Item) -> float:
+    """Returns the normalised correlation of two images over the pixels that are in either body.
+
+    Images of one shape are compared as they are, others on a common grid.
+    """
+    size = one.shape[1:] if one.shape == other.shape else (SIDE, SIDE)
+    inside = resize_mask(store.body(one), size)[0, 0] | resize_mask(store.body(other), size)[0, 0]
+    values = torch.stack([resize_image(store.image(item), size)[0][:, inside].flatten() for item in (one, other)])
+    return float(torch.nan_to_num(torch.corrcoef(values.double()))[0, 1])
+
+
+def _no_duplicates_across_roles(subject: _Subject) -> str:
+    store = subject.store
+    roles = {role: store.role(role) for role in Role if store.role(role)}
+    # as signs, so that the number of equal bits of all pairs is one matrix product
+    signs = {
+        role: np.array([perceptual_hash(store.image(item)) for item in items]).astype(np.float32) * 2 - 1
+        for role, items in roles.items()
+    }
+    proposed = 0
+    for left, right in combinations(roles, 2):
+        differing = (signs[left].shape[1] - signs[left] @ signs[right].T) / 2
+        for i, j in np.argwhere(differing <= HASH_DISTANCE):
+            one, other = roles[left][i], roles[right][j]
+            value = body_correlation(store, one, other)
+            require(
+                value <= DUPLICATE,
+                f"{one.uid} ({left}) and {other.uid} ({right}) are near-duplicates (r = {value:.3f})",
+            )
+            proposed += 1
+    return f"{proposed} pairs looked alike, none is a duplicate"
+
+
+def _area_tells_little(subject: _Subject) -> str:
+    items = subject.store.role(Role.TEST)
+    labels = [item.lesion for item in items]
+    if len(set(labels)) < 2:
+        return "test holds one label alone"
+    areas = [float(subject.store.body(item).mean()) for item in items]
+    value = float(roc_auc_score(labels, areas))
+    told = f"body area alone predicts the label of a test item with AUROC {value:.2f}"
+    return f"warning: {told}" if max(value, 1 - value) > SUSPICIOUS_AUROC else told
+
+
+CHECKS: dict[str, Callable[[_Subject], str]] = {
+    "pixels match their hashes": _hashes_match,
+    "patients are in one role": _patients_disjoint,
+    "labels fit the masks": _labels_fit_masks,
+    "lesions lie inside the body": _masks_inside_body,
+    "intensities are in range": _intensities_in_range,
+    "roles are filled": _roles_filled,
+    "the manifest holds no path": _no_paths,
+    "no near-duplicates across roles": _no_duplicates_across_roles,
+    "body area says little about the label": _area_tells_little,
+}
+
+
+def check_dataset(store_path: Path) -> list[CheckResult]:
+    """Runs the conformance kit on a prepared store.
+
+    Args:
+        store_path: Folder of the store.
+
+    Returns:
+        One result a check; a detail that starts with "warning:" is for the reader and does not fail.
+    """
+    return run_checks(CHECKS, _Subject(store_path))
