@@ -1,8 +1,8 @@
 """Pixel curves: histograms over the ordered bits of float32, exact or coarse, mergeable, with certified bounds.
 
-The bits of a float32, with the sign handled, are ordered like the values. The leading ``bits`` of that 32-bit key
-name a bin: 32 keeps every distinct value apart, 20 keeps the exponent and 11 bits of the mantissa, so a bin is
-0.05 % wide at any scale, from denormals to 1e38, and no range has to be known beforehand.
+The bits of a float32, with the sign handled, are ordered like the values. Bins are ranges of these 32-bit keys: a
+range of one key keeps a value apart from all others; keeping the leading 20 bits makes bins 0.05 % wide at any
+scale, from denormals to 1e38. No range has to be known beforehand.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ def ordered_keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     Raises:
         DataError: If a value is NaN or infinite.
     """
-    if not np.isfinite(values).all():
-        raise DataError("Scores hold NaN or infinite values.", "Remove them before scoring.")
-    bits = (np.asarray(values, np.float32) + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    sign = bits >> np.uint32(31)
+    floats = np.asarray(values, np.float32)
+    # The extremes of an array that holds NaN are NaN, so two fast passes see every bad value.
+    if floats.size and not (np.isfinite(floats.min()) and np.isfinite(floats.max())):
+        kind = "NaN" if np.isnan(floats).any() else "infinite"
+        raise DataError(f"Scores hold {kind} values.", "Repair the map before scoring.")
+    bits = (floats + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
     # Negative values sort the other way round: all their bits flip; positive values gain the top bit.
-    return bits ^ (sign * np.uint32(0x7FFFFFFF) + np.uint32(0x80000000))
+    return bits ^ ((bits.view(np.int32) >> 31).view(np.uint32) | np.uint32(0x80000000))
 
 
 def key_values(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
     """Returns the values of keys: the inverse of ``ordered_keys``."""
-    positive = keys >> np.uint32(31)
-    flip = np.where(positive == 1, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
+    flip = np.where(keys >> np.uint32(31) == 1, np.uint32(0x80000000), np.uint32(0xFFFFFFFF))
     return (keys ^ flip).view(np.float32)
 
 
-def below(bins: NDArray[np.uint32], bits: int) -> NDArray[np.float32]:
-    """Returns thresholds t such that ``value > t`` selects exactly the given bins and all above."""
-    keys = (bins << np.uint32(KEY_BITS - bits)) - np.uint32(1)
-    keys[keys == 0x7FFFFFFF] -= np.uint32(1)  # the key of -0, which does not lie below 0
-    return key_values(keys)
+def below(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Returns thresholds t such that ``value > t`` selects exactly the values whose key is at least the given one."""
+    before = keys - np.uint32(1)
+    before[before == 0x7FFFFFFF] -= np.uint32(1)  # the key of -0, which does not lie below 0
+    return key_values(before)
 
 
 @dataclass(frozen=True)
@@ -59,26 +60,31 @@ class Bounds:
         """The middle."""
         return 0.5 * (self.low + self.high)
 
+    @property
+    def error(self) -> float:
+        """The largest possible error of the middle."""
+        return 0.5 * (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class PixelHistogram:
     """Counts of normal and lesion pixels in the occupied bins, in ascending order.
 
     Attributes:
-        bits: Leading bits of the key that name a bin.
-        bins: Occupied bins, ascending, uint32 (m,).
+        keys: First key of each bin, ascending, uint32 (m,).
+        exact: Whether a bin holds one key, (m,).
         negatives: Normal pixels a bin, int64 (m,).
         positives: Lesion pixels a bin, int64 (m,).
     """
 
-    bits: int
-    bins: NDArray[np.uint32]
+    keys: NDArray[np.uint32]
+    exact: NDArray[np.bool_]
     negatives: NDArray[np.int64]
     positives: NDArray[np.int64]
 
     @classmethod
-    def exact(cls, values: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelHistogram:
-        """Counts every distinct value by one sort of (key, truth) packed in 64 bits.
+    def of(cls, values: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelHistogram:
+        """Keeps every distinct value apart, by one sort of (key, truth) packed in 64 bits.
 
         Args:
             values: Scores, any shape.
@@ -89,7 +95,8 @@ class PixelHistogram:
         packed |= truth.ravel()
         packed.sort()
         keys = (packed >> np.uint64(1)).astype(np.uint32)
-        return _group(KEY_BITS, keys, (packed & np.uint64(1)).astype(np.int64))
+        positives = (packed & np.uint64(1)).astype(np.int64)
+        return _grouped(keys, np.ones(len(keys), np.bool_), 1 - positives, positives)
 
     @property
     def n_negative(self) -> int:
@@ -101,21 +108,21 @@ class PixelHistogram:
         """Number of lesion pixels."""
         return int(self.positives.sum())
 
-    def coarsen(self, bits: int) -> PixelHistogram:
-        """Returns the histogram over fewer leading bits."""
-        if bits > self.bits:
-            raise ValueError(f"a histogram of {self.bits} bits cannot be split into {bits}")
-        bins = self.bins >> np.uint32(self.bits - bits)
-        return _reduce(bits, bins, self.negatives, self.positives)
+    def coarsen(self, bits: int = POOL_BITS) -> PixelHistogram:
+        """Returns the histogram over the leading bits of the keys."""
+        shift = np.uint32(KEY_BITS - bits)
+        return _grouped(self.keys >> shift << shift, np.zeros(len(self.keys), np.bool_), self.negatives, self.positives)
 
     def merge(self, other: PixelHistogram) -> PixelHistogram:
-        """Returns the histogram of both sets of pixels: counts add up exactly."""
-        bits = min(self.bits, other.bits)
-        a, b = self.coarsen(bits), other.coarsen(bits)
-        bins = np.concatenate([a.bins, b.bins])
-        order = np.argsort(bins, kind="stable")
-        negatives = np.concatenate([a.negatives, b.negatives])[order]
-        return _reduce(bits, bins[order], negatives, np.concatenate([a.positives, b.positives])[order])
+        """Returns the histogram of both sets of pixels, which must have the same bins: counts add up exactly."""
+        keys = np.concatenate([self.keys, other.keys])
+        order = np.argsort(keys, kind="stable")
+        return _grouped(
+            keys[order],
+            np.concatenate([self.exact, other.exact])[order],
+            np.concatenate([self.negatives, other.negatives])[order],
+            np.concatenate([self.positives, other.positives])[order],
+        )
 
     def above(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns, for each bin, the numbers of normal and of lesion pixels in it and above: (m,) each."""
@@ -125,65 +132,69 @@ class PixelHistogram:
 def auroc(histogram: PixelHistogram) -> Bounds | None:
     """Returns bounds of the area under the ROC curve, ties counted half; None if a class is missing.
 
-    Within a bin the order is unknown: its pairs count between 0 and 1, all others are exact. With 32 bits a bin is
-    one value, its pairs are ties, and the bounds are equal.
+    Pairs in different bins are exact, pairs in an exact bin are ties, all others count between 0 and 1.
     """
     n, p = histogram.n_negative, histogram.n_positive
     if n == 0 or p == 0:
         return None
     fp, _ = histogram.above()
     lower = (n - fp).astype(np.float64)  # normal pixels strictly below each bin
-    sure = float(histogram.positives @ lower)
-    inside = float(histogram.positives @ histogram.negatives.astype(np.float64))
-    if histogram.bits == KEY_BITS:
-        exact = (sure + 0.5 * inside) / (n * p)
-        return Bounds(exact, exact)
-    return Bounds(sure / (n * p), (sure + inside) / (n * p))
+    inside = histogram.positives * histogram.negatives.astype(np.float64)
+    sure = float(histogram.positives @ lower) + 0.5 * float(inside[histogram.exact].sum())
+    unsure = float(inside[~histogram.exact].sum())
+    return Bounds(sure / (n * p), (sure + unsure) / (n * p))
 
 
 def average_precision(histogram: PixelHistogram) -> Bounds | None:
-    """Returns bounds of the average precision, the sum of (R_k - R_(k-1)) P_k; None if there is no lesion pixel.
+    """Returns bounds of the average precision, the sum of (R_k - R_(k-1)) P_k; None if there is no lesion pixel."""
+    if histogram.n_positive == 0:
+        return None
+    low, high = precision_shares(histogram)
+    return Bounds(max(float(low.sum()), 0.0), min(float(high.sum()), 1.0))
 
-    With 32 bits a bin is one value and the sum is exact. Otherwise the lesion pixels of a bin, taken one by one,
-    have a precision of at least (TP + i) / (TP + i + FP + n), all the bin's normal pixels ranked first, and at most
-    (TP + p) / (TP + p + FP), all its normal pixels ranked last.
+
+def precision_shares(histogram: PixelHistogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the least and the most that each bin can add to the average precision: (m,) each.
+
+    With a = TP and f = FP above the bin, p lesion and n normal pixels in it, and P lesion pixels in all: an exact bin
+    is one tie and adds p (a + p) / (a + p + f + n) / P. In any other bin lesion pixel i adds at least
+    (a + i) / (a + i + f + n), all normal pixels ranked first, and at most (a + p) / (a + p + f), all ranked last.
     """
+    fp, tp = histogram.above()
+    low = np.zeros(len(histogram.keys))
+    high = np.zeros(len(histogram.keys))
+    rows = np.flatnonzero(histogram.positives)
+    p, n = histogram.positives[rows].astype(np.float64), histogram.negatives[rows]
+    t, f = tp[rows].astype(np.float64), fp[rows].astype(np.float64)
+    tie = p * t / (t + f)
+    known = histogram.exact[rows] | (p == 0) | (n == 0) & (p == 1)
+    start = t - p + f + 1
+    # The sum over i of (a + i) / (a + i + f) in closed form.
+    first = np.minimum(p - f * (digamma(start + p) - digamma(start)), tie)
+    low[rows] = np.where(known, tie, first)
+    high[rows] = np.where(known, tie, p * t / (t + f - n))
+    total = histogram.n_positive
+    return low / total, high / total
+
+
+def best_dice(histogram: PixelHistogram) -> tuple[Bounds, float] | None:
+    """Returns bounds of the best Dice over all thresholds, and the threshold that reaches the lower one."""
     total = histogram.n_positive
     if total == 0:
         return None
     fp, tp = histogram.above()
-    rows = histogram.positives > 0
-    p = histogram.positives[rows].astype(np.float64)
-    tp, fp = tp[rows].astype(np.float64), fp[rows].astype(np.float64)
-    if histogram.bits == KEY_BITS:
-        exact = float(np.sum(p * tp / (tp + fp)) / total)
-        return Bounds(exact, exact)
-    n = histogram.negatives[rows]
-    high = float(np.sum(p * tp / (tp + fp - n)) / total)
-    # sum over i of (a + i) / (a + i + fp) with a = TP before the bin, in closed form.
-    start = tp - p + fp + 1
-    low = float(np.sum(p - fp * (digamma(start + p) - digamma(start))) / total)
-    return Bounds(max(min(low, high), 0.0), min(high, 1.0))
+    dice = 2 * tp / (tp + fp + total)
+    most = np.where(histogram.exact, dice, 2 * tp / (tp + fp - histogram.negatives + total))
+    at = len(dice) - 1 - int(np.argmax(dice[::-1]))
+    return Bounds(float(dice[at]), float(max(most.max(), dice[at]))), float(below(histogram.keys[at : at + 1])[0])
 
 
-def _group(bits: int, keys: NDArray[np.uint32], labels: NDArray[np.int64]) -> PixelHistogram:
-    starts = _starts(keys)
-    positives = np.add.reduceat(labels, starts) if len(keys) else np.zeros(0, np.int64)
-    counts = np.diff(np.append(starts, len(keys)))
-    return PixelHistogram(bits, keys[starts], (counts - positives).astype(np.int64), positives)
-
-
-def _reduce(
-    bits: int, bins: NDArray[np.uint32], negatives: NDArray[np.int64], positives: NDArray[np.int64]
+def _grouped(
+    keys: NDArray[np.uint32], exact: NDArray[np.bool_], negatives: NDArray[np.int64], positives: NDArray[np.int64]
 ) -> PixelHistogram:
-    starts = _starts(bins)
-    if not len(bins):
-        return PixelHistogram(bits, bins, negatives, positives)
-    return PixelHistogram(bits, bins[starts], np.add.reduceat(negatives, starts), np.add.reduceat(positives, starts))
-
-
-def _starts(keys: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Returns where each run of equal sorted keys starts."""
+    """Adds up runs of equal, sorted keys."""
     if not len(keys):
-        return np.zeros(0, np.int64)
-    return np.concatenate([np.zeros(1, np.int64), np.flatnonzero(keys[1:] != keys[:-1]).astype(np.int64) + 1])
+        return PixelHistogram(keys, exact, negatives, positives)
+    starts = np.append(0, np.flatnonzero(keys[1:] != keys[:-1]) + 1)
+    sums = [np.add.reduceat(counts, starts) for counts in (negatives, positives)]
+    return PixelHistogram(keys[starts], np.logical_and.reduceat(exact, starts), *sums)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.evaluation.curves import POOL_BITS, PixelHistogram, auroc, average_precision, below
-from uadbench.evaluation.thresholds import DiceProfile, dice_profile
+from uadbench.evaluation.thresholds import POOL_SHIFT, DiceProfile, dice_profile
 
 BOOTSTRAP_BINS = 1024
 CURVE_POINTS = 200
@@ -26,7 +26,7 @@ class Pool:
 
     def add(self, patient: str, histogram: PixelHistogram) -> None:
         """Adds a case."""
-        self._histograms.append(histogram.coarsen(POOL_BITS))
+        self._histograms.append(histogram.coarsen())
         self._patients.append(patient)
         self._total = None
 
@@ -47,10 +47,12 @@ class Pool:
         if self._total is None:
             counts = np.zeros((2, 1 << POOL_BITS), np.int64)
             for histogram in self._histograms:
-                counts[0, histogram.bins] += histogram.negatives
-                counts[1, histogram.bins] += histogram.positives
+                bins = histogram.keys >> POOL_SHIFT
+                counts[0, bins] += histogram.negatives
+                counts[1, bins] += histogram.positives
             bins = np.flatnonzero(counts.any(axis=0)).astype(np.uint32)
-            self._total = PixelHistogram(POOL_BITS, bins, counts[0, bins], counts[1, bins])
+            inexact = np.zeros(len(bins), np.bool_)
+            self._total = PixelHistogram(bins << POOL_SHIFT, inexact, counts[0, bins], counts[1, bins])
         return self._total
 
     @property
@@ -81,7 +83,7 @@ class Pool:
         row = {name: i for i, name in enumerate(patients)}
         counts = np.zeros((2, len(patients), BOOTSTRAP_BINS))
         for histogram, patient in zip(self._histograms, self._patients, strict=True):
-            where = group[np.searchsorted(total.bins, histogram.bins)]
+            where = group[np.searchsorted(total.keys, histogram.keys)]
             counts[0, row[patient]] += np.bincount(where, histogram.negatives, BOOTSTRAP_BINS)
             counts[1, row[patient]] += np.bincount(where, histogram.positives, BOOTSTRAP_BINS)
         return counts[0], counts[1]
@@ -96,7 +98,7 @@ class Pool:
             at = _spread(recall + fpr)
             result["roc"] = {"fpr": _numbers(fpr[at]), "tpr": _numbers(recall[at])}
             result["pr"] = {"recall": _numbers(recall[at]), "precision": _numbers((tp / (tp + fp))[at])}
-            result["threshold"] = _numbers(below(total.bins[at], POOL_BITS))
+            result["threshold"] = _numbers(below(total.keys[at]))
             area, ap = auroc(total), average_precision(total)
             if area is not None and ap is not None:
                 result["bounds"] = {"pixel_auroc_pooled": [area.low, area.high], "pixel_ap_pooled": [ap.low, ap.high]}

@@ -120,7 +120,7 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
     """Threshold-free numbers of a case; its histogram goes into the pool."""
     scored, lesion = case.scored, case.lesion
     values, truth = case.maps[scored], lesion[scored]
-    histogram = PixelHistogram.exact(values, truth)
+    histogram = PixelHistogram.of(values, truth)
     pool.add(case.patient, histogram)
     ap, area = average_precision(histogram), auroc(histogram)
     lost = 0 if case.mask is None else int(np.count_nonzero((case.mask == 1) & ~case.body))
@@ -159,7 +159,7 @@ def _second_row(
         prediction = scored & (case.maps > thresholds[head])
         if protocol.ap_scores == "thresholded" and truth.any():
             kept = np.where(prediction, case.maps, min(0.0, thresholds[head]))[scored].astype(np.float32)
-            bounds = average_precision(PixelHistogram.exact(kept, truth))
+            bounds = average_precision(PixelHistogram.of(kept, truth))
             row["ap"] = math.nan if bounds is None else bounds.value
         if truth.any():
             lesions = lesion_scores(prediction, lesion, overlap=protocol.lesion_overlap, full=_full(protocol))
@@ -267,7 +267,8 @@ class _Builder:
         """Adds AUROC or AP of a score over cases."""
         table = self._table
         names = sorted(set(table["patient"]))
-        patient = table["patient"].map({name: row for row, name in enumerate(names)}).to_numpy(np.int64)
+        row = {name: i for i, name in enumerate(names)}
+        patient = np.array([row[name] for name in table["patient"]], np.int64)
         positive = table["lesion"].to_numpy(np.bool_)
         scores = table[column].to_numpy(np.float64)
         classes = min(len(set(patient[positive])), len(set(patient[~positive])))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import UnknownName
 from uadbench.evaluation.cases import Cases, checked
-from uadbench.evaluation.curves import POOL_BITS, PixelHistogram, below, key_values, ordered_keys
+from uadbench.evaluation.curves import KEY_BITS, POOL_BITS, PixelHistogram, below, key_values, ordered_keys
 
 Tier = Literal["unsupervised", "weakly-supervised", "upper-bound"]
 HALF = 1 << 16
+POOL_SHIFT = np.uint32(KEY_BITS - POOL_BITS)
 _TOLERANCE = 1e-12  # sums of patient rates carry rounding errors of this order
 
 
@@ -157,11 +158,11 @@ def dice_profile(
     exact at every grid point, and a grid step is 0.05 % of the value.
 
     Args:
-        histograms: One a case, of at least 20 bits; cases without lesion are left out.
+        histograms: One a case; cases without lesion are left out.
         patients: Patient of each case.
         by_patient: Whether patients weigh the same; otherwise cases do.
     """
-    lesions = [(h.coarsen(POOL_BITS), p) for h, p in zip(histograms, patients, strict=True) if h.n_positive]
+    lesions = [(h.coarsen(), p) for h, p in zip(histograms, patients, strict=True) if h.n_positive]
     if not lesions:
         return None
     cases_of: dict[str, int] = defaultdict(int)
@@ -172,15 +173,15 @@ def dice_profile(
         weight = 1 / (len(cases_of) * cases_of[patient]) if by_patient else 1 / len(lesions)
         fp, tp = histogram.above()
         dice = 2 * tp / (tp + fp + histogram.n_positive)
-        steps[histogram.bins] += weight * (dice - np.append(dice[1:], 0.0))
+        steps[histogram.keys >> POOL_SHIFT] += weight * (dice - np.append(dice[1:], 0.0))
     mean = np.cumsum(steps[::-1])[::-1]
-    occupied = np.unique(np.concatenate([histogram.bins for histogram, _ in lesions]))
-    return DiceProfile(below(occupied, POOL_BITS), mean[occupied])
+    occupied = np.unique(np.concatenate([histogram.keys for histogram, _ in lesions]))
+    return DiceProfile(below(occupied), mean[occupied >> POOL_SHIFT])
 
 
 def case_histogram(values: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelHistogram:
     """Returns the 20-bit histogram of a case."""
-    return PixelHistogram.exact(values, truth).coarsen(POOL_BITS)
+    return PixelHistogram.of(values, truth).coarsen()
 
 
 def best_dice_threshold(cases: Cases) -> float | None:

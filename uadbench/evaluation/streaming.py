@@ -1,0 +1,214 @@
+"""Pixel curves over any number of pixels in bounded memory, refined until the bounds are close enough.
+
+A first pass counts coarse bins. Each further pass splits the cells of the key space whose order matters most for
+the average precision into finer bins, at the same memory, until the certified error is small enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError, UserError
+from uadbench.evaluation.curves import (
+    Bounds,
+    PixelHistogram,
+    auroc,
+    average_precision,
+    best_dice,
+    ordered_keys,
+    precision_shares,
+)
+
+CELL_BITS = 16
+CELLS = 1 << CELL_BITS
+MAX_BINS = 1 << 21
+CHUNK = 1 << 19
+Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+
+class Binning:
+    """A partition of the 32-bit keys: 65536 cells of equal length, each split into 2^k equal bins.
+
+    Args:
+        splits: The exponent k of each cell, from 0 to 16, int64 (65536,).
+    """
+
+    def __init__(self, splits: NDArray[np.int64]) -> None:
+        self.splits = splits
+        self.shift = (CELL_BITS - splits).astype(np.uint32)
+        ends = np.cumsum(1 << splits)
+        self.size = int(ends[-1])
+        self._first = np.append(0, ends[:-1])
+        # bin = (key >> shift) + base, with base = first bin of the cell - (first key of the cell >> shift).
+        cells = np.arange(CELLS, dtype=np.int64) << CELL_BITS
+        self._base = self._first - (cells >> self.shift.astype(np.int64))
+
+    @classmethod
+    def uniform(cls, bits: int = 20) -> Binning:
+        """Returns bins of equal length in keys, 2^bits in all."""
+        if not CELL_BITS <= bits <= CELL_BITS + 5:
+            raise UserError(f"A uniform binning has 2^16 to 2^21 bins, not 2^{bits}.")
+        return cls(np.full(CELLS, bits - CELL_BITS, np.int64))
+
+    def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Returns the bin of each key."""
+        cells = (keys >> np.uint32(CELL_BITS)).astype(np.int64)
+        return (keys >> self.shift[cells]) + self._base[cells]
+
+    def first_keys(self, bins: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+        """Returns the first key of each bin, and whether the bin is a single key."""
+        cell = np.searchsorted(self._first, bins, side="right") - 1
+        keys = (bins - self._base[cell]) << self.shift[cell].astype(np.int64)
+        return keys.astype(np.uint32), self.splits[cell] == CELL_BITS
+
+
+class PixelCounter:
+    """Counts pixels a bin; two counters of the same binning add up exactly.
+
+    Args:
+        binning: The bins.
+    """
+
+    def __init__(self, binning: Binning) -> None:
+        self.binning = binning
+        self._counts = np.zeros(2 * binning.size, np.uint32)
+        self._pixels = 0
+
+    def add(self, values: NDArray[np.float32], truth: NDArray[np.bool_]) -> None:
+        """Counts pixels.
+
+        Args:
+            values: Scores, any shape, finite.
+            truth: True on lesions, the same shape.
+
+        Raises:
+            DataError: If shapes differ or a score is NaN or infinite.
+        """
+        if values.shape != truth.shape:
+            raise DataError(f"Scores {values.shape} and truth {truth.shape} differ in shape.")
+        flat, lesion = values.ravel(), truth.ravel()
+        self._pixels += flat.size
+        if self._pixels > np.iinfo(np.uint32).max:
+            raise DataError("A counter holds at most 2^32 - 1 pixels.", "Count in parts and merge their histograms.")
+        for start in range(0, flat.size, CHUNK):
+            part = slice(start, start + CHUNK)
+            codes = self.binning.bins(ordered_keys(flat[part]))
+            codes <<= 1
+            codes |= lesion[part]
+            low = int(codes.min())
+            codes -= low
+            counts = np.bincount(codes)
+            self._counts[low : low + len(counts)] += counts.astype(np.uint32)
+
+    def merge(self, other: PixelCounter) -> None:
+        """Adds the pixels of another counter.
+
+        Raises:
+            UserError: If the binnings differ.
+        """
+        if not np.array_equal(self.binning.splits, other.binning.splits):
+            raise UserError("Counters of different binnings cannot be merged.")
+        self._counts += other._counts
+        self._pixels += other._pixels
+
+    def histogram(self) -> PixelHistogram:
+        """Returns the occupied bins."""
+        pairs = self._counts.reshape(-1, 2)
+        bins = np.flatnonzero(pairs.any(axis=1))
+        keys, exact = self.binning.first_keys(bins)
+        counts = pairs[bins].astype(np.int64)
+        return PixelHistogram(keys, exact, counts[:, 0], counts[:, 1])
+
+
+@dataclass(frozen=True)
+class PixelCurves:
+    """Pooled pixel metrics with certified bounds; None where a class is missing.
+
+    Attributes:
+        auroc: Area under the ROC curve.
+        ap: Average precision.
+        dice: Best Dice over all thresholds.
+        threshold: Threshold of the lower bound of ``dice``.
+        passes: How often the pixels were read.
+    """
+
+    auroc: Bounds | None
+    ap: Bounds | None
+    dice: Bounds | None
+    threshold: float | None
+    passes: int
+
+
+def pixel_curves(
+    read: Callable[[], Iterable[Pixels]], *, tolerance: float = 1e-6, passes: int = 4, exact_up_to: int = 1 << 20
+) -> PixelCurves:
+    """Computes the pooled metrics of pixels that are read in parts, once a pass.
+
+    Few pixels are sorted, which is exact. Otherwise passes go on until the certified error of the average precision is
+    at most the tolerance or the passes are used up; the bounds say what was reached.
+
+    Args:
+        read: Starts a pass over the pixels: parts (scores, truth).
+        tolerance: Certified error of the average precision to reach.
+        passes: Most passes.
+        exact_up_to: Number of pixels up to which they are held in memory and sorted.
+    """
+    held: list[Pixels] | None = []
+    counter = PixelCounter(Binning.uniform(CELL_BITS + 2))
+    size = 0
+    for values, truth in read():
+        counter.add(values, truth)
+        size += values.size
+        if held is not None and size <= exact_up_to:
+            held.append((values.ravel(), truth.ravel()))
+        else:
+            held = None
+    if held:
+        histogram = PixelHistogram.of(np.concatenate([v for v, _ in held]), np.concatenate([t for _, t in held]))
+        return _curves(histogram, 1)
+    done = 1
+    histogram = counter.histogram()
+    while done < passes:
+        bounds = average_precision(histogram)
+        if bounds is None or bounds.error <= tolerance:
+            break
+        finer = _refined(counter.binning, histogram)
+        counter = PixelCounter(finer)
+        for values, truth in read():
+            counter.add(values, truth)
+        histogram = counter.histogram()
+        done += 1
+    return _curves(histogram, done)
+
+
+def _curves(histogram: PixelHistogram, passes: int) -> PixelCurves:
+    best = best_dice(histogram)
+    dice, threshold = (None, None) if best is None else best
+    return PixelCurves(auroc(histogram), average_precision(histogram), dice, threshold, passes)
+
+
+def _refined(binning: Binning, histogram: PixelHistogram) -> Binning:
+    """Spends the bins where the bounds of the average precision are wide.
+
+    Splitting a cell into m bins divides its gap g by about m; the sum of g / m is least, for a given number of bins,
+    when m is proportional to the square root of the undivided gap.
+    """
+    low, high = precision_shares(histogram)
+    cells = (histogram.keys >> np.uint32(CELL_BITS)).astype(np.int64)
+    gap = np.bincount(cells, high - low, CELLS)
+    root = np.sqrt(gap * (1 << binning.splits))
+    spare = MAX_BINS - CELLS
+    share = root / root.sum() * spare if root.sum() > 0 else np.zeros(CELLS)
+    splits = np.clip(np.floor(np.log2(np.maximum(share, 1.0))), 0, CELL_BITS).astype(np.int64)
+    # Rounding down leaves bins unused: give the widest gaps one more split while there is room.
+    for cell in np.argsort(-root / (1 << splits), kind="stable"):
+        if root[cell] == 0 or splits[cell] == CELL_BITS:
+            continue
+        if int((1 << splits).sum()) + (1 << int(splits[cell])) > MAX_BINS:
+            break
+        splits[cell] += 1
+    return Binning(splits)
