@@ -1,13 +1,15 @@
 """Pixel curves over any number of pixels in bounded memory, refined until the bounds are close enough.
 
-A first pass counts coarse bins. Each further pass splits the cells of the key space whose order matters most for
-the average precision into finer bins, at the same memory, until the certified error is small enough.
+A look at every eighth pixel tells which cells of the key space matter most for the average precision; these are split
+into fine bins, and a full pass counts all pixels. If the certified error is too large, heavy ties are counted value by
+value, and other data are read again with the bins moved to where they are needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,10 @@ from uadbench.evaluation.curves import (
 CELL_BITS = 16
 CELLS = 1 << CELL_BITS
 MAX_BINS = 1 << 21
-CHUNK = 1 << 19
+CHUNK = 1 << 18
+STRIDE = 8
+FLOOR = 0.02
+MAX_DISTINCT = 1 << 20
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
@@ -99,10 +104,7 @@ class PixelCounter:
             codes = self.binning.bins(ordered_keys(flat[part]))
             codes <<= 1
             codes |= lesion[part]
-            low = int(codes.min())
-            codes -= low
-            counts = np.bincount(codes)
-            self._counts[low : low + len(counts)] += counts.astype(np.uint32)
+            np.add.at(self._counts, codes, np.uint32(1))  # in place: no array of all bins a chunk
 
     def merge(self, other: PixelCounter) -> None:
         """Adds the pixels of another counter.
@@ -144,45 +146,64 @@ class PixelCurves:
 
 
 def pixel_curves(
-    read: Callable[[], Iterable[Pixels]], *, tolerance: float = 1e-6, passes: int = 4, exact_up_to: int = 1 << 20
+    read: Callable[[], Iterable[Pixels]], *, tolerance: float = 1e-6, passes: int = 3, exact_up_to: int = 1 << 19
 ) -> PixelCurves:
     """Computes the pooled metrics of pixels that are read in parts, once a pass.
 
-    Few pixels are sorted, which is exact. Otherwise passes go on until the certified error of the average precision is
-    at most the tolerance or the passes are used up; the bounds say what was reached.
+    Few pixels are sorted, which is exact. Otherwise full passes go on until the certified error of the average
+    precision is at most the tolerance or the passes are used up; the bounds say what was reached.
 
     Args:
         read: Starts a pass over the pixels: parts (scores, truth).
         tolerance: Certified error of the average precision to reach.
-        passes: Most passes.
+        passes: Most full passes.
         exact_up_to: Number of pixels up to which they are held in memory and sorted.
     """
     held: list[Pixels] | None = []
     counter = PixelCounter(Binning.uniform(CELL_BITS + 2))
     size = 0
     for values, truth in read():
-        counter.add(values, truth)
+        counter.add(values.ravel()[::STRIDE], truth.ravel()[::STRIDE])
         size += values.size
         if held is not None and size <= exact_up_to:
             held.append((values.ravel(), truth.ravel()))
         else:
             held = None
-    if held:
-        histogram = PixelHistogram.of(np.concatenate([v for v, _ in held]), np.concatenate([t for _, t in held]))
-        return _curves(histogram, 1)
-    done = 1
+    if held is not None:
+        parts = [PixelHistogram.of(*part) for part in held]
+        return _curves(_merged(parts), 1)
     histogram = counter.histogram()
-    while done < passes:
-        bounds = average_precision(histogram)
-        if bounds is None or bounds.error <= tolerance:
-            break
-        finer = _refined(counter.binning, histogram)
-        counter = PixelCounter(finer)
+    for done in range(1, passes + 1):
+        counter = PixelCounter(_refined(histogram))
         for values, truth in read():
             counter.add(values, truth)
         histogram = counter.histogram()
-        done += 1
+        bounds = average_precision(histogram)
+        if bounds is None or bounds.error <= tolerance:
+            break
+        if done < passes and len(histogram.keys) < MAX_DISTINCT // 16:  # few bins are occupied: ties are likely
+            exact = _distinct(read())
+            if exact is not None:
+                return _curves(exact, done + 1)
     return _curves(histogram, done)
+
+
+def _distinct(parts: Iterable[Pixels]) -> PixelHistogram | None:
+    """Counts every distinct value, or gives up beyond ``MAX_DISTINCT`` of them."""
+    total: PixelHistogram | None = None
+    for values, truth in parts:
+        flat, lesion = values.ravel(), truth.ravel()
+        for start in range(0, flat.size, CHUNK):
+            part = PixelHistogram.of(flat[start : start + CHUNK], lesion[start : start + CHUNK])
+            total = part if total is None else total.merge(part)
+            if len(total.keys) > MAX_DISTINCT:
+                return None
+    return total
+
+
+def _merged(parts: list[PixelHistogram]) -> PixelHistogram:
+    none = np.zeros(0, np.float32), np.zeros(0, np.bool_)
+    return reduce(PixelHistogram.merge, parts, PixelHistogram.of(*none))
 
 
 def _curves(histogram: PixelHistogram, passes: int) -> PixelCurves:
@@ -191,24 +212,25 @@ def _curves(histogram: PixelHistogram, passes: int) -> PixelCurves:
     return PixelCurves(auroc(histogram), average_precision(histogram), dice, threshold, passes)
 
 
-def _refined(binning: Binning, histogram: PixelHistogram) -> Binning:
+def _refined(histogram: PixelHistogram) -> Binning:
     """Spends the bins where the bounds of the average precision are wide.
 
     Splitting a cell into m bins divides its gap g by about m; the sum of g / m is least, for a given number of bins,
-    when m is proportional to the square root of the undivided gap.
+    when m is proportional to the square root of the undivided gap, which is measured on whole cells.
     """
-    low, high = precision_shares(histogram)
-    cells = (histogram.keys >> np.uint32(CELL_BITS)).astype(np.int64)
-    gap = np.bincount(cells, high - low, CELLS)
-    root = np.sqrt(gap * (1 << binning.splits))
+    whole = histogram.coarsen(CELL_BITS)
+    low, high = precision_shares(whole)
+    cells = (whole.keys >> np.uint32(CELL_BITS)).astype(np.int64)
+    root = np.sqrt(np.bincount(cells, np.maximum(high - low, 0.0), CELLS))
+    # What a sample does not show still needs bins: no cell between the extremes gets less than a floor.
+    reach = slice(int(cells.min()), int(cells.max()) + 1)
+    root[reach] = np.maximum(root[reach], FLOOR * root.sum() / (reach.stop - reach.start))
     spare = MAX_BINS - CELLS
     share = root / root.sum() * spare if root.sum() > 0 else np.zeros(CELLS)
     splits = np.clip(np.floor(np.log2(np.maximum(share, 1.0))), 0, CELL_BITS).astype(np.int64)
     # Rounding down leaves bins unused: give the widest gaps one more split while there is room.
-    for cell in np.argsort(-root / (1 << splits), kind="stable"):
-        if root[cell] == 0 or splits[cell] == CELL_BITS:
-            continue
-        if int((1 << splits).sum()) + (1 << int(splits[cell])) > MAX_BINS:
-            break
-        splits[cell] += 1
+    order = np.argsort(-root / (1 << splits), kind="stable")
+    order = order[(root[order] > 0) & (splits[order] < CELL_BITS)]
+    room = MAX_BINS - int((1 << splits).sum())
+    splits[order[np.cumsum(1 << splits[order]) <= room]] += 1
     return Binning(splits)
