@@ -50,9 +50,9 @@ class FAnoGANConfig(MethodConfig):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,
-            "gan_steps": 10,
+            "gan_steps": 6,
             "critic_iters": 2,
-            "encoder_steps": 10,
+            "encoder_steps": 8,
             "batch_size": 4,
             "encoder_lr": 1e-3,
             "latent": 32,

@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import inspect
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import optuna
@@ -26,77 +25,15 @@ from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import Diverged, UserError
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
-from uadbench.core.seeding import derive_seed
 from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
 from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun, image_generators
 from uadbench.testing.images import synthetic_images
+from uadbench.testing.method_subject import MethodSubject, predict
 from uadbench.testing.results import CheckResult, require, run_checks
 
 DRAWS = 20  # configs drawn from the search space
 RTOL = 1e-4  # docs: agreement across batch shapes in float32
 FLIPPED = 0.005  # share of pixels that a threshold inside a method may put on its other side across batch shapes
-
-
-class _Subject:
-    """A method class with a fitted example, made when first asked for."""
-
-    def __init__(self, cls: type[Method], seed: int) -> None:
-        self.cls = cls
-        self.seed = seed
-
-    def config(self, preset: str, **overrides: Any) -> MethodConfig:
-        if "pretrained" in self.cls.config_type.model_fields:
-            overrides = {"pretrained": False, **overrides}  # checks never download
-        return self.cls.config_type.resolve(preset, overrides=overrides)
-
-    @cached_property
-    def smoke(self) -> MethodConfig:
-        return self.config("smoke")
-
-    @cached_property
-    def spec(self) -> ImageSpec:
-        return ImageSpec(1, self.smoke.image_size, self.smoke.image_size, polarity=1)
-
-    def build(self, spec: ImageSpec | None = None) -> Method:
-        return self.cls.build(self.smoke, spec or self.spec)
-
-    def fit(self, run: LocalRun, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
-        """Builds with seeded initial weights, as the runner does, and fits.
-
-        The global random state is another one for every fit, so that leaning on it shows.
-        """
-        spec = spec or self.spec
-        labelled = None
-        if self.cls.supervision == Supervision.MASKS:
-            labelled = InMemoryBatches(synthetic_images(8, spec, seed=self.seed, part="labelled", lesions=True), spec)
-        healthy = train or synthetic_images(12, spec, seed=self.seed)
-        calib = InMemoryBatches(synthetic_images(6, spec, seed=self.seed, part="calib"), spec)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed("init", self.seed))
-            method = self.build(spec)
-            torch.seed()
-            method.fit(InMemoryBatches(healthy, spec), calib, run, labelled)
-        return method
-
-    @cached_property
-    def reference(self) -> tuple[Method, LocalRun]:
-        run = LocalRun(self.seed, every=7)
-        return self.fit(run), run
-
-    @cached_property
-    def scan(self) -> Scan:
-        """Images of the padded batch shape."""
-        return synthetic_images(self.smoke.predict_batch, self.spec, seed=self.seed, part="test", lesions=True).scan
-
-    @cached_property
-    def prediction(self) -> Prediction:
-        return _predict(self.reference[0], self.scan)
-
-
-def _predict(method: Method, scan: Scan) -> Prediction:
-    with torch.random.fork_rng(devices=[]):
-        torch.seed()
-        return method.predict(scan, image_generators(scan))
 
 
 def _parts(prediction: Prediction) -> dict[str, Tensor]:
@@ -111,7 +48,7 @@ def _require_same(one: Prediction, other: Prediction, what: str, rows: list[int]
         require(torch.equal(left if rows is None else left[rows], right), f"{name} {what}")
 
 
-def _declares(subject: _Subject) -> str:
+def _declares(subject: MethodSubject) -> str:
     cls: Any = subject.cls  # a stranger's class may be anything
     for name, kind in (("name", str), ("version", str), ("supervision", Supervision)):
         require(isinstance(getattr(cls, name, None), kind), f"{name} is missing or no {kind.__name__}")
@@ -123,7 +60,7 @@ def _declares(subject: _Subject) -> str:
     return f"{cls.name} {cls.version}, supervision {cls.supervision}"
 
 
-def _builds_presets(subject: _Subject) -> str:
+def _builds_presets(subject: MethodSubject) -> str:
     for preset in PRESET_NAMES:
         config = subject.config(preset)
         spec = ImageSpec(1, config.image_size, config.image_size)
@@ -133,7 +70,7 @@ def _builds_presets(subject: _Subject) -> str:
     return ", ".join(PRESET_NAMES)
 
 
-def _space_is_valid(subject: _Subject) -> str:
+def _space_is_valid(subject: MethodSubject) -> str:
     space = importlib.import_module(f"{subject.cls.__module__.rpartition('.')[0]}.space")
     loudness = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -149,7 +86,7 @@ def _space_is_valid(subject: _Subject) -> str:
     return f"{DRAWS} draws"
 
 
-def _fits_and_predicts(subject: _Subject) -> str:
+def _fits_and_predicts(subject: MethodSubject) -> str:
     method, run = subject.reference
     for name, value in method.state_dict().items():
         require(not value.is_floating_point() or bool(value.isfinite().all()), f"state '{name}' is not finite")
@@ -169,9 +106,9 @@ def _require_shapes(prediction: Prediction, scan: Scan) -> None:
         require(bool((prediction.reconstruction.abs() <= 1).all()), "reconstruction leaves [-1, 1]")
 
 
-def _leaves_input(subject: _Subject) -> str:
+def _leaves_input(subject: MethodSubject) -> str:
     image, body = subject.scan.image.clone(), subject.scan.body.clone()
-    _predict(subject.reference[0], subject.scan)
+    predict(subject.reference[0], subject.scan)
     require(torch.equal(image, subject.scan.image) and torch.equal(body, subject.scan.body), "predict changed the scan")
     train = synthetic_images(12, subject.spec, seed=subject.seed)
     before = train.scan.image.clone()
@@ -180,11 +117,11 @@ def _leaves_input(subject: _Subject) -> str:
     return ""
 
 
-def _repeats(subject: _Subject) -> str:
+def _repeats(subject: MethodSubject) -> str:
     again = subject.fit(LocalRun(subject.seed, every=7))
     _require_state(subject.reference[0], again, "differs when the same seed is fitted again")
-    _require_same(subject.prediction, _predict(again, subject.scan), "differs after the same seed is fitted again")
-    _require_same(subject.prediction, _predict(subject.reference[0], subject.scan), "differs when predicted again")
+    _require_same(subject.prediction, predict(again, subject.scan), "differs after the same seed is fitted again")
+    _require_same(subject.prediction, predict(subject.reference[0], subject.scan), "differs when predicted again")
     return ""
 
 
@@ -195,21 +132,21 @@ def _require_state(one: Method, other: Method, what: str) -> None:
         require(torch.equal(value, right[name]), f"state '{name}' {what}")
 
 
-def _ignores_companions(subject: _Subject) -> str:
+def _ignores_companions(subject: MethodSubject) -> str:
     method, scan = subject.reference[0], subject.scan
     rows = list(reversed(range(len(scan))))
-    _require_same(subject.prediction, _predict(method, scan.select(rows)), "depends on the order", rows)
+    _require_same(subject.prediction, predict(method, scan.select(rows)), "depends on the order", rows)
     # two of them, since one may hold whatever a batch statistic (say the maximum) came from
     for row in (0, len(scan) - 1):
         rows = [row] * len(scan)
-        _require_same(subject.prediction, _predict(method, scan.select(rows)), "depends on the companions", rows)
+        _require_same(subject.prediction, predict(method, scan.select(rows)), "depends on the companions", rows)
     return f"bit-equal at {len(scan)} images"
 
 
-def _agrees_across_batch_shapes(subject: _Subject) -> str:
+def _agrees_across_batch_shapes(subject: MethodSubject) -> str:
     worst = 0.0
     for row in (0, len(subject.scan) - 1):
-        alone = _parts(_predict(subject.reference[0], subject.scan.select([row])))
+        alone = _parts(predict(subject.reference[0], subject.scan.select([row])))
         for name, value in _parts(subject.prediction).items():
             scale = float(value.abs().max())
             far = ~torch.isclose(alone[name], value[[row]], rtol=RTOL, atol=RTOL * scale)
@@ -219,7 +156,7 @@ def _agrees_across_batch_shapes(subject: _Subject) -> str:
     return f"{worst:.2%} of pixels differ" if worst else ""
 
 
-def _ignores_uids(subject: _Subject) -> str:
+def _ignores_uids(subject: MethodSubject) -> str:
     parameters = list(inspect.signature(subject.cls.predict).parameters)
     require(parameters == ["self", "scan", "noise"], f"predict takes {parameters}: only scan and noise are lent to it")
     scan = subject.scan
@@ -229,16 +166,22 @@ def _ignores_uids(subject: _Subject) -> str:
     return "predict sees images and bodies alone"
 
 
-def _saves_and_loads(subject: _Subject) -> str:
-    state = {name: value.detach().cpu().clone() for name, value in subject.reference[0].state_dict().items()}
+def _reloaded(subject: MethodSubject, method: Method) -> tuple[Method, int]:
+    """Returns a new method with the saved state of another, and the number of bytes saved."""
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
     data = safetensors.torch.save(state)
-    method = subject.build()
-    method.load_state_dict(safetensors.torch.load(data))
-    _require_same(subject.prediction, _predict(method, subject.scan), "differs after saving and loading")
-    return f"{len(data) / 1024:.0f} KiB"
+    again = subject.build()
+    again.load_state_dict(safetensors.torch.load(data))
+    return again, len(data)
 
 
-def _resumes(subject: _Subject) -> str:
+def _saves_and_loads(subject: MethodSubject) -> str:
+    again, size = _reloaded(subject, subject.reference[0])
+    _require_same(subject.prediction, predict(again, subject.scan), "differs after saving and loading")
+    return f"{size / 1024:.0f} KiB"
+
+
+def _resumes(subject: MethodSubject) -> str:
     method, run = subject.reference
     if run.finished < 2:
         return "fit offers no checkpoint"
@@ -254,7 +197,7 @@ def _resumes(subject: _Subject) -> str:
     return f"interrupted after {' and '.join(map(str, stops))} of {run.finished} steps"
 
 
-def _other_shapes(subject: _Subject) -> str:
+def _other_shapes(subject: MethodSubject) -> str:
     side = subject.smoke.image_size
     told: list[str] = []
     for spec in (ImageSpec(3, side, side, polarity=-1), ImageSpec(1, side * 3 // 2, side)):
@@ -265,20 +208,20 @@ def _other_shapes(subject: _Subject) -> str:
         except UserError as refusal:
             told.append(f"{shape} refused ({refusal.message})")
             continue
-        _require_shapes(_predict(method, scan), scan)
+        _require_shapes(predict(method, scan), scan)
         told.append(shape)
     return ", ".join(told)
 
 
-def _fits_in_bfloat16(subject: _Subject) -> str:
+def _fits_in_bfloat16(subject: MethodSubject) -> str:
     method = subject.fit(LocalRun(subject.seed, every=7, bf16=True))
-    for name, value in method.state_dict().items():
-        require(value.is_contiguous(), f"state '{name}' is not contiguous, so it cannot be saved")
-    _require_shapes(_predict(method, subject.scan), subject.scan)
+    prediction = predict(method, subject.scan)
+    _require_shapes(prediction, subject.scan)
+    _require_same(prediction, predict(_reloaded(subject, method)[0], subject.scan), "differs after saving and loading")
     return ""
 
 
-def _refuses_bad_input(subject: _Subject) -> str:
+def _refuses_bad_input(subject: MethodSubject) -> str:
     with contextlib.suppress(UserError):  # a method may take 3 x 3 pixels; nothing but a UserError may come of it
         subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
     empty = synthetic_images(1, subject.spec).scan.select([])
@@ -298,14 +241,14 @@ def _refuses_bad_input(subject: _Subject) -> str:
     return ""
 
 
-def _survives_constant_images(subject: _Subject) -> str:
+def _survives_constant_images(subject: MethodSubject) -> str:
     scan = subject.scan.select([0, 1])
     flat = Scan(scan.uid, torch.full_like(scan.image, -1.0), scan.body)
-    _require_shapes(_predict(subject.reference[0], flat), flat)
+    _require_shapes(predict(subject.reference[0], flat), flat)
     return ""
 
 
-def _reports_divergence(subject: _Subject) -> str:
+def _reports_divergence(subject: MethodSubject) -> str:
     if not subject.reference[1].history:
         return "fit reports no loss"
     healthy = synthetic_images(12, subject.spec, seed=subject.seed).scan
@@ -320,7 +263,7 @@ def _reports_divergence(subject: _Subject) -> str:
     return ""
 
 
-CHECKS: dict[str, Callable[[_Subject], str]] = {
+CHECKS: dict[str, Callable[[MethodSubject], str]] = {
     "declares itself": _declares,
     "builds from every preset": _builds_presets,
     "every suggested config is valid": _space_is_valid,
@@ -350,4 +293,4 @@ def check_method(cls: type[Method], seed: int = 0) -> list[CheckResult]:
     Returns:
         One result a check; a check that raises has failed.
     """
-    return run_checks(CHECKS, _Subject(cls, seed))
+    return run_checks(CHECKS, MethodSubject(cls, seed))
