@@ -1,1 +1,7 @@
 """Records to tables. Never imports torch."""
+
+from __future__ import annotations
+
+from uadbench.report.build import build_report
+
+__all__ = ["build_report"]

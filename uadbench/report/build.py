@@ -1,0 +1,60 @@
+"""``uadbench report``: reads records and writes leaderboard/ and site/."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from uadbench.report.entries import Entry, read_entries
+from uadbench.report.model import Leaderboard
+from uadbench.report.tables import make_leaderboard
+from uadbench.report.text import to_csv, to_latex, to_markdown
+
+
+def build_report(records_dir: Path, runs_dir: Path | None, out: Path, include_images: bool = False) -> list[Path]:
+    """Writes the leaderboard and the site; the same records give the same bytes.
+
+    Args:
+        records_dir: Folder of committed records.
+        runs_dir: Folder of runs, whose records join in and whose pictures the site may show.
+        out: Folder that gets ``leaderboard/`` and ``site/``.
+        include_images: Whether pictures that show real patients (also as background) may be copied into the site.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: If a folder does not exist.
+    """
+    entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
+    board = make_leaderboard(entries, refusals)
+    return write_leaderboard(board, entries, out / "leaderboard")
+
+
+def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) -> list[Path]:
+    """Writes README.md, leaderboard.csv, leaderboard.json with its schema, and leaderboard.tex."""
+    files = {
+        "README.md": to_markdown(board, _links(entries, folder)),
+        "leaderboard.csv": to_csv(board),
+        "leaderboard.json": board.model_dump_json(indent=1) + "\n",
+        "leaderboard.schema.json": json.dumps(Leaderboard.model_json_schema(), indent=1, sort_keys=True) + "\n",
+        "leaderboard.tex": to_latex(board),
+    }
+    return [write_text(folder / name, text) for name, text in files.items()]
+
+
+def write_text(file: Path, text: str) -> Path:
+    """Writes a text file atomically and returns its path."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    part.replace(file)
+    return file
+
+
+def _links(entries: list[Entry], folder: Path) -> dict[str, str]:
+    """Returns addresses of records that lie below the leaderboard; others would show where this machine keeps them."""
+    base = folder.resolve()
+    files = {entry.record.id: entry.file.resolve() for entry in entries}
+    return {key: file.relative_to(base).as_posix() for key, file in files.items() if file.is_relative_to(base)}

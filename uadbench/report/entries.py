@@ -1,0 +1,180 @@
+"""Reads records that strangers wrote: what does not look like a record of a benchmark is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uadbench.core.errors import DataError
+from uadbench.core.record import DatasetPart, Record
+
+MAX_RECORD_BYTES = 2_000_000
+MAX_CASES_BYTES = 100_000_000
+MAX_TEXT = 200
+_ID = re.compile(r"[0-9a-f]{8,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}[/\\]?|\b[A-Za-z]:\\\S+")
+
+Level = Literal["reported", "recomputed", "rerun"]
+
+
+class _Verification(BaseModel):
+    """What stands beside a record in ``<id>.verification.json``, outside its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    level: Level
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record and what lies beside it.
+
+    Attributes:
+        record: The record.
+        file: Where it was read.
+        verification: How far somebody has checked it.
+        cases: One row a test case, if the table is there and has the hash that the record names.
+    """
+
+    record: Record
+    file: Path
+    verification: Level
+    cases: pd.DataFrame | None
+
+    @property
+    def tested(self) -> DatasetPart:
+        """The data that the numbers are about."""
+        return self.record.test_on or self.record.dataset
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that is not taken, and why."""
+
+    file: str
+    reason: str
+
+
+def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
+    """Reads all records below some folders, sorted by id; the first of two files with the same id counts.
+
+    Both layouts are found: ``<protocol>/<dataset>/<method>/<id>.json`` and ``<id>/record.json``.
+
+    Raises:
+        DataError: If a folder does not exist.
+    """
+    entries: dict[str, Entry] = {}
+    refusals: list[Refusal] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}.", "Check --records and --runs.")
+        for file in _record_files(folder):
+            shown = plain(file.relative_to(folder).as_posix())
+            try:
+                entry = _read(file)
+            except (ValueError, OSError) as error:
+                refusals.append(Refusal(shown, plain(_first_line(error))))
+                continue
+            entries.setdefault(entry.record.id, entry)
+    return [entries[key] for key in sorted(entries)], refusals
+
+
+def plain(text: str, limit: int = MAX_TEXT) -> str:
+    """Returns text of a stranger as one short line without control characters, file paths and credentials."""
+    text = text[: 20 * limit]
+    text = _CREDENTIALS.sub("...@", text)
+    text = _PATH.sub("[path]", text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _record_files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*.json")):
+        relative = file.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts) or "rescored" in relative.parts:
+            continue
+        stored_run = file.name == "record.json" and len(relative.parts) <= 2
+        exported = len(relative.parts) == 4 and "." not in file.stem
+        if stored_run or exported:
+            yield file
+
+
+def _read(file: Path) -> Entry:
+    if file.is_symlink() or file.stat().st_size > MAX_RECORD_BYTES:
+        raise ValueError("it is a link or too large for a record")
+    record = Record.model_validate_json(file.read_bytes())
+    _check(record, file)
+    exported = file.name != "record.json"
+    beside = (lambda kind: file.with_name(f"{record.id}.{kind}")) if exported else file.with_name
+    return Entry(record, file, _verification(beside("verification.json")), _cases(beside("cases.csv"), record))
+
+
+def _check(record: Record, file: Path) -> None:
+    """Refuses names that could be paths or markup, and numbers that cannot be."""
+    tested = record.test_on or record.dataset
+    for what, value, form in (
+        ("id", record.id, _ID),
+        ("method", record.method.name, _WORD),
+        ("dataset", record.dataset.name, _WORD),
+        ("dataset", tested.name, _WORD),
+        ("protocol", record.protocol.name, _NAME),
+    ):
+        if not form.fullmatch(value):
+            raise ValueError(f"{what} {plain(value, 60)!r} is not allowed")
+    texts = [record.method.label, record.method.version, tested.version, tested.fingerprint, record.protocol.version]
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise ValueError(f"a name or version is longer than {MAX_TEXT} characters")
+    if file.name != "record.json":
+        place = (record.protocol.name, tested.name, record.method.name, f"{record.id}.json")
+        if file.parts[-4:] != place:
+            raise ValueError(f"it belongs to {'/'.join(place)}")
+    for key, metric in record.metrics.items():
+        if len(key) > MAX_TEXT or metric.n_patients < 0:
+            raise ValueError("a metric has an impossible name or number of patients")
+        bounded = metric.unit == "1" and not key.startswith("ssim")
+        values = [value for value in (metric.value, metric.low, metric.high) if value is not None]
+        if bounded and any(not -1e-9 <= value <= 1 + 1e-9 for value in values):
+            raise ValueError(f"metric {plain(key, 60)} lies outside 0 to 1")
+        if metric.low is not None and metric.high is not None and metric.low > metric.high:
+            raise ValueError(f"metric {plain(key, 60)} has its interval upside down")
+    if record.cost is not None:
+        cost = record.cost
+        spent = (cost.train_s, cost.predict_ms_per_image, cost.peak_gb, float(cost.parameters))
+        if any(not math.isfinite(value) or value < 0 for value in spent):
+            raise ValueError("its cost is negative or not finite")
+
+
+def _verification(file: Path) -> Level:
+    if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
+        return "reported"
+    return _Verification.model_validate_json(file.read_bytes()).level
+
+
+def _cases(file: Path, record: Record) -> pd.DataFrame | None:
+    if not file.is_file() or file.stat().st_size > MAX_CASES_BYTES:
+        return None
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.hashes.get("cases.csv"):
+        raise ValueError("its table of cases is not the one whose hash it names")
+    table = pd.read_csv(file, dtype={"case": str, "patient": str})
+    return table if {"case", "patient", "ap"} <= set(table.columns) else None
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    if isinstance(error, OSError):
+        return "it cannot be read"
+    return str(error)
