@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uadbench.core.errors import UserError
 from uadbench.diffusion.epsilon import variational_bound
-from uadbench.diffusion.samplers import ancestral, ddim, in_chunks, one_step
+from uadbench.diffusion.samplers import ancestral, ancestral_step, ddim, in_chunks, one_step
 from uadbench.diffusion.schedules import Schedule, ScheduleName
 from uadbench.nn.unet import GuidedUNet, PlainUNet
 
@@ -59,6 +59,9 @@ def test_samplers_recover_the_image_with_an_oracle(steps: int) -> None:
 
     assert torch.allclose(ancestral(oracle, schedule, x_t, 249, draw), image, atol=0.1)
     assert calls == list(range(249, -1, -1))
+    calls.clear()
+    assert torch.allclose(ancestral(oracle, schedule, x_t, 249, draw, steps=5), image, atol=0.1)
+    assert len(calls) == 5
 
 
 def test_one_step_equals_ddim_of_one_step() -> None:
@@ -84,8 +87,10 @@ def test_ancestral_steps_follow_the_posterior_of_the_forward_process() -> None:
 
     t = torch.tensor([300])
     start = schedule.noise(t) * torch.randn(1, 1, 200, 200, generator=generator)
-    middle = ancestral(oracle, schedule, start, 300, draw, stop=101)
-    assert float(middle.var()) == pytest.approx(1 - schedule.abar[100], rel=0.03)
+    for after in (299, 250, 100):  # neighbours, then leaps
+        start = ancestral_step(oracle, schedule, start, int(t), after, draw)
+        t = torch.tensor([after])
+        assert float(start.var()) == pytest.approx(1 - schedule.abar[after], rel=0.03)
 
 
 def test_chunks_have_one_shape_and_lose_nothing() -> None:

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from uadbench.diffusion.schedules import Schedule
 
 Epsilon = Callable[[Tensor, Tensor], Tensor]
+Draw = Callable[[Tensor, int], Tensor]
 
 
 def one_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int) -> Tensor:
@@ -18,13 +19,18 @@ def one_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int) -> Tenso
     return schedule.restore(x_t, epsilon(x_t, steps), steps)
 
 
+def marks(t: int, steps: int) -> list[int]:
+    """Returns at most ``steps`` steps from t down, evenly spaced, each to be visited by one network call."""
+    return sorted({round(t * part / steps) for part in range(1, steps + 1)}, reverse=True)
+
+
 def ddim(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int, steps: int) -> Tensor:
     """Returns x0 by deterministic DDIM (Song et al. 2021, eta = 0) over ``steps`` network calls evenly spaced from t.
 
     With one step it equals ``one_step``.
     """
-    marks = sorted({round(value) for value in torch.linspace(0, t, steps + 1, device="cpu").tolist()[1:]}, reverse=True)
-    for now, after in zip(marks, [*marks[1:], -1], strict=True):
+    visited = marks(t, steps)
+    for now, after in zip(visited, [*visited[1:], -1], strict=True):
         when = _full(x_t, now)
         x0 = schedule.restore(x_t, epsilon(x_t, when), when)
         if after < 0:
@@ -35,15 +41,8 @@ def ddim(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int, steps: int) 
     return x_t
 
 
-def ancestral(
-    epsilon: Epsilon,
-    schedule: Schedule,
-    x_t: Tensor,
-    t: int,
-    draw: Callable[[Tensor, int], Tensor],
-    stop: int = 0,
-) -> Tensor:
-    """Returns a sample of x_{stop-1}, the clean image for stop = 0, by t - stop + 1 steps of Ho et al.'s algorithm 2.
+def ancestral(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int, draw: Draw, steps: int = 0) -> Tensor:
+    """Returns a sample of x0 by Ho et al.'s algorithm 2 from step t.
 
     Args:
         epsilon: Noise predictor.
@@ -51,13 +50,24 @@ def ancestral(
         x_t: Noised images at step t.
         t: First step.
         draw: Draws noise of the process for (like, step).
-        stop: Last step, included.
+        steps: Network calls, evenly spaced; 0 for all t + 1 steps.
     """
-    for now in range(t, stop - 1, -1):
-        when = _full(x_t, now)
-        mean, log_variance = schedule.posterior(schedule.restore(x_t, epsilon(x_t, when), when), x_t, when)
-        x_t = mean if now == 0 else mean + torch.exp(0.5 * log_variance) * draw(x_t, now)
+    visited = marks(t, steps) if steps else list(range(t, -1, -1))
+    for now, after in zip(visited, [*visited[1:], -1], strict=True):
+        x_t = ancestral_step(epsilon, schedule, x_t, now, after, draw)
     return x_t
+
+
+def ancestral_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, now: int, after: int, draw: Draw) -> Tensor:
+    """Samples x_after given x_now from the posterior with x0 estimated and clamped; after = -1 gives that x0's mean."""
+    when = _full(x_t, now)
+    x0 = schedule.restore(x_t, epsilon(x_t, when), when)
+    if after < 0:
+        return x0
+    here, there = float(schedule.abar[now]), float(schedule.abar[after])
+    beta = 1 - here / there  # of the leap from ``after`` to ``now``; beta_now for neighbours
+    mean = (there**0.5 * beta * x0 + (1 - beta) ** 0.5 * (1 - there) * x_t) / (1 - here)
+    return mean + (beta * (1 - there) / (1 - here)) ** 0.5 * draw(x_t, now)
 
 
 def in_chunks(run: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:

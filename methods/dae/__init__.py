@@ -1,0 +1,5 @@
+"""Denoising autoencoder with coarse noise."""
+
+from uadbench.methods.dae.method import Dae
+
+__all__ = ["Dae"]

@@ -1,0 +1,51 @@
+"""Config of ``dae``.
+
+``paper``: Kascenas et al. 2022 and the code published with it: noise of standard deviation 0.2 on the [0, 1] scale,
+which is 0.4 on the [-1, 1] scale used here; 16 x 16 grid; lr 1e-4; batch 16; 67 200 steps; widths 64 to 512.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, field_validator
+
+from uadbench.diffusion.epsilon import TrainingConfig
+
+
+class DaeConfig(TrainingConfig):
+    """Settings of the denoising autoencoder.
+
+    Attributes:
+        noise_std: Standard deviation of the coarse values, on the [-1, 1] scale.
+        noise_cells: Side of the coarse grid.
+        median: Side of the median filter of the map in pixels of the 128 grid, odd; 1 for none.
+    """
+
+    noise_std: float = Field(default=0.4, gt=0, le=4)
+    noise_cells: int = Field(default=16, ge=2, le=256)
+    median: int = Field(default=5, ge=1, le=15)
+
+    @field_validator("median")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("the side of the median filter is odd")
+        return value
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320},
+        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        "quick": {"image_size": 64, "train_images": 4096},
+        "standard": {"image_size": 128, "widths": (64, 128, 256, 512), "train_images": 400_000, "lr": 1e-4},
+        "paper": {
+            "image_size": 128,
+            "widths": (64, 128, 256, 512),
+            "train_images": 1_075_200,
+            "batch_size": 16,
+            "lr": 1e-4,
+            "weight_decay": 1e-5,
+            "flip": False,
+        },
+    }

@@ -1,0 +1,84 @@
+"""Denoising autoencoder with coarse noise (Kascenas et al., MIDL 2022).
+
+A U-Net learns to take smooth, blob-like noise off healthy images; at test time no noise is added, and what it takes off
+is anomalous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.diffusion.epsilon import Denoiser, train_denoiser
+from uadbench.diffusion.noises import GRID, Coarse
+from uadbench.methods.dae.config import DaeConfig
+from uadbench.nn.score import top_mean
+
+
+@METHODS.register("dae")
+class Dae(nn.Module):
+    """Anomaly map |x - f(x)| after a median filter."""
+
+    name: ClassVar[str] = "dae"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    config_type: ClassVar[type[DaeConfig]] = DaeConfig
+
+    def __init__(self, config: DaeConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.noise = Coarse(config.noise_cells, unit=False)
+        self.window = 2 * round((config.median - 1) / 2 * min(spec.height, spec.width) / GRID) + 1
+        self.denoiser = Denoiser(config, spec, time=False)
+
+    @classmethod
+    def build(cls, config: DaeConfig, spec: ImageSpec) -> Self:
+        """Makes an untrained model.
+
+        Raises:
+            UserError: If the image does not suit the network.
+        """
+        return cls(config, spec).eval()
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns to take coarse noise off; noise and loss are confined to the body.
+
+        Raises:
+            DataError: If there is no training image.
+            Diverged: If the loss is no longer finite.
+        """
+
+        def losses(image: Tensor, body: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+            t = torch.zeros(len(image), dtype=torch.long)
+            noise = self.config.noise_std * self.noise(image, [generator] * len(image), t)
+            restored = self.denoiser(image + noise * body)
+            return {"loss": ((restored - image) * body).square().mean()}
+
+        train_denoiser(self.denoiser, self.config, train, run, losses)
+
+    @torch.no_grad()
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Scores images by |x - f(x)|, mean over channels, median-filtered. No noise is drawn."""
+        self.eval()
+        self.denoiser.check(scan)
+        self.denoiser.arrange()
+        restored = self.denoiser(scan.image).clamp(-1, 1)
+        anomaly_map = median_filter((scan.image - restored).abs().mean(1, keepdim=True), self.window)
+        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), restored)
+
+
+def median_filter(image: Tensor, side: int) -> Tensor:
+    """Returns the median over ``side`` x ``side`` pixels of (b, 1, h, w), border mirrored."""
+    if side == 1:
+        return image
+    padded = functional.pad(image, [side // 2] * 4, mode="reflect")
+    windows = padded.unfold(2, side, 1).unfold(3, side, 1)
+    return windows.flatten(-2).median(dim=-1).values
