@@ -1,0 +1,5 @@
+"""AutoDDPM: mask, stitch and re-sample."""
+
+from uadbench.methods.autoddpm.method import AutoDdpm
+
+__all__ = ["AutoDdpm"]
