@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
+import html
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -334,3 +337,63 @@ def test_a_report_needs_no_torch(tmp_path: Path) -> None:
 
 def test_the_helper_makes_real_records() -> None:
     assert Record.model_validate(make_record()).status == "done"
+
+
+def site_of(tmp_path: Path) -> str:
+    build_report(tmp_path / "records", None, tmp_path)
+    (page,) = (tmp_path / "site").glob("carotid_us-*.html")
+    return page.read_text()
+
+
+def test_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+    three_seeds(tmp_path / "records", "synomaly", 0.5)
+    three_seeds(tmp_path / "records", "intensity", 0.6)
+    site_of(tmp_path)
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) == 2 + 6
+    for page in pages:
+        text = page.read_text()
+        assert "Content-Security-Policy" in text
+        assert "default-src 'none'" in text
+        assert "unsafe" not in text
+        addresses = re.findall(r"(?:src|href)=\"([^\"]*)\"", text)
+        assert all(not re.match(r"(?:[a-z]+:)?//|javascript:", address) for address in addresses)
+        for address in addresses:
+            if not address.startswith(("data:", "#")):
+                assert (page.parent / address).exists(), address
+
+
+def test_the_policy_allows_the_very_script_and_style_of_the_page(tmp_path: Path) -> None:
+    three_seeds(tmp_path / "records", "synomaly", 0.5)
+    page = site_of(tmp_path)
+    for tag in ("script", "style"):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert content is not None
+        digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in html.unescape(page)
+
+
+def test_the_site_marks_source_and_weak_rows(tmp_path: Path) -> None:
+    three_seeds(tmp_path / "records", "synomaly", 0.5)
+    three_seeds(tmp_path / "records", "intensity", 0.6)
+    page = site_of(tmp_path)
+    assert 'class="badge phantom"' in page
+    assert "does not beat the best trivial baseline (intensity)" in page
+    assert 'lang="en"' in page
+    assert 'scope="col"' in page
+
+
+@pytest.mark.parametrize(
+    ("source", "images", "shown"),
+    [("phantom", False, True), ("real", False, False), ("semi-synthetic", False, False), ("real", True, True)],
+)
+def test_pictures_of_patients_need_a_request(tmp_path: Path, source: str, images: bool, shown: bool) -> None:
+    (tmp_path / "records").mkdir()
+    record = make_record(dataset__source=source)
+    folder = tmp_path / "runs" / record["id"]
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(record))
+    (folder / "overview.png").write_bytes(b"\x89PNG\r\n\x1a\n picture")
+    build_report(tmp_path / "records", tmp_path / "runs", tmp_path, include_images=images)
+    page = (tmp_path / "site/runs" / f"{record['id']}.html").read_text()
+    assert ("data:image/png" in page) is shown

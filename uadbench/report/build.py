@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from uadbench.report.entries import Entry, read_entries
+from uadbench.report.files import write_text
 from uadbench.report.model import Leaderboard
+from uadbench.report.site import build_site
 from uadbench.report.tables import make_leaderboard
 from uadbench.report.text import to_csv, to_latex, to_markdown
 
@@ -29,7 +30,8 @@ def build_report(records_dir: Path, runs_dir: Path | None, out: Path, include_im
     """
     entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
     board = make_leaderboard(entries, refusals)
-    return write_leaderboard(board, entries, out / "leaderboard")
+    written = write_leaderboard(board, entries, out / "leaderboard")
+    return written + build_site(board, entries, out / "site", include_images=include_images)
 
 
 def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) -> list[Path]:
@@ -42,15 +44,6 @@ def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) ->
         "leaderboard.tex": to_latex(board),
     }
     return [write_text(folder / name, text) for name, text in files.items()]
-
-
-def write_text(file: Path, text: str) -> Path:
-    """Writes a text file atomically and returns its path."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(file)
-    return file
 
 
 def _links(entries: list[Entry], folder: Path) -> dict[str, str]:
