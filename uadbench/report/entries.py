@@ -115,9 +115,9 @@ def _read(file: Path) -> Entry:
         raise ValueError("it is a link or too large for a record")
     record = Record.model_validate_json(file.read_bytes())
     _check(record, file)
-    exported = file.name != "record.json"
-    beside = (lambda kind: file.with_name(f"{record.id}.{kind}")) if exported else file.with_name
-    return Entry(record, file, _verification(beside("verification.json")), _cases(beside("cases.csv"), record))
+    start = "" if file.name == "record.json" else f"{record.id}."
+    cases = _cases(file.with_name(f"{start}cases.csv"), record)
+    return Entry(record, file, _verification(file.with_name(f"{start}verification.json")), cases)
 
 
 def _check(record: Record, file: Path) -> None:

@@ -19,7 +19,7 @@ from uadbench.report.model import Arena, Row
 
 MAX_ROWS = 60  # more would not be read; the table and the CSV hold all
 # Nothing random and no date in the file; text stays text, so that it can be read aloud and searched.
-_SVG: dict[str, Any] = {"svg.hashsalt": "uadbench", "svg.fonttype": "none", "text.parse_math": False}
+_SVG: dict[Any, Any] = {"svg.hashsalt": "uadbench", "svg.fonttype": "none", "text.parse_math": False}
 FOREST = {"case_ap": "case AP", "dice@healthy-fpr@0.01": "Dice at 1 % healthy FPR"}
 KINDS = {"method": 0, "trivial baseline": 1, "unranked": 2}
 
@@ -49,28 +49,31 @@ class Drawing:
 
 
 def draw_arena(arena: Arena) -> Iterator[Drawing]:
-    """Yields forest plots of case AP and headline Dice, and quality against time where there is something to show."""
-    rows = [row for table in arena.tables for row in table.rows]
-    for key, title in FOREST.items():
-        frame = _frame(rows, key)
-        if not frame.empty:
+    """Yields the figures of each tier: forest plots of case AP and headline Dice, and quality against time."""
+    everyone = [row for table in arena.tables for row in table.rows]
+    for table in arena.tables:
+        start = f"{arena.key}-{table.tier.replace(' ', '-')}"
+        for key, title in FOREST.items():
+            frame = _frame(table.rows, key)
+            bar = [row.metrics[key].value for row in everyone if row.trivial and key in row.metrics]
+            if not frame.empty:
+                yield Drawing(
+                    name=f"{start}-{key.replace('@', '-')}",
+                    title=f"{title}, {table.tier}",
+                    caption="Mean over seeds, 95 % interval over patients. Dashed: the best trivial baseline.",
+                    svg=_forest(frame, title, max((value for value in bar if value is not None), default=None)),
+                    csv=frame.to_csv(index=False, lineterminator="\n"),
+                )
+        frame = _frame(table.rows, "case_ap").dropna(subset=["ms_per_image"])
+        frame = frame[frame["ms_per_image"] > 0]
+        if len(frame) > 1:
             yield Drawing(
-                name=f"{arena.key}-{key.replace('@', '-')}",
-                title=title,
-                caption="Mean over seeds, 95 % interval over patients. Dashed: the best trivial baseline.",
-                svg=_forest(frame, title),
+                name=f"{start}-time",
+                title=f"Case AP against time an image, {table.tier}",
+                caption="Up and to the left is better. Times of different machines do not compare.",
+                svg=_against_time(frame),
                 csv=frame.to_csv(index=False, lineterminator="\n"),
             )
-    frame = _frame(rows, "case_ap").dropna(subset=["ms_per_image"])
-    frame = frame[frame["ms_per_image"] > 0]
-    if len(frame) > 1:
-        yield Drawing(
-            name=f"{arena.key}-time",
-            title="Case AP against time an image",
-            caption="Up and to the left is better. Times of different machines do not compare.",
-            svg=_against_time(frame),
-            csv=frame.to_csv(index=False, lineterminator="\n"),
-        )
 
 
 def _frame(rows: list[Row], key: str) -> pd.DataFrame:
@@ -96,7 +99,7 @@ def _frame(rows: list[Row], key: str) -> pd.DataFrame:
     return frame.sort_values(["value", "method"], ascending=[False, True], kind="stable").head(MAX_ROWS)
 
 
-def _forest(frame: pd.DataFrame, title: str) -> str:
+def _forest(frame: pd.DataFrame, title: str, bar: float | None) -> str:
     names = [name if len(name) <= 40 else name[:39] + "…" for name in frame["method"]]
     at = list(range(len(frame)))
     with sns.axes_style("whitegrid"), mpl.rc_context(_SVG):
@@ -104,9 +107,8 @@ def _forest(frame: pd.DataFrame, title: str) -> str:
         axes: Axes = figure.subplots()
         axes.hlines(at, frame["low"], frame["high"], color="0.45", linewidth=2)
         _points(axes, frame.assign(row=at), "value", "row")
-        trivial = frame[frame["kind"] == "trivial baseline"]["value"]
-        if len(trivial):
-            axes.axvline(float(trivial.max()), color="0.3", linestyle="--", linewidth=1)
+        if bar is not None:
+            axes.axvline(bar, color="0.3", linestyle="--", linewidth=1)
         axes.set(xlabel=title, ylabel="", xlim=(0, 1), ylim=(len(frame) - 0.5, -0.5))
         axes.set_yticks(at, names)
         axes.grid(visible=False, axis="y")

@@ -65,15 +65,16 @@ class _Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._page: dict[str, str] = {}
         for kind, name in (("style", "style.css"), ("script", "site.js")):
             # Both are our own files; an escaped style sheet would no longer be one.
             source = self._read(name)
             digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-            self._templates.globals[kind] = Markup(source)  # noqa: S704
-            self._templates.globals[f"{kind}_hash"] = f"sha256-{digest}"
+            self._page[kind] = Markup(source)  # noqa: S704
+            self._page[f"{kind}_hash"] = f"sha256-{digest}"
 
     def __call__(self, name: str, root: str, **values: Any) -> str:
-        return self._templates.get_template(name).render(root=root, **values)
+        return self._templates.get_template(name).render(root=root, **self._page, **values)
 
     def _read(self, name: str) -> str:
         loader = self._templates.loader

@@ -189,7 +189,12 @@ def _patient_interval(column: str, entries: list[Entry]) -> Interval:
 
 def _bootstrap(values: pd.Series[float]) -> Interval:
     interval = patient_interval(
-        weighted_mean(values.to_numpy()), len(values), resamples=2000, confidence=0.95, seed=0, minimum=MIN_PATIENTS
+        weighted_mean(values.to_numpy(dtype=np.float64)),
+        len(values),
+        resamples=2000,
+        confidence=0.95,
+        seed=0,
+        minimum=MIN_PATIENTS,
     )
     ends = [None if end is None else round(end, 6) for end in (interval.low, interval.high)]
     return Interval(*ends)

@@ -110,7 +110,7 @@ def versus_text(row: Row) -> str:
     """Returns how a row stands against the best trivial baseline."""
     versus = row.versus_trivial
     if versus is None:
-        return "" if row.trivial else "no trivial baseline was run"
+        return "" if row.trivial or not row.seeds else "no trivial baseline was run"
     if versus.beats is False:
         return f"**{NOT_BETTER}** ({escape.markdown(versus.baseline)})"
     if versus.beats is None:
