@@ -47,6 +47,8 @@ def test_the_wheel_holds_every_file_of_methods_and_datasets(wheel: Path) -> None
                 name = f"uadbench/{file.relative_to(ROOT).as_posix()}"
                 assert name in packed, f"{name} is not in the wheel"
                 assert packed[name].file_size == file.stat().st_size
+    for file in (ROOT / "uadbench/report/templates").iterdir():
+        assert f"uadbench/report/templates/{file.name}" in packed
     assert "uadbench/py.typed" in packed
     assert not {name.split("/")[0] for name in packed} & {"methods", "datasets", "tests", "experiments"}
 

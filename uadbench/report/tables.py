@@ -189,7 +189,7 @@ def _patient_interval(column: str, entries: list[Entry]) -> Interval:
 
 def _bootstrap(values: pd.Series[float]) -> Interval:
     interval = patient_interval(
-        weighted_mean(values.to_numpy(dtype=np.float64)),
+        weighted_mean(np.array(values, dtype=np.float64)),
         len(values),
         resamples=2000,
         confidence=0.95,
