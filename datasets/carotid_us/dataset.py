@@ -1,0 +1,85 @@
+"""``carotid_us``: the phantom and the readers of real layouts behind the Dataset interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from uadbench.core.catalog import DATASETS
+from uadbench.core.dataset import DatasetCard, Progress, Recipe
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import stable_hash
+from uadbench.data.store import StoreWriter
+from uadbench.datasets.carotid_us import momot, phantom
+
+
+@DATASETS.register("carotid_us")
+class CarotidUS:
+    """Carotid plaques in transverse B-mode frames; a case is a frame."""
+
+    name: ClassVar[str] = "carotid_us"
+    version: ClassVar[str] = "1"
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Carotid ultrasound, transverse B-mode",
+        modality="US",
+        licence="Phantom: Apache-2.0. Momot images: CC BY 4.0, cite doi:10.17632/d4xt63mgjm.1",
+        access="Phantom: embedded. Momot: Mendeley Data, doi:10.17632/d4xt63mgjm.1",
+        polarity=1,
+    )
+
+    def phantom_key(self) -> str:
+        """Returns a hash of the generator's version and parameters."""
+        return stable_hash([phantom.VERSION, phantom.PARAMETERS])
+
+    def make_phantom(self, out: Path, progress: Progress) -> None:
+        """Simulates all frames of all patients into a store."""
+        everyone = list(phantom.patients())
+        pixel = phantom.PARAMETERS["frame"]["pixel_mm"]
+        with StoreWriter(
+            out,
+            dataset=self.name,
+            version=self.version,
+            source="phantom",
+            recipe=f"phantom-{self.phantom_key()}",
+            polarity=self.card.polarity,
+        ) as writer:
+            for done, patient in enumerate(everyone):
+                progress(done, len(everyone), "simulating patients")
+                for number in range(patient.frames):
+                    frame = phantom.simulate(patient, number)
+                    uid = f"{patient.uid}-{number}"
+                    writer.add(
+                        uid=uid,
+                        case=uid,
+                        patient=patient.uid,
+                        role=patient.role,
+                        cohort="phantom",
+                        image=to_intensity(frame.image)[None],
+                        body=np.ones_like(frame.mask),
+                        mask=frame.mask,
+                        kind=patient.plaque.kind if patient.plaque else "",
+                        spacing=(pixel, pixel),
+                    )
+
+    def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
+        """Converts the Momot layout: healthy images with vessel masks, plaques inserted into the test set.
+
+        Raises:
+            DataError: If the layout is not recognised or a file cannot be used.
+            UserError: If the recipe does not exist for this layout.
+        """
+        if not (source / "metadata.csv").exists():
+            raise DataError(
+                f"{source} is no known carotid layout.",
+                "Expected the Momot layout: metadata.csv, images/ and artery_masks/.",
+            )
+        if recipe != "strict":
+            raise UserError("The Momot layout has the recipe 'strict' alone.", "Leave --recipe out.")
+        return momot.prepare(source, out, self, progress)
+
+
+def to_intensity(grey: np.ndarray) -> np.ndarray:
+    """Maps grey levels 0..255 to [-1, 1]: one fixed scale for all frames, nothing rescaled by frame."""
+    return grey.astype(np.float32) / 127.5 - 1
