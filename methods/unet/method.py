@@ -1,0 +1,136 @@
+"""A supervised U-Net: what a detector reaches that was shown lesions and their masks.
+
+Architecture: Ronneberger, Fischer, Brox: "U-Net: convolutional networks for biomedical image segmentation" (MICCAI
+2015), with residual blocks and group normalisation. Loss: Dice + cross-entropy, as in Isensee et al.: "nnU-Net" (Nature
+Methods 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.method import Run
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.methods.unet.config import PLAIN, UNetConfig
+from uadbench.methods.unet.network import EncoderUNet
+from uadbench.nn.feature_map import peak
+from uadbench.nn.statistics import require_images
+from uadbench.nn.training import initialise, train_network
+from uadbench.nn.unet import PlainUNet
+
+
+@METHODS.register("unet")
+class UNet(nn.Module):
+    """Probability of a lesion at each pixel."""
+
+    name: ClassVar[str] = "unet"
+    version: ClassVar[str] = "1"
+    supervision: ClassVar[Supervision] = Supervision.MASKS
+    config_type: ClassVar[type[UNetConfig]] = UNetConfig
+
+    def __init__(self, config: UNetConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.channels = spec.channels
+        if config.encoder != PLAIN:
+            self.network: nn.Module = EncoderUNet(config.encoder, config.widths, spec)
+            return
+        stride = 2 ** (len(config.widths) - 1)
+        if spec.height % stride or spec.width % stride:
+            raise UserError(
+                f"Images of {spec.height} x {spec.width} do not suit a U-Net of {len(config.widths)} levels.",
+                f"Both sides must be multiples of {stride}: change image_size or widths.",
+            )
+        self.network = PlainUNet(spec.channels, 1, config.widths, time=False)
+
+    @classmethod
+    def build(cls, config: UNetConfig, spec: ImageSpec) -> Self:
+        """Makes an untrained U-Net.
+
+        Raises:
+            UserError: If the encoder does not exist or does not suit the images.
+        """
+        return cls(config, spec).eval()
+
+    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+        """Learns from labelled images and as many healthy ones, whose masks are empty.
+
+        Raises:
+            UserError: If there are no masks, or pretrained weights cannot be had.
+            DataError: If there is no training image.
+            Diverged: If the loss is no longer finite.
+        """
+        if labelled is None or len(labelled) == 0:
+            raise UserError(
+                "unet is supervised and got no labelled images.", "Take a dataset with 'labelled' patients."
+            )
+        require_images(train)
+        config = self.config
+        initialise(self, run.generator("init"))
+        if isinstance(self.network, EncoderUNet):
+            self.network.encoder.set_weights(config.pretrained, run.generator("encoder"))
+        self.to(run.device)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+        def losses(generator: torch.Generator) -> dict[str, Tensor]:
+            image, mask = mixed_batch(labelled, train, config.batch_size, generator)
+            if config.flip:
+                mirrored = torch.rand(len(image), generator=generator).view(-1, 1, 1, 1) < 0.5
+                image = torch.where(mirrored, image.flip(-1), image)
+                mask = torch.where(mirrored, mask.flip(-1), mask)
+            logits, truth = self.network(image.to(run.device)).float(), mask.to(run.device).float()
+            dice, entropy = dice_loss(logits, truth), functional.binary_cross_entropy_with_logits(logits, truth)
+            return {"loss": dice + entropy, "dice_loss": dice.detach(), "cross_entropy": entropy.detach()}
+
+        train_network(
+            self, optimizer, losses, run=run, phase="train", steps=config.steps, lr=config.lr, schedule=config.schedule
+        )
+
+    @torch.no_grad()
+    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+        """Returns the probability of a lesion; the score is the largest one inside the body.
+
+        Raises:
+            UserError: If the images have another number of channels.
+        """
+        if scan.image.shape[1] != self.channels:
+            raise UserError(f"unet was built for {self.channels} channels, the images have {scan.image.shape[1]}.")
+        self.eval()
+        anomaly_map = self.network(scan.image).float().sigmoid()
+        return Prediction(anomaly_map, peak(anomaly_map, scan.body))
+
+
+def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draws half a batch of labelled images and half of healthy ones.
+
+    Returns:
+        Images (size, c, h, w) and masks, bool (size, 1, h, w).
+
+    Raises:
+        DataError: If the labelled images carry no masks.
+    """
+    lesions, normal = labelled.sample(size // 2, generator), healthy.sample(size // 2, generator)
+    if lesions.mask is None:
+        raise DataError("The labelled images carry no masks.", "Prepare the dataset with masks.")
+    image = torch.cat([lesions.scan.image, normal.scan.image])
+    return image, torch.cat([lesions.mask, torch.zeros_like(normal.scan.body)])
+
+
+def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Returns 1 - soft Dice, pooled over the batch so that images without lesion are defined.
+
+    Args:
+        logits: (b, 1, h, w).
+        truth: 0 or 1 of the same shape.
+    """
+    probability = logits.sigmoid()
+    overlap = (probability * truth).sum()
+    return 1 - (2 * overlap + 1) / (probability.sum() + truth.sum() + 1)
