@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,3 +72,84 @@ def _components(
     flat = labels.ravel()
     sizes = np.bincount(flat, minlength=count + 1)[1:]
     return sizes.astype(np.int64), np.bincount(flat[other.ravel()], minlength=count + 1)[1:].astype(np.int64)
+
+
+def aupro(
+    maps: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    scored: NDArray[np.bool_],
+    *,
+    limit: float,
+    full: bool = True,
+) -> float:
+    """Returns the normalised area under the per-region-overlap curve up to a false positive rate.
+
+    Bergmann et al. 2021 (MVTec AD), section 5.1.4: the mean share of each lesion that is predicted, against the share
+    of normal pixels that is predicted, over all thresholds, by trapezoids, divided by the limit.
+
+    Args:
+        maps: Anomaly map of one case, (n, h, w).
+        truth: Lesion pixels, (n, h, w).
+        scored: Pixels that count, (n, h, w).
+        limit: Largest false positive rate, in (0, 1].
+        full: Connectivity, as in ``lesion_scores``.
+
+    Returns:
+        A number in [0, 1]; NaN without lesion or without normal pixels.
+    """
+    structure = ndimage.generate_binary_structure(3, 3 if full else 1)
+    labels, count = ndimage.label(truth & scored, structure)
+    region = labels[scored]
+    normal = region == 0
+    if not count or not normal.any():
+        return math.nan
+    values = maps[scored]
+    order = np.argsort(-values, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)  # where a tie ends
+    share = np.append(0.0, 1 / (count * np.bincount(region, minlength=count + 1)[1:]))
+    pro = np.append(0.0, np.cumsum(share[region[order]])[last])
+    fpr = np.append(0.0, np.cumsum(normal[order])[last] / np.count_nonzero(normal))
+    inside = fpr < limit
+    x = np.append(fpr[inside], limit)
+    return float(np.trapezoid(np.append(pro[inside], np.interp(limit, fpr, pro)), x) / limit)
+
+
+def equivalent_diameters(
+    sizes: NDArray[np.int64], spacing: tuple[float, float, float], depth: int
+) -> NDArray[np.float64]:
+    """Returns the diameters in mm of discs (depth 1) or balls with the area or volume of the lesions.
+
+    Args:
+        sizes: Pixels of each lesion.
+        spacing: Millimetres (slice, row, column).
+        depth: Number of slices of the case.
+    """
+    if depth == 1:
+        return 2 * np.sqrt(sizes * spacing[1] * spacing[2] / math.pi)
+    return np.cbrt(6 * sizes * math.prod(spacing) / math.pi)
+
+
+def sensitivity_by_size(
+    diameters: Sequence[float], hits: Sequence[bool], edges: Sequence[float]
+) -> list[dict[str, float | int | None]]:
+    """Returns, for each size bin, its edges in mm, how many lesions it holds and the share that was found.
+
+    Args:
+        diameters: Equivalent diameter of each lesion, mm.
+        hits: Whether it was found.
+        edges: Lower edges, ascending, starting at 0; the last bin is open.
+    """
+    bins = np.digitize(np.asarray(diameters, np.float64), np.asarray(edges, np.float64)) - 1
+    found = np.asarray(hits, np.bool_)
+    table: list[dict[str, float | int | None]] = []
+    for i, low in enumerate(edges):
+        here = found[bins == i]
+        table.append(
+            {
+                "from_mm": float(low),
+                "to_mm": float(edges[i + 1]) if i + 1 < len(edges) else None,
+                "lesions": int(here.size),
+                "sensitivity": float(here.mean()) if here.size else None,
+            }
+        )
+    return table

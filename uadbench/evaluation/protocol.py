@@ -35,6 +35,7 @@ class Protocol(BaseModel):
         distance_tolerance_mm: Tolerance of NSD.
         lesion_overlap: Share that makes a lesion found and a component right.
         lesion_bins_mm: Equivalent diameters that separate size bins.
+        aupro_limit: False positive rate up to which AUPRO is integrated.
         connectivity: "full" (8 or 26 neighbours) or "faces" (4 or 6).
         conventions: The rules in words, for readers of a record.
     """
@@ -59,6 +60,7 @@ class Protocol(BaseModel):
     distance_tolerance_mm: float = Field(gt=0)
     lesion_overlap: float = Field(gt=0, le=1)
     lesion_bins_mm: tuple[float, ...]
+    aupro_limit: float = Field(gt=0, le=1)
     connectivity: Literal["full", "faces"]
     conventions: dict[str, str]
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import Metric
-from uadbench.core.seeding import derive_seed
-from uadbench.evaluation import intervals
 from uadbench.evaluation.cases import CaseMaps, Cases, Slices, checked
 from uadbench.evaluation.curves import PixelHistogram, auroc, average_precision
 from uadbench.evaluation.distances import surface_scores
-from uadbench.evaluation.lesions import lesion_scores
+from uadbench.evaluation.lesions import aupro, equivalent_diameters, lesion_scores, sensitivity_by_size
 from uadbench.evaluation.pixels import Overlap, dice_ceiling, outside, ssim_map, top_mean
 from uadbench.evaluation.pooled import Pool
 from uadbench.evaluation.protocol import Protocol
+from uadbench.evaluation.summary import OVERLAPS, summarise
 from uadbench.evaluation.thresholds import (
     HealthyFPR,
     Oracle,
@@ -34,7 +31,6 @@ from uadbench.evaluation.thresholds import (
 
 INTENSITY_RANGE = 2.0  # images lie in [-1, 1]
 SSIM_REACH = 5  # half width of the SSIM window
-OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
 @dataclass(frozen=True)
@@ -103,17 +99,38 @@ def score(
         if found is not None:
             thresholds[rule.key] = found
     applied = [rule for rule in protocol.threshold_rules if rule.key in thresholds]
+    sizes = _Sizes([], [])
     for row, case in zip(rows, checked(test, truth=True), strict=True):
-        row.update(_second_row(protocol, case, applied, thresholds))
+        row.update(_second_row(protocol, case, applied, thresholds, sizes))
     table = pd.DataFrame(rows)
-    metrics = _metrics(protocol, table, pool, seed)
+    metrics = summarise(protocol, table, pool, _image_scores(protocol, calib), seed)
+    curves = pool.curves(profile)
+    if sizes.hits:
+        curves["lesion_sensitivity"] = sensitivity_by_size(sizes.diameters, sizes.hits, protocol.lesion_bins_mm)
     return Evaluation(
         metrics=metrics,
         cases=table,
         thresholds=thresholds,
-        curves=pool.curves(profile),
+        curves=curves,
         threshold_labels={rule.key: rule.labels_consumed for rule in applied},
     )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Equivalent diameters of all lesions, and whether each was found at the headline rule."""
+
+    diameters: list[float]
+    hits: list[bool]
+
+
+def _image_scores(protocol: Protocol, calib: Cases) -> pd.DataFrame:
+    """Patient and image score of each calibration case."""
+    rows = [
+        {"patient": case.patient, "image_score": top_mean(case.maps[case.scored], protocol.image_top_fraction)}
+        for case in checked(calib, truth=False)
+    ]
+    return pd.DataFrame(rows, columns=["patient", "image_score"])
 
 
 def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]:
@@ -137,11 +154,12 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
         "auroc": math.nan if ap is None or area is None else area.value,
         "image_score": top_mean(values, protocol.image_top_fraction),
         "own_score": float(case.own_score),
+        "aupro": aupro(case.maps, lesion, scored, limit=protocol.aupro_limit, full=_full(protocol)),
     }
 
 
 def _second_row(
-    protocol: Protocol, case: CaseMaps, rules: list[Rule], thresholds: dict[str, float]
+    protocol: Protocol, case: CaseMaps, rules: list[Rule], thresholds: dict[str, float], sizes: _Sizes
 ) -> dict[str, float]:
     """Numbers of a case at each threshold, and distances and lesions at the headline rule."""
     scored, lesion = case.scored, case.lesion
@@ -167,6 +185,8 @@ def _second_row(
             row["lesions"] = lesions.lesions
             row[f"lesions_found@{head}"] = lesions.found
             if case.spacing is not None:
+                sizes.diameters.extend(equivalent_diameters(lesions.sizes, case.spacing, len(case.maps)).tolist())
+                sizes.hits.extend(lesions.hits.tolist())
                 surface = surface_scores(prediction, lesion, case.spacing, protocol.distance_tolerance_mm)
                 row |= {f"hd95_mm@{head}": surface.hd95, f"nsd@{head}": surface.nsd}
     if case.image is not None and case.reconstruction is not None:
@@ -180,109 +200,3 @@ def _second_row(
 
 def _full(protocol: Protocol) -> bool:
     return protocol.connectivity == "full"
-
-
-def _metrics(protocol: Protocol, table: pd.DataFrame, pool: Pool, seed: int) -> dict[str, Metric]:
-    """Means over patients and pooled curves, with intervals, in the order in which a table shows them."""
-    build = _Builder(protocol, table, seed)
-    head = protocol.headline
-    build.mean("case_ap", "ap", rule=head if protocol.ap_scores == "thresholded" else "")
-    for rule in protocol.threshold_rules:
-        build.mean(f"dice@{rule.key}", f"dice@{rule.key}", rule=rule.key, ceiling=f"ceiling@{rule.key}")
-    build.mean("pixel_auroc", "auroc")
-    pool_n = len(pool.patients)
-    dense = pool.dense()
-    build.add("pixel_auroc_pooled", pool.auroc, intervals.pooled_auroc(*dense), pool_n, pool.smaller_class)
-    build.add("pixel_ap_pooled", pool.ap, intervals.pooled_ap(*dense), pool_n, pool.smaller_class)
-    build.image("image_auroc", "image_score")
-    build.image("image_ap", "image_score", ap=True)
-    build.image("image_auroc_own", "own_score")
-    build.mean("healthy_fp_fraction", f"fpr@{head}", rule=head, higher=False, lesion=False)
-    for name in OVERLAPS[1:]:
-        build.mean(f"{name}@{head}", f"{name}@{head}", rule=head)
-    build.mean(f"lesion_f1@{head}", f"lesion_f1@{head}", rule=head)
-    if f"hd95_mm@{head}" in table:
-        build.mean(f"hd95_mm@{head}", f"hd95_mm@{head}", rule=head, higher=False, unit="mm")
-        build.mean(f"nsd@{head}", f"nsd@{head}", rule=head)
-    if "ssim_outside" in table:
-        build.mean("ssim_outside", "ssim_outside", lesion=None)
-        build.mean("l1_outside", "l1_outside", lesion=None, higher=False)
-    return build.metrics
-
-
-class _Builder:
-    """Collects metrics of one table under one protocol."""
-
-    def __init__(self, protocol: Protocol, table: pd.DataFrame, seed: int) -> None:
-        self.metrics: dict[str, Metric] = {}
-        self._protocol = protocol
-        self._table = table
-        self._seed = seed
-
-    def add(
-        self,
-        key: str,
-        value: float | None,
-        statistic: intervals.Statistic,
-        n: int,
-        smaller_class: int | None = None,
-        **fields: Any,
-    ) -> None:
-        """Adds a metric with the bootstrap interval of its statistic."""
-        enough = smaller_class is None or smaller_class >= self._protocol.min_class_patients
-        interval = intervals.Interval(None, None)
-        if value is not None and enough:
-            interval = intervals.patient_interval(
-                statistic,
-                n,
-                resamples=self._protocol.bootstrap_resamples,
-                confidence=self._protocol.confidence,
-                seed=derive_seed("bootstrap", self._seed, key),
-                minimum=self._protocol.min_patients,
-            )
-        self.metrics[key] = Metric(value=value, low=interval.low, high=interval.high, n_patients=n, **fields)
-
-    def mean(
-        self,
-        key: str,
-        column: str,
-        *,
-        rule: str = "",
-        higher: bool = True,
-        lesion: bool | None = True,
-        unit: str = "1",
-        ceiling: str = "",
-    ) -> None:
-        """Adds the mean of a column over lesion cases (True), healthy cases (False) or all (None)."""
-        table = self._table if lesion is None else self._table[self._table["lesion"] == lesion]
-        value, top, n = None, None, 0
-        statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] = intervals.weighted_mean(np.zeros(0))
-        if column in table:
-            n, value, statistic = self._average(table, column)
-        if ceiling in table:
-            top = self._average(table, ceiling)[1]
-        self.add(key, value, statistic, n, unit=unit, higher_is_better=higher, rule=rule, ceiling=top)
-
-    def image(self, key: str, column: str, *, ap: bool = False) -> None:
-        """Adds AUROC or AP of a score over cases."""
-        table = self._table
-        names = sorted(set(table["patient"]))
-        row = {name: i for i, name in enumerate(names)}
-        patient = np.array([row[name] for name in table["patient"]], np.int64)
-        positive = table["lesion"].to_numpy(np.bool_)
-        scores = table[column].to_numpy(np.float64)
-        classes = min(len(set(patient[positive])), len(set(patient[~positive])))
-        if ap:
-            statistic = intervals.image_ap(scores, positive, patient)
-        else:
-            statistic = intervals.image_auroc(scores, positive, patient, len(names))
-        value = float(statistic(np.ones((1, len(names))))[0]) if classes else None
-        self.add(key, value, statistic, len(names), classes)
-
-    def _average(
-        self, table: pd.DataFrame, column: str
-    ) -> tuple[int, float | None, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
-        names, means, sizes = intervals.patient_means(list(table[column]), list(table["patient"]))
-        statistic = intervals.weighted_mean(means, sizes if self._protocol.average == "slice" else None)
-        value = float(statistic(np.ones((1, len(names))))[0]) if names else None
-        return len(names), value, statistic

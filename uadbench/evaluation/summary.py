@@ -1,0 +1,164 @@
+"""From the table of cases to metrics: means over patients and pooled curves, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from uadbench.core.record import Metric
+from uadbench.core.seeding import derive_seed
+from uadbench.evaluation import intervals
+from uadbench.evaluation.calibration import conformal_p_values, false_alarm_error
+from uadbench.evaluation.pooled import Pool
+from uadbench.evaluation.protocol import Protocol
+
+OVERLAPS = ("dice", "iou", "precision", "recall")
+
+
+def summarise(protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.DataFrame, seed: int) -> dict[str, Metric]:
+    """Returns the metrics in the order in which a table shows them.
+
+    Args:
+        protocol: The rules.
+        table: One row a test case.
+        pool: Pixel histograms of the test cases.
+        calib: Patient and image score of each calibration case.
+        seed: Seed of the bootstrap.
+    """
+    build = _Builder(protocol, table, seed)
+    head = protocol.headline
+    build.mean("case_ap", "ap", rule=head if protocol.ap_scores == "thresholded" else "")
+    for rule in protocol.threshold_rules:
+        build.mean(f"dice@{rule.key}", f"dice@{rule.key}", rule=rule.key, ceiling=f"ceiling@{rule.key}")
+    build.mean("aupro", "aupro")
+    build.mean("pixel_auroc", "auroc")
+    pool_n = len(pool.patients)
+    dense = pool.dense()
+    build.add("pixel_auroc_pooled", pool.auroc, intervals.pooled_auroc(*dense), pool_n, pool.smaller_class)
+    build.add("pixel_ap_pooled", pool.ap, intervals.pooled_ap(*dense), pool_n, pool.smaller_class)
+    build.image("image_auroc", "image_score")
+    build.image("image_ap", "image_score", ap=True)
+    build.image("image_auroc_own", "own_score")
+    build.controls(calib)
+    build.mean("healthy_fp_fraction", f"fpr@{head}", rule=head, higher=False, lesion=False)
+    for name in OVERLAPS[1:]:
+        build.mean(f"{name}@{head}", f"{name}@{head}", rule=head)
+    build.mean(f"lesion_f1@{head}", f"lesion_f1@{head}", rule=head)
+    if f"hd95_mm@{head}" in table:
+        build.mean(f"hd95_mm@{head}", f"hd95_mm@{head}", rule=head, higher=False, unit="mm")
+        build.mean(f"nsd@{head}", f"nsd@{head}", rule=head)
+    if "ssim_outside" in table:
+        build.mean("ssim_outside", "ssim_outside", lesion=None)
+        build.mean("l1_outside", "l1_outside", lesion=None, higher=False)
+    return build.metrics
+
+
+class _Builder:
+    """Collects metrics of one table under one protocol."""
+
+    def __init__(self, protocol: Protocol, table: pd.DataFrame, seed: int) -> None:
+        self.metrics: dict[str, Metric] = {}
+        self._protocol = protocol
+        self._table = table
+        self._seed = seed
+
+    def add(
+        self,
+        key: str,
+        value: float | None,
+        statistic: intervals.Statistic,
+        n: int,
+        smaller_class: int | None = None,
+        **fields: Any,
+    ) -> None:
+        """Adds a metric with the bootstrap interval of its statistic."""
+        enough = smaller_class is None or smaller_class >= self._protocol.min_class_patients
+        interval = intervals.Interval(None, None)
+        if value is not None and enough:
+            interval = intervals.patient_interval(
+                statistic,
+                n,
+                resamples=self._protocol.bootstrap_resamples,
+                confidence=self._protocol.confidence,
+                seed=derive_seed("bootstrap", self._seed, key),
+                minimum=self._protocol.min_patients,
+            )
+        self.metrics[key] = Metric(value=value, low=interval.low, high=interval.high, n_patients=n, **fields)
+
+    def mean(
+        self,
+        key: str,
+        column: str,
+        *,
+        rule: str = "",
+        higher: bool = True,
+        lesion: bool | None = True,
+        unit: str = "1",
+        ceiling: str = "",
+    ) -> None:
+        """Adds the mean of a column over lesion cases (True), healthy cases (False) or all (None)."""
+        table = self._table if lesion is None else self._table[self._table["lesion"] == lesion]
+        value, top, n = None, None, 0
+        statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]] = intervals.weighted_mean(np.zeros(0))
+        if column in table:
+            n, value, statistic = self._average(table, column)
+        if ceiling in table:
+            top = self._average(table, ceiling)[1]
+        self.add(key, value, statistic, n, unit=unit, higher_is_better=higher, rule=rule, ceiling=top)
+
+    def image(self, key: str, column: str, *, ap: bool = False) -> None:
+        """Adds AUROC or AP of a score over cases."""
+        table = self._table
+        self._image(key, list(table["patient"]), table[column].to_numpy(), table["lesion"].to_numpy(np.bool_), ap=ap)
+
+    def controls(self, calib: pd.DataFrame) -> None:
+        """Adds what healthy cases alone tell: cohort shift, and false alarms against the stated rate."""
+        healthy = self._table[~self._table["lesion"]]
+        both = pd.concat([calib, healthy[["patient", "image_score"]]])
+        of_test = np.arange(len(both)) >= len(calib)
+        scores = both["image_score"].to_numpy(np.float64)
+        self._image("healthy_cohort_auroc", list(both["patient"]), scores, of_test, higher_is_better=False)
+        names, patient = _rows_of(list(healthy["patient"]))
+        n = len(names)
+        p_values = conformal_p_values(scores[~of_test], scores[of_test])
+        statistic = false_alarm_error(p_values, patient, n)
+        value = float(statistic(np.ones((1, n)))[0]) if n and len(calib) else None
+        self.add("image_false_alarm_error", value, statistic, n, higher_is_better=False)
+
+    def _image(
+        self,
+        key: str,
+        patients: list[str],
+        scores: NDArray[np.float64],
+        positive: NDArray[np.bool_],
+        *,
+        ap: bool = False,
+        **fields: Any,
+    ) -> None:
+        names, patient = _rows_of(patients)
+        classes = min(len(set(patient[positive])), len(set(patient[~positive])))
+        if ap:
+            statistic = intervals.image_ap(scores, positive, patient)
+        else:
+            statistic = intervals.image_auroc(scores, positive, patient, len(names))
+        value = float(statistic(np.ones((1, len(names))))[0]) if classes else None
+        self.add(key, value, statistic, len(names), classes, **fields)
+
+    def _average(
+        self, table: pd.DataFrame, column: str
+    ) -> tuple[int, float | None, Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
+        names, means, sizes = intervals.patient_means(list(table[column]), list(table["patient"]))
+        statistic = intervals.weighted_mean(means, sizes if self._protocol.average == "slice" else None)
+        value = float(statistic(np.ones((1, len(names))))[0]) if names else None
+        return len(names), value, statistic
+
+
+def _rows_of(patients: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """Returns the sorted patients, and for each case the position of its patient among them."""
+    names = sorted(set(patients))
+    row = {name: i for i, name in enumerate(names)}
+    return names, np.array([row[name] for name in patients], np.int64)
