@@ -1,7 +1,7 @@
 """A plaque inserted into a real healthy frame: along the wall, with the speckle of the frame itself.
 
-The texture is taken from tissue of the same frame (its rank-one speckle pattern around a local mean), so that grain,
-resolution and compression are the frame's own; only the mean level is set by the plaque's class.
+The texture is fully developed speckle after log compression whose grain and strength are measured on the frame itself
+(half width of its autocorrelation, SD round a local mean); only the mean level is set by the plaque's class.
 """
 
 from __future__ import annotations
@@ -38,9 +38,7 @@ def insert_plaque(
     grey = image.astype(np.float64)
     blood = float(np.median(grey[binary_erosion(lumen, iterations=2) | (lumen & region)]))
     level = blood if sham else blood + rng.uniform(*VALUES["contrast_grey"][kind])
-    texture = _speckle(grey, lumen, rng) * (VALUES["speckle_gain"] * max(level, 4.0))
-    if sham:
-        texture = _shuffle(grey, lumen) - blood
+    texture = _speckle(grey, lumen if sham else ~lumen, rng)
     # The edge is as soft as the frame's own resolution.
     soft = gaussian_filter(region.astype(float), VALUES["edge_px"])
     out = grey * (1 - soft) + soft * np.clip(level + texture, 0, 255)
@@ -69,21 +67,23 @@ def _region(lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bo
     return lumen & (away < 1) & (distance_transform_edt(lumen) < height)
 
 
-def _speckle(grey: NDArray[np.float64], lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Relative speckle of the brightest tissue of the frame, moved by a random shift; mean 0, SD 1."""
-    local = gaussian_filter(grey, 4) + 2
-    relative = (grey - local) / local
-    relative[lumen] = 0
-    shift = rng.integers(0, grey.shape)
-    moved = np.roll(relative, (int(shift[0]), int(shift[1])), axis=(0, 1))
-    # Where the shift brings the (empty) lumen, the mirrored pattern takes its place.
-    moved = np.where(moved == 0, moved[::-1, ::-1], moved)
-    return (moved - moved.mean()) / (moved.std() + 1e-6)
+def _speckle(grey: NDArray[np.float64], where: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns speckle of mean 0 with the grain of the frame and the SD that it has in the given region."""
+    relative = grey - gaussian_filter(grey, 4)
+    sigma = [_grain(relative, axis) for axis in (0, 1)]
+    field = gaussian_filter(rng.standard_normal(grey.shape), sigma) + 1j * gaussian_filter(
+        rng.standard_normal(grey.shape), sigma
+    )
+    level = np.log(np.abs(field) + 1e-12)
+    return (level - level.mean()) / level.std() * relative[where].std()
 
 
-def _shuffle(grey: NDArray[np.float64], lumen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Lumen texture from elsewhere in the lumen: the nearest lumen pixel of the frame turned by half a turn."""
-    rows, columns = np.nonzero(lumen)
-    turned = np.full(grey.shape, float(np.median(grey[lumen])))
-    turned[rows, columns] = grey[lumen][::-1]
-    return turned
+def _grain(relative: NDArray[np.float64], axis: int) -> float:
+    """Returns the SD in pixels of the Gaussian whose speckle has the autocorrelation of the frame along an axis.
+
+    The envelope's autocorrelation is exp(-d**2 / (2 sigma**2)), one half at d = 1.18 sigma.
+    """
+    power = np.abs(np.fft.rfft(relative, axis=axis)) ** 2
+    correlation = np.fft.irfft(power.sum(axis=1 - axis))
+    below = np.flatnonzero(correlation[1:20] < correlation[0] / 2)
+    return (int(below[0]) + 1 if len(below) else 4) / 1.18

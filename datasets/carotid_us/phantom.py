@@ -179,7 +179,7 @@ def _background(patient: Patient, x: Array, y: Array, outward: Array, rng: np.ra
     diffuse = diffuse + streaks * 1.6 * (height > near) + slow * PARAMETERS["tissue_db"]["spread_db"] / slow.std()
     specular = np.full(shape, -np.inf)
     for level, strength in ((near, 0.0), (middle, -6.0), (far, -2.0)):
-        specular = np.where(np.abs(height - level) < 0.12, tissue["fascia"] + strength, specular)
+        specular = np.where(np.abs(height - level) < 0.05, tissue["fascia"] + strength, specular)
     if patient.vein is not None:
         vx, vy, a, b = patient.vein
         distance = np.hypot((x - vx) / a, (y - vy) / b)
@@ -215,7 +215,8 @@ def _vessel(patient: Patient, angle: Array, outward: Array, diffuse: Array, spec
 def _plaque(plaque: Plaque, angle: Array, outward: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     """A crescent on the inner wall, thickest in its middle, its surface slightly uneven."""
     shift = rng.normal(0, np.deg2rad(4))
-    thickness = plaque.thickness * rng.uniform(0.85, 1.15)
+    # At most three quarters of the radius at the thickest place: thicker ones would close the lumen.
+    thickness = min(plaque.thickness * rng.uniform(0.85, 1.15), 0.75 * -float(outward.min()))
     away = np.abs((angle - plaque.angle - shift + np.pi) % (2 * np.pi) - np.pi) / plaque.half_width
     phases = rng.uniform(0, 2 * np.pi, 3)
     uneven = 1 + sum(0.06 * np.sin((2 + i) * angle + phase) for i, phase in enumerate(phases))
