@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uadbench.evaluation.lesions import lesion_scores
+from uadbench.evaluation.lesions import aupro, equivalent_diameters, lesion_scores, sensitivity_by_size
 from uadbench.evaluation.pixels import Overlap, dice_ceiling, outside, ssim_map, top_mean
 
 
@@ -105,3 +107,46 @@ def test_outside_keeps_its_distance_from_lesions() -> None:
     rows, columns = np.mgrid[:20, :20]
     assert np.array_equal(area[0], np.maximum(abs(rows - 10), abs(columns - 10)) > 3)
     assert area[1].all()
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.3, 1.0]), st.booleans())
+def test_aupro_equals_brute_force(seed: int, limit: float, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    truth, scored = rng.random((1, 9, 9)) < 0.2, rng.random((1, 9, 9)) < 0.9
+    truth[0, 4, 4] = scored[0, 4, 4] = scored[0, 0, 0] = True
+    truth[0, 0, 0] = False
+    maps = (rng.normal(size=truth.shape) + truth).astype(np.float32)
+    maps = np.round(maps) if ties else maps
+    regions = flood(truth & scored, True)
+    points = [(0.0, 0.0)]
+    for t in np.unique(maps[scored])[::-1]:
+        hit = scored & (maps >= t)
+        fpr = (hit & ~truth).sum() / (scored & ~truth).sum()
+        points.append((float(fpr), float(np.mean([np.mean([hit[p] for p in r]) for r in regions]))))
+    area = 0.0
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if x0 < limit and x1 > x0:
+            end = min(x1, limit)
+            area += (end - x0) * (y0 + y0 + (y1 - y0) * (end - x0) / (x1 - x0)) / 2
+    assert aupro(maps, truth, scored, limit=limit) == pytest.approx(area / limit)
+
+
+def test_aupro_of_extremes() -> None:
+    truth = np.zeros((1, 10, 10), bool)
+    truth[0, 2:5, 2:5] = True
+    everything = np.ones_like(truth)
+    assert aupro(truth.astype(np.float32), truth, everything, limit=0.3) == pytest.approx(1)
+    assert aupro(-truth.astype(np.float32), truth, everything, limit=0.3) == pytest.approx(0)
+    assert aupro(np.zeros(truth.shape, np.float32), truth, everything, limit=0.3) == pytest.approx(0.15)
+    assert np.isnan(aupro(np.zeros(truth.shape, np.float32), ~everything, everything, limit=0.3))
+
+
+def test_sensitivity_by_size() -> None:
+    sizes = np.array([4, 100, 400])
+    diameters = equivalent_diameters(sizes, (9.0, 0.5, 0.5), 1)
+    assert diameters == pytest.approx(2 * np.sqrt(sizes * 0.25 / np.pi))
+    assert equivalent_diameters(sizes, (1.0, 1.0, 1.0), 5) == pytest.approx((6 * sizes / np.pi) ** (1 / 3))
+    table = sensitivity_by_size([0.5, 1.0, 3.0, 7.0], [False, True, True, True], [0.0, 3.0, 6.0])
+    assert [row["lesions"] for row in table] == [2, 1, 1]
+    assert [row["sensitivity"] for row in table] == [0.5, 1.0, 1.0]
+    assert sensitivity_by_size([1.0], [True], [0.0, 3.0])[1]["sensitivity"] is None

@@ -109,9 +109,10 @@ def aupro(
     share = np.append(0.0, 1 / (count * np.bincount(region, minlength=count + 1)[1:]))
     pro = np.append(0.0, np.cumsum(share[region[order]])[last])
     fpr = np.append(0.0, np.cumsum(normal[order])[last] / np.count_nonzero(normal))
-    inside = fpr < limit
-    x = np.append(fpr[inside], limit)
-    return float(np.trapezoid(np.append(pro[inside], np.interp(limit, fpr, pro)), x) / limit)
+    end = int(np.searchsorted(fpr, limit))  # the first point at or beyond the limit; the curve may jump there
+    slope = (pro[end] - pro[end - 1]) / (fpr[end] - fpr[end - 1])
+    height = pro[end - 1] + slope * (limit - fpr[end - 1])
+    return float(np.trapezoid(np.append(pro[:end], height), np.append(fpr[:end], limit)) / limit)
 
 
 def equivalent_diameters(
