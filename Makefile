@@ -58,7 +58,7 @@ bench: .venv/.stamp
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
 docs: .venv/.stamp
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 report: .venv/.stamp
 	$(BIN)/python -m uadbench report
