@@ -7,9 +7,9 @@ al., "nnU-Net" (Nature Methods 2021).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from uadbench.core.config import MethodConfig
 from uadbench.nn.training import Schedule
@@ -64,9 +64,3 @@ class UNetConfig(MethodConfig):
     def train_images(self) -> int:
         """Images that training sees."""
         return self.steps * self.batch_size
-
-    @model_validator(mode="after")
-    def _plain_has_no_weights(self) -> Self:
-        if self.encoder == PLAIN and self.pretrained:
-            raise ValueError("the plain encoder has no pretrained weights; add --set pretrained=false")
-        return self

@@ -43,6 +43,10 @@ class UNet(nn.Module):
         if config.encoder != PLAIN:
             self.network: nn.Module = EncoderUNet(config.encoder, config.widths, spec)
             return
+        if config.pretrained:
+            raise UserError(
+                "The plain U-Net has no pretrained weights.", "Add --set pretrained=false, or name a timm encoder."
+            )
         stride = 2 ** (len(config.widths) - 1)
         if spec.height % stride or spec.width % stride:
             raise UserError(

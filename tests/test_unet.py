@@ -1,0 +1,103 @@
+"""The supervised U-Net: masks are needed, half of a batch is healthy, it learns what it is shown."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.seeding import torch_generator
+from uadbench.core.types import ImageSpec, TrainBatch
+from uadbench.methods.unet.config import UNetConfig
+from uadbench.methods.unet.method import UNet, dice_loss, mixed_batch
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun
+from uadbench.testing.images import synthetic_images
+
+SPEC = ImageSpec(1, 32, 32)
+HEALTHY = InMemoryBatches(synthetic_images(12, SPEC), SPEC)
+LABELLED = InMemoryBatches(synthetic_images(12, SPEC, part="labelled", lesions=True), SPEC)
+
+
+def build(**overrides: object) -> UNet:
+    return UNet.build(UNetConfig.resolve("smoke", overrides=overrides), SPEC)
+
+
+def fit(run: LocalRun, **overrides: object) -> UNet:
+    method = build(**overrides)
+    method.fit(HEALTHY, HEALTHY, run, LABELLED)
+    return method
+
+
+@pytest.mark.parametrize("encoder", ["plain", "resnet18"])
+def test_it_learns_to_find_lesions(encoder: str) -> None:
+    method = fit(LocalRun(every=1000), encoder=encoder, steps=60)
+    images = synthetic_images(8, SPEC, part="test", lesions=True)
+    assert images.mask is not None
+    prediction = method.predict(images.scan, [])
+    assert 0 <= float(prediction.anomaly_map.min()) <= float(prediction.anomaly_map.max()) <= 1
+    lesion = prediction.anomaly_map[images.mask].mean()
+    assert float(lesion) > 3 * float(prediction.anomaly_map[~images.mask].mean())
+    healthy = method.predict(synthetic_images(8, SPEC, part="well").scan, [])
+    assert float(prediction.score.mean()) > float(healthy.score.mean())
+
+
+def test_half_of_a_batch_is_healthy() -> None:
+    image, mask = mixed_batch(LABELLED, HEALTHY, 8, torch_generator("batch"))
+    assert image.shape == (8, 1, 32, 32)
+    assert mask[:4].flatten(1).any(dim=1).all()
+    assert not mask[4:].any()
+
+
+def test_dice_loss_at_its_ends() -> None:
+    truth = torch.zeros(2, 1, 8, 8)
+    truth[0, :, 2:6, 2:6] = 1
+    sure = 40 * (2 * truth - 1)
+    assert float(dice_loss(sure, truth)) == pytest.approx(0, abs=1e-6)
+    assert float(dice_loss(-sure, truth)) == pytest.approx(1, abs=0.02)
+    nothing = torch.zeros_like(truth)
+    assert float(dice_loss(nothing - 40, nothing)) == pytest.approx(0, abs=1e-6)
+
+
+def test_it_refuses_to_learn_without_masks() -> None:
+    with pytest.raises(UserError, match="labelled"):
+        build().fit(HEALTHY, HEALTHY, LocalRun())
+    none = InMemoryBatches(TrainBatch(synthetic_images(1, SPEC).scan.select([])), SPEC)
+    with pytest.raises(UserError, match="labelled"):
+        build().fit(HEALTHY, HEALTHY, LocalRun(), none)
+    with pytest.raises(DataError, match="masks"):
+        build().fit(HEALTHY, HEALTHY, LocalRun(), HEALTHY)
+
+
+def test_resumed_fit_equals_an_uninterrupted_one() -> None:
+    whole, broken = fit(LocalRun(), encoder="resnet18", steps=6), LocalRun(every=2, interrupt_after=3)
+    with pytest.raises(Interrupted):
+        fit(broken, encoder="resnet18", steps=6)
+    broken.interrupt_after = None
+    resumed = fit(broken, encoder="resnet18", steps=6).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])
+def test_label_fraction_is_a_fraction(fraction: float) -> None:
+    with pytest.raises(UserError, match="label_fraction"):
+        UNetConfig.resolve("quick", overrides={"label_fraction": fraction})
+
+
+def test_unsuitable_images_are_refused() -> None:
+    with pytest.raises(UserError, match="multiples of 4"):
+        UNet.build(UNetConfig.resolve("smoke"), ImageSpec(1, 30, 32))
+    with pytest.raises(UserError, match="channels"):
+        build().predict(synthetic_images(1, ImageSpec(3, 32, 32)).scan, [])
+    with pytest.raises(UserError, match="pretrained=false"):
+        build(pretrained=True)
+
+
+def test_timm_encoders_take_any_size() -> None:
+    spec = ImageSpec(3, 40, 56)
+    config = UNetConfig.resolve("standard", overrides={"pretrained": False, "encoder": "resnet18"})
+    prediction = UNet.build(config, spec).predict(synthetic_images(2, spec).scan, [])
+    assert prediction.anomaly_map.shape == (2, 1, 40, 56)
+
+
+def test_quick_sees_as_many_images_as_the_others() -> None:
+    assert UNetConfig.resolve("quick").train_images == 4096
