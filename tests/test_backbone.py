@@ -109,9 +109,7 @@ def test_silent_server_fails_within_ten_seconds(tmp_path: Path, monkeypatch: pyt
         ("resnet18", (1,), ImageSpec(4, 64, 64), "1 or 3 channels"),
     ],
 )
-def test_unsuitable_encoders_are_refused(
-    name: str, levels: tuple[int, ...], spec: ImageSpec, message: str
-) -> None:
+def test_unsuitable_encoders_are_refused(name: str, levels: tuple[int, ...], spec: ImageSpec, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Backbone(name, levels, spec)
 

@@ -97,4 +97,4 @@ def test_paper_preset_has_the_papers_values() -> None:
     config = RD4ADConfig.resolve("paper")
     assert (config.image_size, config.lr, config.batch_size, config.blur_sigma) == (256, 0.005, 16, 4.0)
     assert config.pretrained
-    assert RD4ADConfig.resolve("quick").train_images == 4096
+    assert RD4ADConfig.resolve("quick").images_seen == 4096

@@ -100,4 +100,4 @@ def test_timm_encoders_take_any_size() -> None:
 
 
 def test_quick_sees_as_many_images_as_the_others() -> None:
-    assert UNetConfig.resolve("quick").train_images == 4096
+    assert UNetConfig.resolve("quick").images_seen == 4096

@@ -36,11 +36,6 @@ class RD4ADConfig(MethodConfig):
     schedule: Schedule = "constant"
     blur_sigma: float = Field(default=4.0, ge=0)
 
-    @property
-    def train_images(self) -> int:
-        """Images that training sees."""
-        return self.steps * self.batch_size
-
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,

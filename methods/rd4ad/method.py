@@ -80,7 +80,7 @@ class RD4AD(nn.Module):
         self.teacher.set_weights(config.pretrained, run.generator("teacher"))
         initialise(self.student, run.generator("init"))
         self.to(run.device).eval()
-        optimizer = torch.optim.Adam(self.student.parameters(), lr=config.lr, betas=(0.5, 0.999))
+        optimizer = torch.optim.Adam(self.student.parameters(), lr=config.lr, betas=(0.5, 0.999), fused=True)
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
             image = train.sample(config.batch_size, generator).scan.image.to(run.device)

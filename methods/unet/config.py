@@ -59,8 +59,3 @@ class UNetConfig(MethodConfig):
         # Ronneberger: 64 to 1024 channels, no pretraining. nnU-Net: Dice + cross-entropy, 1000 epochs of 250 steps.
         "paper": {"image_size": 256, "widths": (64, 128, 256, 512, 1024), "steps": 250_000},
     }
-
-    @property
-    def train_images(self) -> int:
-        """Images that training sees."""
-        return self.steps * self.batch_size

@@ -82,7 +82,7 @@ class UNet(nn.Module):
         if isinstance(self.network, EncoderUNet):
             self.network.encoder.set_weights(config.pretrained, run.generator("encoder"))
         self.to(run.device)
-        optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
             image, mask = mixed_batch(labelled, train, config.batch_size, generator)
