@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,11 @@ def _edge_distances(
     first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: tuple[float, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the distance of each edge pixel of the first to the edge of the second, and the reverse."""
-    a, b = _edge(first), _edge(second)
-    to_b: NDArray[np.float64] = np.asarray(ndimage.distance_transform_edt(~b, sampling=spacing))
-    to_a: NDArray[np.float64] = np.asarray(ndimage.distance_transform_edt(~a, sampling=spacing))
-    return to_b[a], to_a[b]
+    # Exact nearest neighbours of the edge pixels: distance transforms would fill the whole box to read its edges.
+    a, b = (np.argwhere(_edge(mask)) * np.asarray(spacing) for mask in (first, second))
+    trees = [KDTree(points, balanced_tree=False, compact_nodes=False) for points in (a, b)]
+    forward, backward = trees[1].query(a)[0], trees[0].query(b)[0]
+    return np.asarray(forward, np.float64), np.asarray(backward, np.float64)
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

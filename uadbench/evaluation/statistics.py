@@ -228,8 +228,8 @@ def minimum_detectable_difference(differences: Floats, *, power: float = 0.8, al
     n = len(differences)
     if n < 2:
         raise DataError("A minimum detectable difference needs at least two patients.")
-    quantiles = stats.t.ppf([1 - alpha / 2, power], n - 1)
-    return float(quantiles.sum() * differences.std(ddof=1) / np.sqrt(n))
+    quantiles = float(stats.t.ppf(1 - alpha / 2, n - 1)) + float(stats.t.ppf(power, n - 1))
+    return float(quantiles * differences.std(ddof=1) / np.sqrt(n))
 
 
 @dataclass(frozen=True)

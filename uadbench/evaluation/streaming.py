@@ -62,7 +62,7 @@ class Binning:
     def bins(self, keys: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Returns the bin of each key."""
         cells = (keys >> np.uint32(CELL_BITS)).astype(np.int64)
-        return (keys >> self.shift[cells]) + self._base[cells]
+        return (keys >> self.shift.take(cells)) + self._base.take(cells)
 
     def first_keys(self, bins: NDArray[np.int64]) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
         """Returns the first key of each bin, and whether the bin is a single key."""
@@ -97,6 +97,8 @@ class PixelCounter:
             raise DataError(f"Scores {values.shape} and truth {truth.shape} differ in shape.")
         flat, lesion = values.ravel(), truth.ravel()
         self._pixels += flat.size
+        if not len(self._counts):
+            self._counts = np.zeros(2 * self.binning.size, np.uint32)
         if self._pixels > np.iinfo(np.uint32).max:
             raise DataError("A counter holds at most 2^32 - 1 pixels.", "Count in parts and merge their histograms.")
         for start in range(0, flat.size, CHUNK):
@@ -116,6 +118,11 @@ class PixelCounter:
             raise UserError("Counters of different binnings cannot be merged.")
         self._counts += other._counts
         self._pixels += other._pixels
+
+    def clear(self) -> None:
+        """Frees the counts; the counter starts anew with the next pixels."""
+        self._counts = np.zeros(0, np.uint32)
+        self._pixels = 0
 
     def histogram(self) -> PixelHistogram:
         """Returns the occupied bins."""
@@ -173,11 +180,16 @@ def pixel_curves(
         parts = [PixelHistogram.of(*part) for part in held]
         return _curves(_merged(parts), 1)
     histogram = counter.histogram()
-    for done in range(1, passes + 1):
-        counter = PixelCounter(_refined(histogram))
+    done = 0
+    while done < max(1, passes):
+        done += 1
+        binning = _refined(histogram)
+        del counter, histogram  # the old counts must not stand beside the new ones
+        counter = PixelCounter(binning)
         for values, truth in read():
             counter.add(values, truth)
         histogram = counter.histogram()
+        counter.clear()
         bounds = average_precision(histogram)
         if bounds is None or bounds.error <= tolerance:
             break
