@@ -93,24 +93,24 @@ def plane(tables: Tensor, height: int, width: int, frequency: float, z: float) -
     stride = max(units, int(1 / frequency))  # units from block to block
     down, across = -(-height // side), -(-width // side)
     below = math.floor(z / frequency / KINDS)
-    row, column = np.meshgrid(np.arange(down) * stride, np.arange(across) * stride, indexing="ij")
+    row, column = (axis.ravel() for axis in np.indices((down, across)) * stride)
     high, kinds = np.divmod(row + column, KINDS)
+    order = np.argsort(kinds, kind="stable")  # blocks of a kind side by side
+    row, high, kinds = row[order], high[order], kinds[order] // units
     # block (column, row) = (kind, 0) + low (1, -1) + high (3, 3); z lies ``below`` periods of the lattice further up
     low = 3 * high - row
     shift = np.stack([low + 2 * high - below, 2 * high - low - below, 5 * below - high], axis=-1)
+    points, weights = _kernel(frequency, z / frequency % KINDS, device)
+    lattice = torch.from_numpy(shift).to(device).unsqueeze(1) + points[torch.from_numpy(kinds).to(device)]
+    i, j, k = (lattice.view(-1, 3) & 255).unbind(-1)
+    hashed = tables.gather(1, (tables[:, i] + j) & 255)
     compass = torch.tensor(GRADIENTS, dtype=torch.float32, device=device)[tables % len(GRADIENTS)].view(-1, 3)
     first = torch.arange(count, device=device).view(-1, 1) * 256
-    out = torch.empty(count, down, across, side * side, device=device)
-    for kind in np.unique(kinds).tolist():
-        where = np.nonzero(kinds == kind)
-        points, weights = _kernel(frequency, z / frequency % KINDS, kind, device)
-        lattice = torch.from_numpy(shift[where]).to(device).unsqueeze(1) + points  # (blocks, points, 3)
-        i, j, k = (lattice.view(-1, 3) & 255).unbind(-1)
-        hashed = tables.gather(1, (tables[:, i] + j) & 255)
-        gradients = compass[first + ((hashed + k) & 255)].view(count, len(where[0]), -1)
-        blocks = [torch.from_numpy(axis).to(device) for axis in where]
-        out[:, blocks[0], blocks[1]] = gradients @ weights
-    field = out.view(count, down, across, side, side).transpose(2, 3)
+    gradients = compass[first + ((hashed + k) & 255)].view(count, len(order), -1)
+    groups = np.bincount(kinds, minlength=len(weights)).tolist()
+    parts = [part @ weights[kind] for kind, part in enumerate(gradients.split(groups, dim=1))]
+    blocks = torch.cat(parts, dim=1)[:, torch.from_numpy(np.argsort(order)).to(device)]
+    field = blocks.view(count, down, across, side, side).transpose(2, 3)
     return field.reshape(count, down * side, across * side)[:, :height, :width]
 
 
@@ -122,30 +122,39 @@ def _block(frequency: float) -> tuple[int, int]:
     return units, units * int(frequency)
 
 
-@lru_cache(maxsize=64)
-def _kernel(frequency: float, z: float, kind: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the points in reach of a kind of block (m, 3) and their weights (3 m, pixels of a block)."""
+@lru_cache(maxsize=128)  # some tens of MB at 256 x 256
+def _kernel(frequency: float, z: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns, for each kind of block, its m points (kinds, m, 3) and their weights (kinds, 3 m, pixels of a block).
+
+    m is the largest number of points in reach of a kind; the others get their next nearest too, whose weights are 0.
+    """
     units, side = _block(frequency)
-    lattice = _lattice()
-    place = lattice + lattice.sum(1, keepdims=True) / 3
-    low = np.array([kind, 0, z])
-    gap = np.maximum(np.maximum(low - place, place - low - np.array([units, units, 0])), 0)
-    lattice = lattice[(gap**2).sum(1) < 2]
-    points = torch.from_numpy(lattice).to(device)
+    lattice, place = _lattice()
+    layers = np.abs(place[:, 2] - z) < 2**0.5
+    lattice, place = lattice[layers], place[layers]
+    starts = np.arange(0, KINDS, units)
+    gap_x = np.maximum(np.maximum(starts[:, None] - place[:, 0], place[:, 0] - starts[:, None] - units), 0)
+    gap_y = np.maximum(np.maximum(-place[:, 1], place[:, 1] - units), 0)
+    distance = gap_x**2 + gap_y**2 + (place[:, 2] - z) ** 2
+    most = int((distance < 2).sum(1).max())
+    nearest = np.argpartition(distance, most - 1, axis=1)[:, :most]
+    origin = np.stack([starts, np.zeros_like(starts), np.full_like(starts, z, dtype=np.float64)], axis=-1)
+    dx, dy, dz = torch.from_numpy(origin[:, None] - place[nearest]).float().to(device).unbind(-1)
     offsets = torch.arange(side, device=device) / frequency
-    dx, dy, dz = (torch.from_numpy(low - lattice - lattice.sum(1, keepdims=True) / 3).float().to(device)).unbind(1)
-    dx, dy = dx[:, None] + offsets, dy[:, None] + offsets
-    near = (2 - (dy**2 + dz[:, None] ** 2)[:, :, None] - (dx**2)[:, None, :]).clamp_min_(0)
-    fall = near.square_().square_().div_(103)
-    weights = torch.stack([fall * dx[:, None, :], fall * dy[:, :, None], fall * dz[:, None, None]], dim=1)
-    return points, weights.view(3 * len(lattice), -1)
+    dx, dy, dz = (dx[..., None] + offsets)[..., None, :], (dy[..., None] + offsets)[..., None], dz[..., None, None]
+    fall = ((2 - dz**2 - dy**2) - dx**2).clamp_min_(0).square_().square_().div_(103)
+    weights = torch.empty(len(starts), most, 3, side, side, device=device)
+    for axis, distance_along in enumerate((dx, dy, dz)):
+        torch.mul(fall, distance_along, out=weights[:, :, axis])
+    return torch.from_numpy(lattice[nearest]).to(device), weights.view(len(starts), 3 * most, side * side)
 
 
 @lru_cache(maxsize=1)
-def _lattice() -> NDArray[np.int64]:
-    """Returns every lattice point within sqrt(2) of the box [0, 11] x [0, 6] x [0, 6], which holds all blocks."""
+def _lattice() -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Returns the lattice points within sqrt(2) of the box [0, 11] x [0, 6] x [0, 6], which holds all blocks."""
     axis = np.arange(-16, 17)
-    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.int64)
     place = lattice + lattice.sum(1, keepdims=True) / 3
     gap = np.maximum(np.maximum(-place, place - np.array([11, 6, 6])), 0)
-    return lattice[(gap**2).sum(1) < 2].astype(np.int64)
+    near = (gap**2).sum(1) < 2
+    return lattice[near], place[near]
