@@ -32,8 +32,9 @@ class MethodConfig(BaseModel):
 
     @property
     def images_seen(self) -> int:
-        """Training images drawn in all, repeats counted: steps times batch size, 0 for a method without steps."""
-        return int(getattr(self, "steps", 0)) * int(getattr(self, "batch_size", 0))
+        """Training images drawn in all, repeats counted; 0 for a method that draws none."""
+        steps = int(getattr(self, "steps", 0)) * int(getattr(self, "batch_size", 0))
+        return int(getattr(self, "train_images", steps))
 
     @classmethod
     def resolve(
