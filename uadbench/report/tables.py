@@ -134,7 +134,7 @@ def _remarks(group: list[Entry], key: Number | None) -> list[str]:
     record = group[0].record
     remarks: list[str] = []
     if record.ledger.polarity_prior:
-        remarks.append(f"is told that lesions are {'bright' if record.ledger.polarity_prior > 0 else 'dark'}")
+        remarks.append(f"polarity prior: {'bright' if record.ledger.polarity_prior > 0 else 'dark'} lesions")
     if record.ledger.organ_masks_at_test:
         remarks.append("needs organ masks at test")
     if key is not None and MIN_PATIENTS <= key.n_patients < FLAG_PATIENTS:
