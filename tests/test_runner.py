@@ -1,23 +1,28 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.method import Run
 from uadbench.core.record import Record
 from uadbench.core.types import Batches
 from uadbench.data.store import Store
+from uadbench.evaluation.protocol import load_protocol
 from uadbench.methods.autoencoder import Autoencoder
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.plan import Plan, plan_run
 from uadbench.runner.run import execute
+from uadbench.runner.scoring import score_run
 from uadbench.runner.verify import verify_run
 
 from .conftest import write_store
@@ -173,15 +178,16 @@ def test_scores_do_not_depend_on_the_order_of_the_data(tiny_store: Path, finishe
 
 
 def test_a_good_run_verifies_even_when_moved(tiny_store: Path, finished: tuple[Record, Path], tmp_path: Path) -> None:
-    import shutil
-
     moved = shutil.copytree(finished[1], tmp_path / "elsewhere")
-    result = verify_run(moved, str(tiny_store), None, lambda *_: None, rerun=True)
+    result = verify_run(moved, str(tiny_store), None, no_progress, rerun=True)
     assert result.problems == []
     assert result.level == "rerun"
 
 
-def _edit_json(name: str, *path: str, value: object) -> object:
+Edit = Callable[[Path], object]
+
+
+def _edit_json(name: str, *path: str, value: object) -> Edit:
     def edit(folder: Path) -> None:
         content = json.loads((folder / name).read_text())
         place = content
@@ -193,7 +199,7 @@ def _edit_json(name: str, *path: str, value: object) -> object:
     return edit
 
 
-def _flip(name: str, where: float = 0.9) -> object:
+def _flip(name: str, where: float = 0.9) -> Edit:
     def edit(folder: Path) -> None:
         data = bytearray((folder / name).read_bytes())
         data[int(len(data) * where)] ^= 4
@@ -202,7 +208,7 @@ def _flip(name: str, where: float = 0.9) -> object:
     return edit
 
 
-TAMPERINGS = {
+TAMPERINGS: dict[str, Edit] = {
     "case_ap": _edit_json("record.json", "metrics", "case_ap", "value", value=0.99),
     "dice": _edit_json("record.json", "metrics", "dice@healthy-fpr@0.01", "value", value=0.99),
     "interval": _edit_json("record.json", "metrics", "case_ap", "low", value=0.98),
@@ -232,30 +238,22 @@ TAMPERINGS = {
 
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_found(tiny_store: Path, finished: tuple[Record, Path], tmp_path: Path, name: str) -> None:
-    import shutil
-
     folder = shutil.copytree(finished[1], tmp_path / "run")
-    TAMPERINGS[name](folder)  # pyright: ignore[reportCallIssue]
-    assert verify_run(folder, str(tiny_store), None, lambda *_: None).problems
+    TAMPERINGS[name](folder)
+    assert verify_run(folder, str(tiny_store), None, no_progress).problems
 
 
 def test_weights_that_do_not_give_the_maps_are_found_by_rerun(
     tiny_store: Path, finished: tuple[Record, Path], tmp_path: Path
 ) -> None:
     """A forgery that is re-hashed throughout: only predicting again can tell."""
-    import shutil
-
-    from uadbench.runner.scoring import score_run
-
     folder = RunFolder(shutil.copytree(finished[1], tmp_path / "run"))
     file = folder.maps / "test" / "maps.npy"
     np.save(file, np.load(file) * 1.5)
     plan = _plan(tiny_store)
-    from uadbench.evaluation.protocol import load_protocol
-
     evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol("strict-v1"), 0)
     forged = finished[0].model_copy(update={"metrics": evaluation.metrics, "hashes": hashes})
     folder.write_text("record.json", forged.model_dump_json())
-    assert verify_run(folder.path, str(tiny_store), None, lambda *_: None).problems == []
-    problems = verify_run(folder.path, str(tiny_store), None, lambda *_: None, rerun=True).problems
+    assert verify_run(folder.path, str(tiny_store), None, no_progress).problems == []
+    problems = verify_run(folder.path, str(tiny_store), None, no_progress, rerun=True).problems
     assert problems == ["maps/test: the weights give other maps"]

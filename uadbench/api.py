@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.dataset import no_progress
 from uadbench.core.method import Method
 from uadbench.core.record import Record
 from uadbench.data.store import Store
@@ -30,7 +31,7 @@ def load_dataset(name: str, source: str = "phantom") -> Store:
     Raises:
         UserError: If there is no such dataset, or the folder cannot be used.
     """
-    return open_source(name, source, lambda *_: None)
+    return open_source(name, source, no_progress)
 
 
 def run(
@@ -92,7 +93,7 @@ def load_method(run_folder: Path | str, source: str | None = None) -> Method:
 
     from uadbench.runner.run import build_method
 
-    folder, _, plan = open_run(Path(run_folder), source, None, lambda *_: None)
+    folder, _, plan = open_run(Path(run_folder), source, None, no_progress)
     method = build_method(plan, torch.device("cpu"))
     method.load_state_dict(folder.load_weights())
     return method

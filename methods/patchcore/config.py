@@ -41,6 +41,7 @@ class PatchCoreConfig(MethodConfig):
     blur_sigma: float = Field(default=4.0, ge=0)
     batch_size: int = Field(default=16, ge=1)
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"neighbours", "blur_sigma"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,

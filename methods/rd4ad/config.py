@@ -36,6 +36,7 @@ class RD4ADConfig(MethodConfig):
     schedule: Schedule = "constant"
     blur_sigma: float = Field(default=4.0, ge=0)
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"blur_sigma"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,

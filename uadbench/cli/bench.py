@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UserError
 
 
@@ -35,7 +36,7 @@ def bench(
             return
     failed = 0
     export = None if content.preset == "smoke" else records
-    for plan, state, reason in run_suite(content, out, export, device, lambda *_: None, to_stderr()):
+    for plan, state, reason in run_suite(content, out, export, device, no_progress, to_stderr()):
         job = plan.job
         failed += state == "failed"
         line = f"{job.id} {job.dataset.name} {job.method.label} seed {job.seed}: {state} {reason}".strip()

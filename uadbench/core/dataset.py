@@ -13,6 +13,10 @@ Source = Literal["phantom", "semi-synthetic", "real"]
 Progress = Callable[[int, int, str], None]
 
 
+def no_progress(done: int, total: int, what: str) -> None:
+    """Shows no progress."""
+
+
 class DatasetCard(BaseModel):
     """What a reader must know about a dataset.
 
