@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 export OMP_NUM_THREADS ?= 2
+# Waiting threads sleep: on shared cores, spinning ones take the time that the working ones need.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup run check test slow bench docs report help
 .DEFAULT_GOAL := help

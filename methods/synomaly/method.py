@@ -42,6 +42,8 @@ class Synomaly(nn.Module):
         self.training_noise = make_noise(config, spec)
         # Synomaly noise is for training alone: an image at hand has its own anomalies
         self.inference_noise = noises.Gaussian() if config.noise == "synomaly" else self.training_noise
+        signs = set(directions(config, spec)) if config.noise == "synomaly" else set[int]()
+        self.polarity = signs.pop() if len(signs) == 1 else 0
         self.rule = stage_rule(config, spec)
         self.denoiser = Denoiser(config, spec)
 
@@ -101,8 +103,12 @@ def make_noise(config: SynomalyConfig, spec: ImageSpec) -> noises.Noise:
         from uadbench.diffusion.simplex import Simplex
 
         return Simplex.scaled(spec)
-    directions = config.direction or ((spec.polarity,) if spec.polarity else (-1, 1))
-    return noises.Synomaly(config.sigma, config.threshold, config.offset, directions, config.roi)
+    return noises.Synomaly(config.sigma, config.threshold, config.offset, directions(config, spec), config.roi)
+
+
+def directions(config: SynomalyConfig, spec: ImageSpec) -> tuple[int, ...]:
+    """Returns the signs that a blob may have."""
+    return config.direction or ((spec.polarity,) if spec.polarity else (-1, 1))
 
 
 def stage_rule(config: SynomalyConfig, spec: ImageSpec) -> StageRule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,9 @@ def verify(
         to_stdout().print(problem, style="red", markup=False, highlight=False)
     if result.problems:
         raise JobFailed(f"{run} does not verify: {len(result.problems)} problems.")
+    folder = run if run.is_dir() else run.parent
+    # Beside the record, outside its hash: how far the row is verified may change without the row.
+    (folder / "verification.json").write_text(json.dumps({"level": result.level}))
     to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False)
 
 

@@ -56,7 +56,11 @@ class Run(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """An anomaly detection method. It owns its training loops and optimisers."""
+    """An anomaly detection method. It owns its training loops and optimisers.
+
+    A method that uses the sign of the expected lesion contrast shows it in an attribute ``polarity`` (+1 or -1): the
+    supervision ledger counts it as a prior.
+    """
 
     name: ClassVar[str]
     version: ClassVar[str]

@@ -136,7 +136,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
         parameters=sum(value.numel() for value in method.state_dict().values() if value.is_floating_point()),
         train_images_seen=plan.config.images_seen,
     )
-    ledger = _ledger(plan, evaluation.threshold_labels)
+    ledger = _ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
     return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes)
 
 
@@ -203,12 +203,12 @@ def _record(run: _Execution, **parts: Any) -> Record:
     )
 
 
-def _ledger(plan: Plan, threshold_labels: dict[str, str]) -> Ledger:
+def _ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
     learns = plan.job.method.supervision != Supervision.NONE
     return Ledger(
         train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
         threshold_labels=threshold_labels,
-        polarity_prior=0 if _supervised(plan) else plan.spec.polarity,
+        polarity_prior=polarity,
         defaults_from=f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py",
     )
