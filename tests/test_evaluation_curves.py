@@ -176,6 +176,10 @@ def test_counters_merge_exactly_and_only_with_the_same_bins() -> None:
     coarse = PixelHistogram.of(values, truth).coarsen(18)
     assert np.array_equal(theirs.keys, coarse.keys)
     assert np.array_equal(theirs.negatives, coarse.negatives)
+    compact = whole.histogram(compact=True)
+    assert len(compact.keys) < len(theirs.keys)
+    for metric in (auroc, average_precision):
+        assert metric(compact) == metric(theirs)
     with pytest.raises(UserError, match="different binnings"):
         half.merge(PixelCounter(Binning.uniform(16)))
 

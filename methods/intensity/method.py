@@ -23,7 +23,7 @@ class Intensity(nn.Module):
 
     name: ClassVar[str] = "intensity"
     version: ClassVar[str] = "1"
-    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+    supervision: ClassVar[Supervision] = Supervision.NONE
     config_type: ClassVar[type[IntensityConfig]] = IntensityConfig
 
     median: Tensor
@@ -40,12 +40,13 @@ class Intensity(nn.Module):
         return cls(spec)
 
     def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
-        """Learns the median intensity of healthy bodies, used with polarity 0 alone.
+        """Learns the median intensity of healthy bodies; with a polarity nothing is learnt, and no image needed.
 
         Raises:
-            DataError: If there is no training image.
+            DataError: If there is no polarity and no training image.
         """
-        self.median.copy_(body_median(train))
+        if self.polarity == 0:
+            self.median.copy_(body_median(train))
         self.to(run.device)
 
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:

@@ -17,6 +17,7 @@ from uadbench.core.errors import DataError
 
 KEY_BITS = 32
 POOL_BITS = 20
+_BLOCK = 1 << 16
 
 
 def ordered_keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -149,32 +150,44 @@ def average_precision(histogram: PixelHistogram) -> Bounds | None:
     """Returns bounds of the average precision, the sum of (R_k - R_(k-1)) P_k; None if there is no lesion pixel."""
     if histogram.n_positive == 0:
         return None
-    low, high = precision_shares(histogram)
+    _, low, high = precision_shares(histogram)
     return Bounds(max(float(low.sum()), 0.0), min(float(high.sum()), 1.0))
 
 
-def precision_shares(histogram: PixelHistogram) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the least and the most that each bin can add to the average precision: (m,) each.
+def precision_shares(
+    histogram: PixelHistogram,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the bins with lesion pixels, and the least and the most that each adds to the average precision.
 
     With a = TP and f = FP above the bin, p lesion and n normal pixels in it, and P lesion pixels in all: an exact bin
     is one tie and adds p (a + p) / (a + p + f + n) / P. In any other bin lesion pixel i adds at least
     (a + i) / (a + i + f + n), all normal pixels ranked first, and at most (a + p) / (a + p + f), all ranked last.
     """
-    fp, tp = histogram.above()
-    low = np.zeros(len(histogram.keys))
-    high = np.zeros(len(histogram.keys))
     rows = np.flatnonzero(histogram.positives)
-    p, n = histogram.positives[rows].astype(np.float64), histogram.negatives[rows]
-    t, f = tp[rows].astype(np.float64), fp[rows].astype(np.float64)
-    tie = p * t / (t + f)
-    known = histogram.exact[rows] | (p == 0) | (n == 0) & (p == 1)
-    start = t - p + f + 1
-    # The sum over i of (a + i) / (a + i + f) in closed form.
-    first = np.minimum(p - f * (digamma(start + p) - digamma(start)), tie)
-    low[rows] = np.where(known, tie, first)
-    high[rows] = np.where(known, tie, p * t / (t + f - n))
+    fp, tp = (counts[rows] for counts in histogram.above())
+    p, n = histogram.positives[rows], histogram.negatives[rows]
+    exact = histogram.exact[rows]
+    low, high = np.empty(len(rows)), np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):  # in blocks: the temporaries stay small
+        at = slice(start, start + _BLOCK)
+        low[at], high[at] = _shares(p[at].astype(np.float64), n[at], tp[at], fp[at], exact[at])
     total = histogram.n_positive
-    return low / total, high / total
+    return rows, low / total, high / total
+
+
+def _shares(
+    p: NDArray[np.float64],
+    n: NDArray[np.int64],
+    tp: NDArray[np.int64],
+    fp: NDArray[np.int64],
+    exact: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    tie = p * tp / (tp + fp)
+    known = exact | (n == 0) & (p == 1)
+    # The sum over i of (a + i) / (a + i + fp) in closed form.
+    start = tp - p + fp + 1
+    first = np.minimum(p - fp * (digamma(start + p) - digamma(start)), tie)
+    return np.where(known, tie, first), np.where(known, tie, p * tp / (tp + fp - n))
 
 
 def best_dice(histogram: PixelHistogram) -> tuple[Bounds, float] | None:

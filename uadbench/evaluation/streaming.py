@@ -32,6 +32,7 @@ CHUNK = 1 << 18
 STRIDE = 8
 FLOOR = 0.02
 MAX_DISTINCT = 1 << 20
+_BLOCK = 1 << 18
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
 
@@ -124,13 +125,33 @@ class PixelCounter:
         self._counts = np.zeros(0, np.uint32)
         self._pixels = 0
 
-    def histogram(self) -> PixelHistogram:
-        """Returns the occupied bins."""
+    def histogram(self, *, compact: bool = False) -> PixelHistogram:
+        """Returns the occupied bins.
+
+        Args:
+            compact: Whether neighbouring bins of one cell without lesion pixels become one: no metric, bound or
+                refinement changes, and the histogram of many normal pixels takes little memory.
+        """
+        parts: list[PixelHistogram] = []
         pairs = self._counts.reshape(-1, 2)
-        bins = np.flatnonzero(pairs.any(axis=1))
-        keys, exact = self.binning.first_keys(bins)
-        counts = pairs[bins].astype(np.int64)
-        return PixelHistogram(keys, exact, counts[:, 0], counts[:, 1])
+        for start in range(0, len(pairs), _BLOCK):
+            block = pairs[start : start + _BLOCK]
+            bins = np.flatnonzero(block.any(axis=1))
+            if not len(bins):
+                continue
+            keys, exact = self.binning.first_keys(bins + start)
+            starts = np.arange(len(bins))
+            if compact:
+                lesion = block[bins, 1] > 0
+                cell = keys >> np.uint32(CELL_BITS)
+                new = lesion[1:] | lesion[:-1] | (cell[1:] != cell[:-1])
+                starts = np.append(0, np.flatnonzero(new) + 1)
+            counts = np.add.reduceat(block[bins], starts, axis=0, dtype=np.int64)
+            parts.append(PixelHistogram(keys[starts], exact[starts], counts[:, 0].copy(), counts[:, 1].copy()))
+        if not parts:
+            return _merged([])
+        columns = zip(*((h.keys, h.exact, h.negatives, h.positives) for h in parts), strict=True)
+        return PixelHistogram(*(np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -188,7 +209,7 @@ def pixel_curves(
         counter = PixelCounter(binning)
         for values, truth in read():
             counter.add(values, truth)
-        histogram = counter.histogram()
+        histogram = counter.histogram(compact=True)
         counter.clear()
         bounds = average_precision(histogram)
         if bounds is None or bounds.error <= tolerance:
@@ -231,9 +252,9 @@ def _refined(histogram: PixelHistogram) -> Binning:
     when m is proportional to the square root of the undivided gap, which is measured on whole cells.
     """
     whole = histogram.coarsen(CELL_BITS)
-    low, high = precision_shares(whole)
+    rows, low, high = precision_shares(whole)
     cells = (whole.keys >> np.uint32(CELL_BITS)).astype(np.int64)
-    root = np.sqrt(np.bincount(cells, np.maximum(high - low, 0.0), CELLS))
+    root = np.sqrt(np.bincount(cells[rows], np.maximum(high - low, 0.0), CELLS))
     # What a sample does not show still needs bins: no cell between the extremes gets less than a floor.
     reach = slice(int(cells.min()), int(cells.max()) + 1)
     root[reach] = np.maximum(root[reach], FLOOR * root.sum() / (reach.stop - reach.start))

@@ -1,0 +1,87 @@
+"""The brain MRI dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from uadbench.core.catalog import DATASETS
+from uadbench.core.dataset import DatasetCard, Progress, Recipe
+from uadbench.core.errors import DataError, UserError
+from uadbench.data.store import StoreWriter
+from uadbench.data.workers import in_order
+from uadbench.datasets.brain_mri import mslub
+from uadbench.datasets.brain_mri.cases import convert
+
+
+@DATASETS.register("brain_mri")
+class BrainMri:
+    """Axial slices of brain-extracted MRI; a case is a volume."""
+
+    name: ClassVar[str] = "brain_mri"
+    version: ClassVar[str] = "1"
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Brain MRI (FLAIR) with tumours and multiple-sclerosis lesions",
+        modality="MRI",
+        licence="MSLUB: CC BY, cite Lesjak et al., Neuroinformatics 2018, doi:10.1007/s12021-017-9348-7",
+        access="MSLUB: Laboratory of Imaging Technologies, University of Ljubljana",
+        polarity=1,
+    )
+
+    def phantom_key(self) -> str:
+        """Refuses: there is no brain phantom.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(
+            "brain_mri has no phantom.", "Name a folder made by uadbench prepare brain_mri with --source."
+        )
+
+    def make_phantom(self, out: Path, progress: Progress) -> None:
+        """Refuses: there is no brain phantom.
+
+        Raises:
+            UserError: Always.
+        """
+        self.phantom_key()
+
+    def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
+        """Converts a folder of a known layout; see the README for the layouts.
+
+        Raises:
+            DataError: If no layout is recognised or a file cannot be used; nothing is left behind.
+        """
+        cases = mslub.find(source)
+        if not cases:
+            raise DataError(f"{source} holds no layout that brain_mri knows.", f"Known: {mslub.TITLE}. Check --source.")
+        if recipe != "strict":
+            raise DataError("brain_mri has no recipe 'paper' for this layout.", "Use --recipe strict.")
+        with StoreWriter(
+            out,
+            dataset=self.name,
+            version=self.version,
+            source="real",
+            recipe=recipe,
+            polarity=self.card.polarity,
+            ranked=False,
+            notes=list(mslub.NOTES),
+        ) as writer:
+            for done, (case, slices) in enumerate(zip(cases, in_order(convert, cases, workers), strict=True), 1):
+                for row, z in enumerate(slices.index):
+                    writer.add(
+                        uid=f"{case.name}-z{z:03d}",
+                        case=case.name,
+                        patient=case.name,
+                        role=case.role,
+                        cohort=case.cohort,
+                        image=slices.image[row],
+                        body=slices.body[row],
+                        mask=slices.mask[row],
+                        index=z,
+                        kind=case.kind if slices.mask[row].any() else case.healthy_kind,
+                        spacing=slices.spacing,
+                        thickness=slices.thickness,
+                    )
+                progress(done, len(cases), case.name)
+        return f"{mslub.TITLE}: {len(cases)} volumes"

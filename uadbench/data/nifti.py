@@ -1,0 +1,156 @@
+"""Reading NIfTI volumes and masks: always RAS, always checked, one volume in memory at a time.
+
+Arrays are (x, y, z) with x to the patient's right, y to the front and z up (RAS+). ``axial`` turns a z index into a
+picture as it is shown in the clinic: rows from front to back, columns from the patient's right to the left.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError
+
+MAX_VOXELS = 2**30
+"""Larger headers are refused before anything is read; the largest public CT has 2.6e8 voxels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A 3-D image in RAS orientation.
+
+    Attributes:
+        path: Where it was read from.
+        data: Intensities, float32 of shape (x, y, z), finite.
+        affine: Voxel index to millimetres, RAS+, (4, 4).
+        spacing: Millimetres a voxel along x, y and z.
+    """
+
+    path: Path
+    data: NDArray[np.float32]
+    affine: NDArray[np.float64]
+    spacing: tuple[float, float, float]
+
+    @property
+    def slice_spacing(self) -> tuple[float, float]:
+        """Millimetres a pixel (row, column) of an axial slice."""
+        return self.spacing[1], self.spacing[0]
+
+
+def read_volume(path: Path) -> Volume:
+    """Reads a NIfTI image and turns it to RAS.
+
+    Raises:
+        DataError: If the file is missing, truncated, not 3-D, without orientation or spacing, or holds NaN or inf.
+    """
+    image = _open(path)
+    data = _data(image, path)
+    if not np.isfinite(data).all():
+        raise DataError(f"{path} holds NaN or infinite values.", "Repair or remove the file.")
+    affine = np.asarray(image.affine, dtype=np.float64)
+    spacing = voxel_sizes(affine)
+    return Volume(path, data, affine, (float(spacing[0]), float(spacing[1]), float(spacing[2])))
+
+
+def read_labels(path: Path, grid: Volume) -> NDArray[np.int16]:
+    """Reads a label volume that must lie on the grid of an image.
+
+    Returns:
+        Integer labels of shape (x, y, z).
+
+    Raises:
+        DataError: If the file cannot be read, lies on another grid, or holds values that are no labels.
+    """
+    image = _open(path)
+    if image.shape != grid.data.shape or not _same_grid(np.asarray(image.affine, dtype=np.float64), grid):
+        raise DataError(
+            f"{path} has another grid (shape or affine) than {grid.path.name}.",
+            "Use the mask drawn on that image, or resample it with nearest neighbour.",
+        )
+    data = _data(image, path)
+    if (
+        not np.isfinite(data).all()
+        or (data != np.round(data)).any()
+        or data.min() < 0
+        or data.max() > np.iinfo("i2").max
+    ):
+        raise DataError(
+            f"{path} holds values that are no labels (whole numbers from 0 on).",
+            "Binarise the mask, for example at 0.5.",
+        )
+    return data.astype(np.int16)
+
+
+def read_binary(path: Path, grid: Volume) -> NDArray[np.bool_]:
+    """Reads a mask of 0 and one positive value that must lie on the grid of an image.
+
+    Raises:
+        DataError: As ``read_labels``, and if there is more than one positive value.
+    """
+    labels = read_labels(path, grid)
+    values = np.unique(labels)
+    if len(values[values > 0]) > 1:
+        raise DataError(f"{path} holds the labels {values.tolist()} instead of 0 and 1.", "Binarise the mask.")
+    return labels > 0
+
+
+def axial(volume: NDArray[Any], z: int) -> NDArray[Any]:
+    """Returns an axial slice, (rows, columns): front to back, the patient's right to the left."""
+    return volume[::-1, ::-1, z].T
+
+
+def _open(path: Path) -> SpatialImage:
+    try:
+        image = nib.load(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.", "Check --source.") from error
+    except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{path} is no readable NIfTI file: {_line(error)}.", "Download it again.") from error
+    if not isinstance(image, nib.Nifti1Image):
+        raise DataError(f"{path} is no NIfTI file.", "Convert it to NIfTI.")
+    shape = image.shape
+    if len(shape) == 4 and shape[3] == 1:
+        image = image.slicer[..., 0]
+    elif len(shape) != 3:
+        raise DataError(f"{path} has {len(shape)} dimensions {shape} instead of 3.", "Give one volume a file.")
+    if int(np.prod(shape, dtype=np.int64)) > MAX_VOXELS or min(shape) < 1:
+        raise DataError(f"{path} has a header with the impossible shape {shape}.", "Download it again.")
+    # nibabel invents an affine where there is none and puts 1 for a spacing of 0: look at the header as it is stored.
+    with ImageOpener(str(path)) as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        raise DataError(f"{path} says nothing of its orientation (no qform, no sform).", "Set its affine.")
+    spacing = np.asarray(header["pixdim"][1:4], dtype=float)
+    affine = np.asarray(image.affine, dtype=float)
+    if not np.isfinite(affine).all() or (spacing <= 0).any() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise DataError(f"{path} has a voxel spacing of 0 or no valid affine.", "Correct its header.")
+    return nib.as_closest_canonical(image)
+
+
+def _data(image: SpatialImage, path: Path) -> NDArray[np.float32]:
+    try:
+        return np.asarray(image.dataobj, dtype=np.float32)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{path} is truncated or damaged: {_line(error)}.", "Download it again.") from error
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _same_grid(affine: NDArray[Any], grid: Volume) -> bool:
+    """Whether no corner of the volume is off by more than half a voxel."""
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in grid.data.shape], indexing="ij"), -1).reshape(-1, 3)
+    offset = apply_affine(np.asarray(affine), corners) - apply_affine(grid.affine, corners)
+    return bool(np.linalg.norm(offset, axis=1).max() <= 0.5 * min(grid.spacing))
