@@ -25,7 +25,7 @@ def build(**overrides: object) -> RD4AD:
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[RD4AD, LocalRun]:
-    method, run = build(steps=30), LocalRun(every=1000)
+    method, run = build(steps=20), LocalRun(every=1000)
     method.fit(HEALTHY, HEALTHY, run)
     return method, run
 
@@ -77,6 +77,7 @@ def test_map_adds_three_cosine_distances(fitted: tuple[RD4AD, LocalRun]) -> None
     assert torch.equal(prediction.score, inside.amax(dim=(1, 2, 3)))
 
 
+@pytest.mark.slow
 def test_resumed_fit_equals_an_uninterrupted_one() -> None:
     whole, broken = build(steps=6), LocalRun(every=2, interrupt_after=3)
     whole.fit(HEALTHY, HEALTHY, LocalRun())

@@ -21,13 +21,19 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
     table = Table()
-    columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial baseline")
+    columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial")
     for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
-        table.add_column(name, justify=justify)
+        # A metric's key names its threshold rule: it is folded where the terminal is narrow, never cut.
+        table.add_column(name, justify=justify, overflow="fold")
+    undefined = [key for key, metric in record.metrics.items() if metric.value is None]
     for key, metric in record.metrics.items():
+        if metric.value is None:
+            continue
         ceiling = "" if metric.ceiling is None else f"{metric.ceiling:.3f}"
         table.add_row(key, _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines))
     console.print(table)
+    if undefined:
+        console.print(f"Undefined on these data: {', '.join(undefined)}.", highlight=False)
     key = record.metrics.get("case_ap")
     best = _best_value("case_ap", True, baselines)
     if key is not None and key.value is not None and best is not None and key.value <= best[0]:
@@ -43,7 +49,7 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.3f}"
 
 
 def _interval(metric: Metric) -> str:
