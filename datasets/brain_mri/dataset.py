@@ -34,9 +34,7 @@ class BrainMri:
         Raises:
             UserError: Always.
         """
-        raise UserError(
-            "brain_mri has no phantom.", "Name a folder made by uadbench prepare brain_mri with --source."
-        )
+        raise UserError("brain_mri has no phantom.", "Name a folder made by uadbench prepare brain_mri with --source.")
 
     def make_phantom(self, out: Path, progress: Progress) -> None:
         """Refuses: there is no brain phantom.

@@ -31,6 +31,7 @@ SPLIT = Path(__file__).parent / "splits" / "momot-v1.json"
 # either side of a 6 mm lumen, asks for half as much again.
 FACTOR = (1.6, 2.2)
 CENTRE = (0.46, 0.54)
+FATES = ("plaque", "sham", "plaque", "untouched")
 
 
 def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> str:
@@ -65,6 +66,7 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
             "Three groups of neighbouring acquisitions stand for patients: too few for intervals or a ranking.",
         ],
     ) as writer:
+        tested = 0
         for done, row in enumerate(table.to_dict("records")):
             progress(done, len(table), "reading frames")
             image = _read(source, str(row["image"]))
@@ -80,7 +82,8 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
             image, vessel = crop(image, vessel, uid)
             mask, kind = np.zeros(image.shape, np.uint8), ""
             if role == Role.TEST:
-                image, mask, kind = _test_frame(image, vessel, uid)
+                image, mask, kind = _test_frame(image, vessel, uid, tested)
+                tested += 1
             writer.add(
                 uid=uid,
                 case=uid,
@@ -109,11 +112,10 @@ def crop(image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str) -> tuple
 
 
 def _test_frame(
-    image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str
+    image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str, number: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
-    """Half of the test frames get a plaque; of the healthy half, every other one a sham insertion of zero contrast."""
-    rng = numpy_generator("momot-test", uid)
-    fate = rng.choice(["plaque", "plaque", "sham", "untouched"])
+    """Half of the test frames get a plaque; half of the healthy ones a sham insertion of zero contrast."""
+    fate = FATES[number % len(FATES)]
     if fate == "untouched":
         return image, np.zeros(image.shape, np.uint8), ""
     return insert_plaque(image, vessel, numpy_generator("momot-plaque", uid), sham=fate == "sham")

@@ -35,7 +35,7 @@ def score_run(
         The evaluation, and the hashes of maps, cases, curves and weights.
     """
     cases = {
-        name: StoredCases(pixels, items, folder.maps / name, masks=name != Role.CALIB.value)
+        name: StoredCases(pixels, items, folder.maps / name, masks=True)
         for name, (pixels, items) in scored_parts(train, test).items()
     }
     evaluation = score(
