@@ -42,8 +42,8 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
     """
     table = _table(source)
     groups: dict[str, list[str]] = json.loads(SPLIT.read_text())
-    group_of = {
-        acquisition: (role, group)
+    group_of: dict[str, tuple[Role, int]] = {
+        acquisition: (Role(role), group)
         for role, names in groups.items()
         for group, name in enumerate(names)
         for acquisition in name.split("+")

@@ -82,7 +82,8 @@ def draw_patient(uid: str, role: Role, lesion: bool) -> Patient:
     scan, vessel, tissue = PARAMETERS["scanner"], PARAMETERS["vessel"], PARAMETERS["tissue_db"]
 
     def uniform(bounds: list[float]) -> float:
-        return float(rng.uniform(*bounds))
+        low, high = bounds
+        return float(rng.uniform(low, high))
 
     scanner = Scanner(
         PARAMETERS["frame"]["pixel_mm"],
@@ -226,11 +227,11 @@ def _plaque(plaque: Plaque, angle: Array, outward: Array, rng: np.random.Generat
 
 def _shadow(patient: Patient, outward: Array, calcium: NDArray[np.bool_], step: float) -> Array:
     """Loss below calcium and enhancement below blood, which attenuates less than tissue (about 0.4 dB a mm)."""
-    blood = np.cumsum((outward < 0) & ~calcium, axis=0) * step
-    shadow = -0.8 * blood
+    blood = np.cumsum((outward < 0) & ~calcium, axis=0).astype(np.float64) * step
+    shadow: Array = -0.8 * blood
     if calcium.any() and patient.plaque is not None:
         passed = np.clip(np.cumsum(calcium, axis=0) * step / 0.6, 0, 1)
-        shadow = shadow + patient.plaque.shadow * gaussian_filter1d(passed, 0.15 / step, axis=1) * ~calcium
+        shadow += patient.plaque.shadow * gaussian_filter1d(passed, 0.15 / step, axis=1) * ~calcium
     return shadow
 
 
