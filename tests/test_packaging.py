@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.core.catalog import DATASETS, METHODS
-
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
 
@@ -62,7 +60,13 @@ def test_an_installed_wheel_lists_the_same_names(wheel: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     where, methods, datasets = json.loads(done.stdout)
     assert where.startswith(str(tmp_path))
-    assert (methods, datasets) == (METHODS.names(), DATASETS.names())
+    assert methods == _folders("methods")
+    assert datasets == _folders("datasets")
+
+
+def _folders(kind: str) -> list[str]:
+    """Names as the checkout has them: the registry of this process also holds what other tests registered."""
+    return sorted(file.parent.name for file in (ROOT / kind).glob("[a-z]*/__init__.py"))
 
 
 def test_a_clone_without_symbolic_links_says_so(wheel: Path, tmp_path: Path) -> None:
