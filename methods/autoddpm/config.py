@@ -37,6 +37,9 @@ class AutoDdpmConfig(PartialConfig):
     inpaint_steps: int = Field(default=0, ge=0, le=10_000)
     resample: int = Field(default=5, ge=1, le=100)
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset(
+        {"t", "chain", "chain_steps", "samples", "mask_quantile", "structure", "t_inpaint", "inpaint_steps", "resample"}
+    )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,

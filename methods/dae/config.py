@@ -34,6 +34,7 @@ class DaeConfig(TrainingConfig):
             raise ValueError("the side of the median filter is odd")
         return value
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"median"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset

@@ -11,6 +11,7 @@ from uadbench.core.config import MethodConfig
 class EqualizedConfig(MethodConfig):
     """The baseline has no parameter of its own."""
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32},
         "quick": {"image_size": 64},

@@ -47,6 +47,8 @@ class FAnoGANConfig(MethodConfig):
         """Real images drawn by critic and encoder, repeats counted."""
         return (self.gan_steps * self.critic_iters + self.encoder_steps) * self.batch_size
 
+    # kappa weighs the score too, but the encoder is trained with it
+    INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             "image_size": 32,

@@ -80,6 +80,24 @@ class SynomalyConfig(DiffusionConfig):
             raise ValueError("blur sizes are odd")
         return value
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset(
+        {
+            "t",
+            "stages",
+            "adaptive",
+            "change",
+            "floor",
+            "fusion",
+            "stage_k",
+            "stage_tau",
+            "map_k",
+            "tau",
+            "min_component",
+            "chain",
+            "chain_steps",
+            "refine_batch",
+        }
+    )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "t": 100, "stages": 2},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset

@@ -44,6 +44,7 @@ class UNetConfig(MethodConfig):
     weight_decay: float = Field(default=1e-2, ge=0)
     flip: bool = True
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (8, 16, 32), "steps": 20, "batch_size": 8},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset
