@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, results, run
+from uadbench.cli import bench, data, doctor, methods, results, run, score
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("list")(methods.list_names)
 app.command("prepare")(data.prepare)
 app.command("check")(methods.check)
 app.command("evaluate")(results.evaluate)
+app.command("score")(score.score)
 app.command("verify")(results.verify)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

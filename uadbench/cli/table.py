@@ -45,7 +45,8 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
             f"{cost.parameters / 1e6:.2f} M parameters, peak {cost.peak_gb:.2f} GB, "
             f"{record.env.precision} on {record.env.device}."
         )
-    console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/, weights.safetensors)")
+    weights = ", weights.safetensors" if "weights.safetensors" in record.hashes else ""
+    console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/{weights})")
 
 
 def _number(value: float | None) -> str:

@@ -27,7 +27,7 @@ class CaseMaps:
         body: True inside the body, (n, h, w).
         mask: 0 normal, 1 lesion, 255 ignore, uint8 (n, h, w); None where there is no truth (calib).
         spacing: Millimetres (slice, row, column); None if unknown.
-        own_score: The method's own image score, the largest of the slices.
+        own_score: The method's own image score, the largest of the slices; None if it has none.
         image: Intensities in [-1, 1], (n, h, w).
         reconstruction: Healthy counterpart in [-1, 1], (n, h, w).
     """
@@ -40,7 +40,7 @@ class CaseMaps:
     body: NDArray[np.bool_]
     mask: NDArray[np.uint8] | None
     spacing: tuple[float, float, float] | None
-    own_score: float
+    own_score: float | None
     image: NDArray[np.float32] | None = None
     reconstruction: NDArray[np.float32] | None = None
 
@@ -90,7 +90,7 @@ def checked(cases: Cases, *, truth: bool) -> Iterator[CaseMaps]:
             raise DataError(f"{name} has no mask.", "Test, val and synthetic cases need their truth.")
         if not np.isfinite(case.maps).all():
             raise DataError(f"{name}: the anomaly map holds NaN or infinite values.", "Fix the method or its maps.")
-        if not np.isfinite(case.own_score):
+        if case.own_score is not None and not np.isfinite(case.own_score):
             raise DataError(f"{name}: the image score is {case.own_score}.", "Fix the method.")
         if not case.scored.any():
             raise DataError(f"{name}: no pixel is inside the body and not ignored.", "Check its body mask.")

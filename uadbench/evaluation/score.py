@@ -153,7 +153,7 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
         "ap": math.nan if ap is None else ap.value,
         "auroc": math.nan if ap is None or area is None else area.value,
         "image_score": top_mean(values, protocol.image_top_fraction),
-        "own_score": float(case.own_score),
+        "own_score": math.nan if case.own_score is None else float(case.own_score),
         "aupro": aupro(case.maps, lesion, scored, limit=protocol.aupro_limit, full=_full(protocol)),
     }
 

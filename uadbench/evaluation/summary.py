@@ -145,7 +145,9 @@ class _Builder:
             statistic = intervals.image_ap(scores, positive, patient)
         else:
             statistic = intervals.image_auroc(scores, positive, patient, len(names))
-        value = float(statistic(np.ones((1, len(names))))[0]) if classes else None
+        # A system may have no image score of its own.
+        known = classes and bool(np.isfinite(scores).all())
+        value = float(statistic(np.ones((1, len(names))))[0]) if known else None
         self.add(key, value, statistic, len(names), classes, **fields)
 
     def _average(

@@ -42,11 +42,15 @@ class Plan:
     @property
     def fit_key(self) -> str:
         """Hash of what defines the fit alone: equal for all test cohorts, protocols and inference settings."""
-        inference = {"predict_batch", *self.config.INFERENCE}
-        method = self.job.method
-        values = {key: value for key, value in method.config.items() if key not in inference}
-        data = self.train.manifest.fingerprint
-        return stable_hash([method.name, method.version, values, data, self.job.seed, self.job.precision])
+        method, job = self.job.method, self.job
+        return fit_key(method.name, method.version, self.config, job.dataset.fingerprint, job.seed, job.precision)
+
+
+def fit_key(name: str, version: str, config: MethodConfig, fingerprint: str, seed: int, precision: str) -> str:
+    """Returns the hash of what defines a fit: a method, its config less the keys of prediction, data and seed."""
+    inference = {"predict_batch", *config.INFERENCE}
+    values = {key: value for key, value in config.model_dump(mode="json").items() if key not in inference}
+    return stable_hash([name, version, values, fingerprint, seed, precision])
 
 
 def plan_run(
@@ -81,8 +85,8 @@ def plan_run(
             preset=preset,
             config=values,
         ),
-        dataset=_part(train),
-        test_on=None if test is None else _part(test),
+        dataset=dataset_part(train),
+        test_on=None if test is None else dataset_part(test),
         protocol=ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash),
         seed=seed,
         precision=precision,
@@ -96,7 +100,8 @@ def plan_run(
     return Plan(job, config, train, test or train)
 
 
-def _part(store: Store) -> DatasetPart:
+def dataset_part(store: Store) -> DatasetPart:
+    """Returns what a record says of a store."""
     head = store.manifest
     return DatasetPart(
         name=head.dataset,

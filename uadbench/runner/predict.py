@@ -97,6 +97,9 @@ def predict_items(
 class StoredCases(Sequence[CaseMaps]):
     """The cases of a role, made one at a time from stored maps; maps are resampled to the mask, never the reverse.
 
+    ``maps.npy`` is (n, h, w) on the grid of a method, or flat: the native grids of all items after one another, as
+    ``uadbench score`` writes them.
+
     Args:
         store: The data.
         items: Items of the role in stored order.
@@ -113,11 +116,16 @@ class StoredCases(Sequence[CaseMaps]):
         try:
             uids = json.loads((folder / "uids.json").read_text())
             self._maps = np.load(folder / "maps.npy", mmap_mode="r")
-            self._scores = np.load(folder / "scores.npy")
+            scores = folder / "scores.npy"
+            self._scores = np.load(scores) if scores.exists() else None
         except (OSError, ValueError) as error:
             raise DataError(f"The maps in {folder} are missing or damaged.", "Run again with --fresh.") from error
         if uids != [item.uid for item in items]:
             raise DataError(f"The maps in {folder} belong to other images.", "Run again with --fresh.")
+        sizes = [item.shape[1] * item.shape[2] for item in items]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        if self._maps.shape[0] != (len(items) if self._maps.ndim == 3 else self._starts[-1]):
+            raise DataError(f"The maps in {folder} are not as many as their images.", "Run again with --fresh.")
         reconstruction = folder / "reconstruction.npy"
         self._reconstruction = np.load(reconstruction, mmap_mode="r") if reconstruction.exists() else None
         rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
@@ -147,14 +155,21 @@ class StoredCases(Sequence[CaseMaps]):
             patient=items[0].patient,
             kind=lesion_kinds[0] if lesion_kinds else items[0].kind,
             cohort=items[0].cohort,
-            maps=to_native(self._maps[where], size),
+            maps=self._native(where, size),
             body=np.stack([self._store.body(item) for item in items]),
             mask=np.stack([self._store.mask(item) for item in items]) if self._masks else None,
             spacing=None if spacing is None else (items[0].thickness or 1.0, *spacing),
-            own_score=float(self._scores[where].max()),
+            own_score=None if self._scores is None else float(self._scores[where].max()),
             image=np.stack([self._store.image(item).mean(axis=0) for item in items]),
             reconstruction=None if reconstruction is None else to_native(reconstruction, size),
         )
+
+    def _native(self, rows: list[int], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Returns the maps of some rows on the native grid."""
+        if self._maps.ndim == 3:
+            return to_native(self._maps[rows], size)
+        flat = [self._maps[self._starts[row] : self._starts[row + 1]] for row in rows]
+        return np.stack(flat).reshape(len(rows), *size).astype(np.float32)
 
 
 def to_native(maps: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:

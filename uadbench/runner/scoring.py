@@ -20,7 +20,7 @@ SYNTHETIC = "synthetic"
 
 
 def score_run(
-    train: Store, test: Store, folder: RunFolder, protocol: Protocol, seed: int
+    train: Store, test: Store, folder: RunFolder, protocol: Protocol, seed: int, *, present_only: bool = False
 ) -> tuple[Evaluation, dict[str, str]]:
     """Scores the maps of a run.
 
@@ -30,6 +30,7 @@ def score_run(
         folder: The run.
         protocol: Rules.
         seed: Seed of the bootstrap.
+        present_only: Whether parts without stored maps are left out (outside systems); otherwise they are an error.
 
     Returns:
         The evaluation, and the hashes of maps, cases, curves and weights.
@@ -37,6 +38,7 @@ def score_run(
     cases = {
         name: StoredCases(pixels, items, folder.maps / name, masks=True)
         for name, (pixels, items) in scored_parts(train, test).items()
+        if not present_only or (folder.maps / name).exists()
     }
     evaluation = score(
         protocol,

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Record, stable_hash
@@ -23,6 +24,7 @@ from uadbench.data.store import Store
 from uadbench.evaluation.protocol import load_protocol
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.job import Job
+from uadbench.runner.outside import OUTSIDE
 from uadbench.runner.plan import Plan
 from uadbench.runner.run import build_method, predict_roles
 from uadbench.runner.scoring import hash_files, score_run
@@ -63,7 +65,8 @@ def open_run(
         raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
     train = _open(job.dataset, source, progress)
     test = _open(job.test_on, test_source, progress) if job.test_on else train
-    config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
+    outside = job.method.preset == OUTSIDE
+    config = MethodConfig() if outside else METHODS.load(job.method.name).config_type.model_validate(job.method.config)
     return folder, record, Plan(job, config, train, test)
 
 
@@ -77,7 +80,7 @@ def rescore(
     target = RunFolder(path / "rescored" / protocol)
     target.path.mkdir(parents=True, exist_ok=True)
     target.maps = folder.maps
-    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed)
+    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed, present_only=_outside(record))
     job = plan.job.model_copy(update={"protocol": part})
     again = record.model_copy(
         update={
@@ -102,6 +105,8 @@ def verify_run(
         DataError: If the run cannot be read at all.
     """
     folder, record, plan = open_run(path, source, test_source, progress)
+    if rerun and _outside(record):
+        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
     problems: list[str] = []
     if plan.job.id != record.id:
         problems.append("config.yaml: it does not hash to the record's id")
@@ -130,6 +135,10 @@ def verify_run(
     return Verification("rerun" if rerun else "recomputed", problems)
 
 
+def _outside(record: Record) -> bool:
+    return record.method.preset == OUTSIDE
+
+
 def _open(part: DatasetPart, source: str | None, progress: Progress) -> Store:
     if source is None and part.source != "phantom":
         raise DataError(f"The run used prepared data of {part.name}.", "Name the folder with --source.")
@@ -148,8 +157,9 @@ def _compare_metrics(folder: RunFolder, record: Record, plan: Plan) -> list[str]
         target = RunFolder(Path(scratch))
         target.maps = folder.maps
         try:
+            rules = load_protocol(record.protocol.name)
             evaluation, hashes = score_run(
-                plan.train, plan.test, target, load_protocol(record.protocol.name), record.seed
+                plan.train, plan.test, target, rules, record.seed, present_only=_outside(record)
             )
         except (DataError, ValueError) as error:
             return [f"maps: they cannot be scored ({error})"]

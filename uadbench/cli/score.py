@@ -1,0 +1,51 @@
+"""``uadbench score``: the maps of any outside system under the same rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.cli.console import progress_bar, to_stdout
+from uadbench.core.errors import UnknownName
+
+SUPERVISION = ("none", "healthy", "masks")
+TUNING = ("none", "synthetic", "val", "test", "unknown")
+
+
+def score(
+    maps: Annotated[Path, typer.Option(help="Folder of NPY or NIfTI maps: calib/ and test/, or test maps alone.")],
+    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    name: Annotated[str, typer.Option(help="Name of the system, the row's name.")],
+    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    protocol: Annotated[str, typer.Option(help="Rules of scoring (see: uadbench list protocols).")] = "strict-v1",
+    version: Annotated[str, typer.Option(help="Version of the system.")] = "1",
+    supervision: Annotated[str, typer.Option(help="What it learnt from: none, healthy or masks.")] = "healthy",
+    tuning_labels: Annotated[
+        str, typer.Option(help="What its settings were chosen on: none, synthetic, val, test or unknown.")
+    ] = "unknown",
+    seed: Annotated[int, typer.Option(help="Training seed of these maps.")] = 0,
+    out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Replace an entry of this name, version and seed.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+) -> None:
+    """Scores maps that another system made; the record says that they were reported, not made here."""
+    for kind, value, known in (("supervision", supervision, SUPERVISION), ("tuning labels", tuning_labels, TUNING)):
+        if value not in known:
+            raise UnknownName(kind, value, known)
+    from uadbench.evaluation.protocol import load_protocol
+    from uadbench.runner.outside import Claim, score_outside
+    from uadbench.runner.sources import open_source
+
+    rules = load_protocol(protocol)
+    with progress_bar("phantom") as progress:
+        store = open_source(dataset, source, progress)
+    claim = Claim(name, version, supervision, tuning_labels, seed)  # pyright: ignore[reportArgumentType] (checked above)
+    record, folder = score_outside(maps, claim, store, rules, out, fresh=fresh)
+    if json:
+        to_stdout().out(record.model_dump_json(indent=1), highlight=False)
+        return
+    from uadbench.cli.table import print_record
+
+    print_record(to_stdout(), record, [], folder)
