@@ -2,44 +2,165 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
-from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from uadbench.runner.estimate import Costs
+    from uadbench.runner.job_table import JobRow
+    from uadbench.runner.suite import PlannedRow
+    from uadbench.runner.suite_run import SuiteRun
+
+
+ENDED = ("done", "failed", "skipped")
 
 
 def bench(
     suite: Annotated[Path, typer.Argument(help="Suite file, e.g. experiments/suites/smoke.yaml.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs and what is stored.")] = False,
-    executor: Annotated[str, typer.Option(help="local.")] = "local",
+    executor: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Workers; local: one a GPU, else one.", min=1, show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print jobs, what is stored, and the time left.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="key=value of the executor, e.g. partition=gpu.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Root of the runs.")] = Path("runs"),
     records: Annotated[Path, typer.Option(help="Where records are exported.")] = Path("leaderboard/records"),
 ) -> None:
     """Runs every job of a suite that is not stored yet; may be stopped and called again at any time."""
-    from uadbench.runner.suite import load_suite, plans, run_suite, stored_state
+    from uadbench.core.config import parse_overrides
+    from uadbench.runner.executors import make_executor
+    from uadbench.runner.suite import load_suite
 
-    if executor != "local":
-        raise UserError(f"Unknown executor '{executor}'.", "Use local.")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"Unknown device '{device}'.", "Use auto, cpu or cuda.")
     content = load_suite(suite)
+    place = make_executor(executor, workers, device, parse_overrides(option or []))
     with progress_bar("phantom") as progress:
-        if dry_run:
-            for plan in plans(content, progress):
-                job = plan.job
-                state = stored_state(plan, out)
-                line = f"{job.id} {job.dataset.name} {job.method.label} seed {job.seed}: {state}"
-                to_stdout().out(line, highlight=False)
-            return
-    failed = 0
-    export = None if content.preset == "smoke" else records
-    for plan, state, reason in run_suite(content, out, export, device, no_progress, to_stderr()):
-        job = plan.job
-        failed += state == "failed"
-        line = f"{job.id} {job.dataset.name} {job.method.label} seed {job.seed}: {state} {reason}".strip()
-        to_stdout().out(line, highlight=False)
-    if failed:
-        raise JobFailed(f"{failed} jobs failed; the others are stored.")
+        from uadbench.runner.suite_run import SuiteRun
+
+        run = SuiteRun(content, out, records, progress)
+    costs = _costs(run)
+    if dry_run:
+        _print_jobs(run, costs, place.workers)
+        return
+    rows = _watch(run, run.run(place, device), costs)
+    counts = Counter(row.state for row in rows)
+    to_stdout().out(_summary(rows), highlight=False)
+    if counts["failed"]:
+        raise JobFailed(f"{counts['failed']} jobs failed; the others are stored. The same command tries them again.")
+
+
+def _watch(run: SuiteRun, states: Iterator[list[JobRow]], costs: Costs) -> list[JobRow]:
+    """Prints a line as each job ends, over a live table of those that run; returns the jobs as they ended."""
+    from rich.live import Live
+
+    told: set[str] = set()
+    rows: list[JobRow] = []
+    with Live(console=to_stderr(), refresh_per_second=2, transient=True) as live:
+        for rows in states:
+            for row in rows:
+                if row.state in ENDED and row.id not in told:
+                    told.add(row.id)
+                    to_stdout().out(_line(run.by_id[row.id], _state(row), row.reason), highlight=False)
+            live.update(_table(run, rows, costs))
+    return rows
+
+
+def _table(run: SuiteRun, rows: list[JobRow], costs: Costs) -> RenderableType:
+    """What runs at the moment, and under it how far the suite is."""
+    from rich.table import Table
+
+    table = Table(caption=_summary(rows) + _time_left(run, rows, costs), caption_justify="left")
+    for name in ("worker", "job", "data", "method", "seed", "state", "time"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        if row.state in ("claimed", "running"):
+            job = run.by_id[row.id].row
+            state = row.state if row.attempts < 2 else f"{row.state}, attempt {row.attempts}"
+            seconds = f"{max(0.0, time.time() - row.changed):.0f} s"
+            table.add_row((row.owner or "")[:4], row.id, job.data, job.label, str(job.seed), state, seconds)
+    return table
+
+
+def _time_left(run: SuiteRun, rows: list[JobRow], costs: Costs) -> str:
+    busy = [row for row in rows if row.state in ("claimed", "running")]
+    waiting = [run.by_id[row.id] for row in rows if row.state in ("claimed", "running", "queued")]
+    left = costs.estimate(waiting)
+    if not waiting or left.unknown == len(waiting):
+        return ""
+    return f"; about {_duration(left.seconds / max(1, len(busy)))} left"
+
+
+def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
+    table = run.table()
+    known = {row.id: row for row in table.rows()} if table else {}
+    to_do: list[PlannedRow] = []
+    stored = skipped = 0
+    for planned in run.planned:
+        before = known.get(planned.id)
+        if planned.plan is None:
+            skipped += 1
+            to_stdout().out(_line(planned, "skipped", planned.reason), highlight=False)
+        elif run.stored(planned) is not None:
+            stored += 1
+            to_stdout().out(_line(planned, "stored", ""), highlight=False)
+        else:
+            to_do.append(planned)
+            seconds = costs.of(planned)
+            took = "no measurement" if seconds is None else f"about {_duration(seconds)}"
+            if before is not None and before.state in ("claimed", "running"):
+                took = f"{before.state}, {took}"
+            elif before is not None and before.state == "failed":
+                took = f"{took}; failed before: {before.reason}"
+            to_stdout().out(_line(planned, "to do", f"({took})"), highlight=False)
+    left = costs.estimate(to_do)
+    text = f"{len(run.planned)} jobs: {stored} stored, {len(to_do)} to do, {skipped} skipped."
+    if len(to_do) > left.unknown:
+        text += f" About {_duration(left.seconds / workers)} with {workers} worker{'s' if workers > 1 else ''}"
+        text += f", and {left.unknown} jobs that nothing is known of." if left.unknown else "."
+    to_stdout().out(text, highlight=False)
+
+
+def _costs(run: SuiteRun) -> Costs:
+    from uadbench.runner.estimate import Costs, stored_records
+
+    costs = Costs()
+    costs.add_records(stored_records(run.root, run.records))
+    table = run.table()
+    if table is not None:
+        costs.add_table(table.rows(), run.by_id)
+        table.close()
+    return costs
+
+
+def _state(row: JobRow) -> str:
+    return "stored" if row.state == "done" and row.attempts == 0 else row.state
+
+
+def _line(planned: PlannedRow, state: str, reason: str) -> str:
+    row = planned.row
+    return f"{planned.id} {row.data} {row.label} seed {row.seed}: {state} {reason}".strip()
+
+
+def _summary(rows: list[JobRow]) -> str:
+    counts = Counter(row.state for row in rows)
+    return f"{len(rows)} jobs: " + ", ".join(f"{counts[state]} {state}" for state in counts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

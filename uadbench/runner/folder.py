@@ -18,6 +18,10 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
 
 
+class InProgress(UserError):
+    """A run that another process holds at the moment."""
+
+
 class RunFolder:
     """``<root>/<id>/`` with record.json, config.yaml, cases.csv, maps/, weights, log.jsonl and overview.png.
 
@@ -37,7 +41,8 @@ class RunFolder:
         """Holds the run's lock; with ``fresh`` the folder is emptied first.
 
         Raises:
-            UserError: If another process holds it, or the folder cannot be written.
+            InProgress: If another process holds it.
+            UserError: If the folder cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +53,7 @@ class RunFolder:
                 self.maps.mkdir(parents=True, exist_ok=True)
                 yield
         except Timeout as error:
-            raise UserError(f"Run {self.path.name} is in progress in another process.", "Wait for it.") from error
+            raise InProgress(f"Run {self.path.name} is in progress in another process.", "Wait for it.") from error
         except PermissionError as error:
             raise UserError(f"Cannot write to {self.path}.", "Choose another --out.") from error
 

@@ -1,0 +1,255 @@
+"""The job table of a suite: who works on what, what ended, and why it failed. SQLite, shared by all workers.
+
+The table is an index. Whether a job is done is said by its record, and whether a worker lives by a lock that the
+operating system frees at its death: so the table may be lost or out of date without a result being lost or doubled
+(docs/explanation/scaling.md).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from uadbench.core.errors import UserError
+
+State = Literal["queued", "claimed", "running", "done", "failed", "skipped"]
+OPEN = ("queued", "claimed", "running")
+
+# A job that takes its worker with it so many times (out of memory, say) is given up.
+MAX_ATTEMPTS = 3
+BUSY_SECONDS = 60.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    fit TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('queued', 'claimed', 'running', 'done', 'failed', 'skipped')),
+    reason TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    owner TEXT,
+    changed REAL NOT NULL,
+    seconds REAL
+)"""
+COLUMNS = "id, position, definition, state, reason, attempts, owner, changed, seconds"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job as it enters the table.
+
+    Attributes:
+        id: Hash of the job.
+        definition: What a worker needs to plan it (JSON).
+        fit: Jobs with the same fit never run at once, so that the second finds the weights of the first.
+        stored: Whether its record is there.
+        skipped: Why it cannot run here; "" if it can.
+    """
+
+    id: str
+    definition: str
+    fit: str
+    stored: bool
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as it stands.
+
+    Attributes:
+        id: Hash of the job.
+        position: Place in the suite.
+        definition: What a worker needs to plan it (JSON).
+        state: Where it is.
+        reason: Why it failed or was skipped.
+        attempts: How often a worker began it since the suite was started; 0 for a job that was stored before.
+        owner: Token of the worker that has it or had it last.
+        changed: When the state changed (seconds since 1970).
+        seconds: How long it took, once it is done.
+    """
+
+    id: str
+    position: int
+    definition: str
+    state: State
+    reason: str
+    attempts: int
+    owner: str | None
+    changed: float
+    seconds: float | None
+
+
+class JobTable:
+    """Claims and outcomes of the jobs of one suite.
+
+    Args:
+        path: The SQLite file; its folder is made.
+
+    Raises:
+        UserError: From every method, if the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._clear_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # The rollback journal stays: write-ahead logging needs memory shared by all workers, so one machine.
+            self._base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._base.execute(SCHEMA)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._base.close()
+
+    def fill(self, entries: Sequence[Entry]) -> None:
+        """Enters the jobs of a suite that is started, again or for the first time.
+
+        What is stored is done, what failed or was skipped before is tried again, and what a living worker has is left
+        alone.
+        """
+        now = time.time()
+        with self._transaction():
+            for position, entry in enumerate(entries):
+                state = "skipped" if entry.skipped else "done" if entry.stored else "queued"
+                self._base.execute(
+                    "INSERT INTO jobs (id, position, definition, fit, state, reason, changed) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                    "state = excluded.state, reason = excluded.reason, attempts = 0, owner = NULL, "
+                    "changed = excluded.changed WHERE state NOT IN ('claimed', 'running')",
+                    (entry.id, position, entry.definition, entry.fit, state, entry.skipped, now),
+                )
+
+    def claim(self, owner: str) -> JobRow | None:
+        """Gives the next job to a worker, or None if there is none at the moment.
+
+        Args:
+            owner: Token of a worker that holds its lock (``worker_lock``).
+        """
+        with self._transaction():
+            found = self._base.execute(
+                f"SELECT {COLUMNS} FROM jobs WHERE state = 'queued' "  # noqa: S608 (fixed names)
+                "AND fit NOT IN (SELECT fit FROM jobs WHERE state IN ('claimed', 'running')) "
+                # A job that was given back because another process runs it goes behind the others.
+                "ORDER BY owner IS NOT NULL, changed * (owner IS NOT NULL), position LIMIT 1"
+            ).fetchone()
+            if found is None:
+                return None
+            self._base.execute(
+                "UPDATE jobs SET state = 'claimed', owner = ?, attempts = attempts + 1, changed = ? WHERE id = ?",
+                (owner, time.time(), found[0]),
+            )
+        return JobRow(*found)
+
+    def start(self, job: str, owner: str) -> None:
+        """Says that the worker that claimed a job has begun it."""
+        self._move(job, owner, "running", "", None)
+
+    def finish(
+        self, job: str, owner: str, state: Literal["done", "failed", "skipped"], reason: str, seconds: float
+    ) -> None:
+        """Says how a job ended."""
+        self._move(job, owner, state, reason, seconds)
+
+    def release(self, job: str, owner: str, reason: str) -> None:
+        """Gives a job back that another process is running; this is no attempt."""
+        with self._transaction():
+            self._base.execute(
+                "UPDATE jobs SET state = 'queued', reason = ?, attempts = attempts - 1, changed = ? "
+                "WHERE id = ? AND owner = ? AND state IN ('claimed', 'running')",
+                (reason, time.time(), job, owner),
+            )
+
+    def requeue_dead(self) -> list[str]:
+        """Puts the jobs of dead workers back, at most ``MAX_ATTEMPTS`` times; returns their ids."""
+        with self._clear_errors():
+            owned = self._base.execute("SELECT DISTINCT owner FROM jobs WHERE state IN ('claimed', 'running')")
+            dead = [owner for (owner,) in owned.fetchall() if not self._lives(owner)]
+        jobs: list[str] = []
+        for owner in dead:
+            with self._transaction():
+                # Found again inside the transaction: another worker may have looked at the same moment.
+                found = self._base.execute(
+                    "SELECT id, attempts FROM jobs WHERE owner = ? AND state IN ('claimed', 'running')", (owner,)
+                ).fetchall()
+                for job, attempts in found:
+                    state = "failed" if attempts >= MAX_ATTEMPTS else "queued"
+                    reason = f"Its worker died {attempts} times, the last time without a word (out of memory?)."
+                    self._base.execute(
+                        "UPDATE jobs SET state = ?, reason = ?, owner = NULL, changed = ? WHERE id = ?",
+                        (state, reason if state == "failed" else "its worker died", time.time(), job),
+                    )
+                    jobs.append(job)
+            self._lock_file(owner).unlink(missing_ok=True)
+        return jobs
+
+    def rows(self) -> list[JobRow]:
+        """Returns all jobs in the order of the suite."""
+        with self._clear_errors():
+            found = self._base.execute(f"SELECT {COLUMNS} FROM jobs ORDER BY position").fetchall()  # noqa: S608
+        return [JobRow(*row) for row in found]
+
+    def is_over(self) -> bool:
+        """Whether every job is done, failed or skipped."""
+        with self._clear_errors():
+            query = "SELECT COUNT(*) FROM jobs WHERE state IN ('queued', 'claimed', 'running')"
+            return self._base.execute(query).fetchone()[0] == 0
+
+    @contextmanager
+    def worker_lock(self) -> Generator[str]:
+        """Yields a fresh token for a worker and holds its lock: while it is held, its jobs are left to it."""
+        owner = uuid4().hex[:12]
+        file = self._lock_file(owner)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file):
+            yield owner
+        file.unlink(missing_ok=True)
+
+    def _lives(self, owner: str) -> bool:
+        try:
+            with FileLock(self._lock_file(owner), timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _lock_file(self, owner: str) -> Path:
+        return self.path.with_suffix(".workers") / f"{owner}.lock"
+
+    def _move(self, job: str, owner: str, state: State, reason: str, seconds: float | None) -> None:
+        with self._transaction():
+            self._base.execute(
+                "UPDATE jobs SET state = ?, reason = ?, changed = ?, seconds = ? WHERE id = ? AND owner = ? "
+                "AND state IN ('claimed', 'running')",
+                (state, reason, time.time(), seconds, job, owner),
+            )
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        with self._clear_errors():
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _clear_errors(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"The job table {self.path.name} cannot be used: {error}.",
+                "Free space or choose another --out; if the file is damaged, delete it: no result is lost.",
+            ) from error
