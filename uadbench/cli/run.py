@@ -44,13 +44,13 @@ def run(
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"Unknown precision '{precision}'.", "Use auto, fp32 or bf16.")
     overrides = parse_overrides(set_ or [])
-    tuned_values = load_tuned(method, dataset) if tuned else None
+    settings = load_tuned(method, dataset) if tuned else None
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
-    _check_names(method, preset, protocol, tuned_values, overrides)
+    _check_names(method, preset, protocol, settings.config if settings else None, overrides)
     with progress_bar("phantom") as progress:
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
-    plan = plan_run(method=method, train=train, test=test, tuned=tuned_values, overrides=overrides, **options)
+    plan = plan_run(method=method, train=train, test=test, tuned=settings, overrides=overrides, **options)
     record, folder, stored = execute(plan, root=out, device=device, fresh=fresh, console=to_stderr())
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)

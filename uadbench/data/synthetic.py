@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.batches import resize_image
-from uadbench.data.store import Item, Store
+from uadbench.data.store import Item, Pixels
 
 VERSION = "1"
 # Semi-axes as a share of the body's width and height, and weight of the foreign patch.
@@ -30,7 +30,7 @@ class ForeignPatches:
         items: Healthy items of at least one patient; with a single patient, other images of that patient are donors.
     """
 
-    def __init__(self, store: Store, items: Sequence[Item]) -> None:
+    def __init__(self, store: Pixels, items: Sequence[Item]) -> None:
         self._store = store
         self._originals = {item.uid: item for item in items}
         self.channels = store.channels

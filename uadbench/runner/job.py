@@ -43,15 +43,16 @@ class Job(BaseModel):
         return stable_hash(definition)
 
 
-def method_label(name: str, preset_config: dict[str, Any], config: dict[str, Any]) -> str:
+def method_label(name: str, preset_config: dict[str, Any], config: dict[str, Any], *, tuned: bool = False) -> str:
     """Returns the row's name: the method with every value that differs from its preset, e.g. ``ddpm[noise=coarse]``.
 
-    A method that could use pretrained weights and does not says so even where its preset does.
+    Tuned values are shown as ``tuned``. A method that could use pretrained weights and does not says so even where its
+    preset does.
     """
     shown = {key: value for key, value in config.items() if value != preset_config.get(key)}
     if config.get("pretrained") is False:
         shown["pretrained"] = False
     if not shown:
-        return name
+        return f"{name}[tuned]" if tuned else name
     text = ",".join(f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in shown.items())
-    return f"{name}[{text}]"
+    return f"{name}[tuned,{text}]" if tuned else f"{name}[{text}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,9 @@ from uadbench.runner.folder import RunFolder
 CHECKPOINT_SECONDS = 30.0
 LOG_EVERY = 10
 
+# Called after a report with the phase's position (0 for the first), the step and the phase's number of steps.
+Watch = Callable[[int, int, int], None]
+
 
 class LentRun:
     """The ``Run`` of a job on one device.
@@ -29,6 +32,7 @@ class LentRun:
         bf16: Whether to compute in bfloat16.
         console: Where the progress bar is drawn; None for silence.
         checkpoint_seconds: Least time between two checkpoints.
+        watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class LentRun:
         bf16: bool,
         console: Console | None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        watch: Watch | None = None,
     ) -> None:
         self._folder = folder
         self._seed = seed
@@ -50,6 +55,9 @@ class LentRun:
         self._began = time.monotonic()
         self._earlier = 0.0
         self._status = ""
+        self._watch = watch
+        self._phases = 0
+        self._total = 0
 
     @property
     def train_seconds(self) -> float:
@@ -65,6 +73,8 @@ class LentRun:
 
         The global generator is reseeded at each step, so that dropout too is the same after a resume.
         """
+        self._phases += 1
+        self._total = total
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -80,7 +90,7 @@ class LentRun:
                 bar.update(task, completed=step + 1, status=self._status)
 
     def report(self, step: int, **scalars: float) -> None:
-        """Logs scalars.
+        """Logs scalars and, when tuning, lets the study prune the fit.
 
         Raises:
             Diverged: If one is not finite.
@@ -91,6 +101,8 @@ class LentRun:
         self._status = " ".join(f"{name} {value:.4g}" for name, value in scalars.items())
         if step % LOG_EVERY == 0:
             self._folder.log(step=step, seconds=round(self.train_seconds, 3), **scalars)
+        if self._watch is not None and self._phases:
+            self._watch(self._phases - 1, step, self._total)
 
     def resume(self, phase: str, **parts: Any) -> int:
         """Loads the parts from the newest checkpoint of the phase and returns the steps already done."""

@@ -15,6 +15,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.store import Store
 from uadbench.evaluation.protocol import load_protocol
 from uadbench.runner.job import Job, Precision, method_label
+from uadbench.runner.tuned import Tuned
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Plan:
         config: The method's resolved config.
         train: Store to train and calibrate on.
         test: Store to test on (the same unless another cohort was asked for).
+        tuned: Where tuned values come from, if there are any.
     """
 
     job: Job
     config: MethodConfig
     train: Store
     test: Store
+    tuned: Tuned | None = None
 
     @property
     def spec(self) -> ImageSpec:
@@ -60,7 +63,7 @@ def plan_run(
     test: Store | None = None,
     preset: str = "quick",
     protocol: str = "strict-v1",
-    tuned: Mapping[str, Any] | None = None,
+    tuned: Tuned | None = None,
     overrides: Mapping[str, Any] | None = None,
     seed: int = 0,
     precision: Precision = "auto",
@@ -71,10 +74,11 @@ def plan_run(
         UserError: If a name, a key or a value is not allowed, or the data lack a role.
     """
     kind = METHODS.load(method)
-    config = kind.config_type.resolve(preset, tuned, overrides)
+    base = tuned.config if tuned else None
+    config = kind.config_type.resolve(preset, base, overrides)
     values = config.model_dump(mode="json")
-    preset_values = kind.config_type.resolve(preset, tuned).model_dump(mode="json")
-    label = method_label(method, preset_values, values)
+    preset_values = kind.config_type.resolve(preset, base).model_dump(mode="json")
+    label = method_label(method, preset_values, values, tuned=tuned is not None)
     rules = load_protocol(protocol)
     job = Job(
         method=MethodPart(
@@ -97,7 +101,7 @@ def plan_run(
     if kind.supervision == Supervision.MASKS:
         _need(train, Role.LABELLED)
     _need(test or train, Role.TEST)
-    return Plan(job, config, train, test or train)
+    return Plan(job, config, train, test or train, tuned)
 
 
 def dataset_part(store: Store) -> DatasetPart:

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed
 from uadbench.core.method import Method
 from uadbench.core.record import Cost, Ledger, Record
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.seeding import derive_seed
+from uadbench.core.types import ImageSpec
 from uadbench.data.batches import StoreBatches
 from uadbench.data.store import Item
 from uadbench.evaluation.protocol import load_protocol
@@ -97,9 +99,14 @@ def execute(
 
 def build_method(plan: Plan, device: torch.device) -> Method:
     """Builds the untrained method; its initial weights depend on the seed alone."""
+    return build_seeded(plan.job.method.name, plan.config, plan.spec, plan.job.seed).to(device)
+
+
+def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) -> Method:
+    """Builds an untrained method by name; its initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", plan.job.seed))
-        return METHODS.load(plan.job.method.name).build(plan.config, plan.spec).to(device)
+        torch.manual_seed(derive_seed("init", seed))
+        return METHODS.load(name).build(config, spec)
 
 
 def predict_roles(method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None) -> int:
@@ -205,10 +212,12 @@ def _record(run: _Execution, **parts: Any) -> Record:
 
 def _ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
     learns = plan.job.method.supervision != Supervision.NONE
+    preset = f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py"
     return Ledger(
         train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
         threshold_labels=threshold_labels,
         polarity_prior=polarity,
-        defaults_from=f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py",
+        tuning_labels=plan.tuned.labels if plan.tuned else "none",
+        defaults_from=plan.tuned.origin if plan.tuned else preset,
     )

@@ -1,7 +1,8 @@
-"""Reads experiments/tuned/METHOD/DATASET.yaml."""
+"""Reads experiments/tuned/METHOD/DATASET.yaml: values, and where they come from."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -10,19 +11,44 @@ from uadbench.core.errors import UserError
 from uadbench.core.experiments import experiment_file
 
 
-def load_tuned(method: str, dataset: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Tuned:
+    """Tuned values with their provenance.
+
+    Attributes:
+        config: Config values.
+        labels: Labels that the tuning consumed, "none" if there were none.
+        origin: One line on file, study, budget and preset.
+    """
+
+    config: dict[str, Any]
+    labels: str
+    origin: str
+
+
+def load_tuned(method: str, dataset: str) -> Tuned:
     """Returns the tuned values of a method on a dataset.
 
     Raises:
         UserError: If there is no such file, or it holds no settings.
     """
     file = experiment_file(f"tuned/{method}", dataset)
+    name = f"experiments/tuned/{method}/{dataset}.yaml"
     if not file.exists():
         raise UserError(
-            f"There is no tuned setting of {method} for {dataset} (experiments/tuned/{method}/{dataset}.yaml).",
-            "Run without --tuned.",
+            f"There is no tuned setting of {method} for {dataset} ({name}).",
+            f"Run without --tuned, or first: uadbench tune --method {method} --dataset {dataset}",
         )
-    content = yaml.safe_load(file.read_text())
+    try:
+        content: Any = yaml.safe_load(file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{name} cannot be read: {error}.", "Repair it, or tune again.") from error
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
-        raise UserError(f"{file.name} of {method} holds no 'config'.", "Write the settings under the key config.")
-    return dict(content["config"])
+        raise UserError(f"{name} holds no 'config'.", "Write the settings under the key config.")
+    known = [f"{key} {content[key]}" for key in ("study", "objective", "trials", "preset", "source") if key in content]
+    return Tuned(
+        config=dict(content["config"]),
+        # A file that does not say so was not written by the tuner: its values may come from anywhere.
+        labels=str(content.get("labels", "unknown")),
+        origin=f"{name} ({', '.join(known) or 'without provenance'})",
+    )
