@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uadbench.evaluation.lesions import aupro, equivalent_diameters, lesion_scores, sensitivity_by_size
+from uadbench.evaluation.lesions import aupro, detection_by_size, equivalent_diameters, lesion_scores
 from uadbench.evaluation.pixels import Overlap, dice_ceiling, outside, ssim_map, top_mean
 
 
@@ -141,12 +141,17 @@ def test_aupro_of_extremes() -> None:
     assert np.isnan(aupro(np.zeros(truth.shape, np.float32), ~everything, everything, limit=0.3))
 
 
-def test_sensitivity_by_size() -> None:
+def test_detection_by_size() -> None:
     sizes = np.array([4, 100, 400])
     diameters = equivalent_diameters(sizes, (9.0, 0.5, 0.5), 1)
     assert diameters == pytest.approx(2 * np.sqrt(sizes * 0.25 / np.pi))
     assert equivalent_diameters(sizes, (1.0, 1.0, 1.0), 5) == pytest.approx((6 * sizes / np.pi) ** (1 / 3))
-    table = sensitivity_by_size([0.5, 1.0, 3.0, 7.0], [False, True, True, True], [0.0, 3.0, 6.0])
+    lesions = ([0.5, 1.0, 3.0, 7.0], [False, True, True, True])
+    components = ([1.0, 2.0, 2.5, 8.0, 9.0], [True, False, False, False, False])
+    table = detection_by_size(lesions, components, [0.0, 3.0, 6.0])
     assert [row["lesions"] for row in table] == [2, 1, 1]
     assert [row["sensitivity"] for row in table] == [0.5, 1.0, 1.0]
-    assert sensitivity_by_size([1.0], [True], [0.0, 3.0])[1]["sensitivity"] is None
+    assert [row["components"] for row in table] == [3, 0, 2]
+    assert [row["precision"] for row in table] == [pytest.approx(1 / 3), None, 0.0]
+    assert [row["f1"] for row in table] == [pytest.approx(0.4), None, 0.0]
+    assert detection_by_size(([1.0], [True]), ([], []), [0.0, 3.0])[1]["sensitivity"] is None

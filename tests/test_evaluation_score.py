@@ -88,6 +88,18 @@ def test_every_contract_key_is_there(result: Evaluation) -> None:
         "nsd@healthy-fpr@0.01",
         "lesion_f1@healthy-fpr@0.01",
         "ssim_outside",
+        "ssim_healthy",
+        "l1_outside",
+        "l1_healthy",
+        "aupro",
+        "assd_mm@healthy-fpr@0.01",
+        "lesion_sensitivity@healthy-fpr@0.01",
+        "healthy_fp_area_mm2@healthy-fpr@0.01",
+        "dice_pooled@healthy-fpr@0.01",
+        "healthy_cohort_auroc",
+        "image_false_alarm_error",
+        *(f"{name}@{rule}" for name in ("iou", "precision", "recall") for rule in ("healthy-fpr@0.01", "oracle")),
+        *(f"healthy_fp_fraction@{rule}" for rule in ("healthy-fpr@0.001", "healthy-fpr@0.05", "oracle")),
     }
     assert expected <= set(result.metrics)
     for key in expected:
@@ -135,6 +147,14 @@ def test_metrics_equal_scikit_learn_case_by_case(result: Evaluation) -> None:
     assert metrics["dice@healthy-fpr@0.01"].ceiling == pytest.approx(patient_mean(table, "ceiling"))
     assert metrics["image_auroc"].value == pytest.approx(roc_auc_score(lesion, scores))
     assert metrics["image_ap"].value == pytest.approx(average_precision_score(lesion, scores))
+    threshold = np.float32(result.thresholds["healthy-fpr@0.01"])
+    predicted = [case.scored & (case.maps > threshold) for case in cases]
+    hits = sum(int((p & case.lesion).sum()) for p, case in zip(predicted, cases, strict=True))
+    sizes = sum(int(p.sum() + case.lesion.sum()) for p, case in zip(predicted, cases, strict=True))
+    assert metrics["dice_pooled@healthy-fpr@0.01"].value == pytest.approx(2 * hits / sizes)
+    areas = [0.25 * p.sum() for p, case in zip(predicted, cases, strict=True) if not case.lesion.any()]
+    area = metrics["healthy_fp_area_mm2@healthy-fpr@0.01"]
+    assert (area.value, area.unit) == (pytest.approx(np.mean(areas)), "mm2")
     everything = np.concatenate([case.maps[case.scored] for case in cases])
     truth = np.concatenate([case.lesion[case.scored] for case in cases])
     assert metrics["pixel_auroc_pooled"].value == pytest.approx(roc_auc_score(truth, everything), abs=1e-4)
@@ -252,6 +272,27 @@ def test_volumes_are_one_case(calib: list[CaseMaps]) -> None:
     result = score(STRICT, calib, make_cases(4, frames=1, depth=3))
     assert len(result.cases) == 4
     assert result.cases["pixels"].max() > 3 * 300
+    volume = result.metrics["healthy_fp_volume_mm3@healthy-fpr@0.01"]
+    assert volume.unit == "mm3"
+    assert "healthy_fp_area_mm2@healthy-fpr@0.01" not in result.metrics
+
+
+def test_the_calibration_error_needs_synthetic_lesions_and_tells_shifted_scores_apart(calib: list[CaseMaps]) -> None:
+    synthetic, test = make_cases(12, seed=4, lesion_every=1), make_cases(24)
+    assert score(STRICT, calib, test).metrics["image_ece"].value is None
+    metric = score(STRICT, calib, test, synthetic=synthetic).metrics["image_ece"]
+    assert (metric.rule, metric.n_patients, metric.higher_is_better) == ("synthetic", 24, False)
+    assert metric.value is not None
+    assert metric.value < 0.2
+    shifted = [replace(case, maps=case.maps + 20) for case in test]
+    worse = score(STRICT, calib, shifted, synthetic=synthetic).metrics["image_ece"].value
+    assert worse == pytest.approx(0.5, abs=0.1), "every case looks sick, and half are"
+
+
+def test_detection_by_size_states_what_it_depends_on(result: Evaluation) -> None:
+    table = result.curves["lesions_by_size"]
+    assert (table["rule"], table["connectivity"]) == ("healthy-fpr@0.01", "full")
+    assert sum(row["lesions"] for row in table["bins"]) == result.cases["lesions"].sum()
 
 
 def test_the_paper_protocol_is_flagged_and_pools_slices(calib: list[CaseMaps]) -> None:

@@ -10,6 +10,8 @@ from rich.table import Table
 
 from uadbench.core.record import Metric, Record
 
+SECONDARY = ("iou", "precision", "recall", "healthy_fp_fraction")
+
 
 def print_record(console: Console, record: Record, baselines: Sequence[Record], folder: Path) -> None:
     """Prints every metric with interval and rule, the best trivial baseline beside it, cost and files."""
@@ -25,13 +27,16 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
         # A metric's key names its threshold rule: it is folded where the terminal is narrow, never cut.
         table.add_column(name, justify=justify, overflow="fold")
-    undefined = [key for key, metric in record.metrics.items() if metric.value is None]
-    for key, metric in record.metrics.items():
+    shown = {key: metric for key, metric in record.metrics.items() if _is_shown(key, record)}
+    undefined = [key for key, metric in shown.items() if metric.value is None]
+    for key, metric in shown.items():
         if metric.value is None:
             continue
         ceiling = "" if metric.ceiling is None else f"{metric.ceiling:.3f}"
         table.add_row(key, _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines))
     console.print(table)
+    if len(shown) < len(record.metrics):
+        console.print("IoU, precision, recall and false positives at the other rules are in record.json.")
     if undefined:
         console.print(f"Undefined on these data: {', '.join(undefined)}.", highlight=False)
     key = record.metrics.get("case_ap")
@@ -47,6 +52,13 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
         )
     weights = ", weights.safetensors" if "weights.safetensors" in record.hashes else ""
     console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/{weights})")
+
+
+def _is_shown(key: str, record: Record) -> bool:
+    """Whether a metric is in the table: of the secondary ones those at the headline rule alone."""
+    headline = record.metrics.get("healthy_fp_fraction")
+    name, _, rule = key.partition("@")
+    return name not in SECONDARY or not rule or headline is None or rule == headline.rule
 
 
 def _number(value: float | None) -> str:

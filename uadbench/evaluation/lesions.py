@@ -22,6 +22,8 @@ class LesionScores:
         right: Predicted components of which a large enough share is lesion.
         sizes: Pixels of each lesion, (lesions,).
         hits: Whether each lesion is found, (lesions,).
+        areas: Pixels of each predicted component, (components,).
+        correct: Whether each component is right, (components,).
     """
 
     lesions: int
@@ -30,6 +32,13 @@ class LesionScores:
     right: int
     sizes: NDArray[np.int64]
     hits: NDArray[np.bool_]
+    areas: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of the lesions that is found; NaN without lesion."""
+        return self.found / self.lesions if self.lesions else math.nan
 
     @property
     def f1(self) -> float:
@@ -58,10 +67,10 @@ def lesion_scores(
     """
     structure = ndimage.generate_binary_structure(3, 3 if full else 1)
     sizes, covered = _components(truth, prediction, structure)
-    areas, correct = _components(prediction, truth, structure)
-    hits = covered >= overlap * sizes
-    right = int(np.count_nonzero(correct >= overlap * areas))
-    return LesionScores(len(sizes), int(np.count_nonzero(hits)), len(areas), right, sizes, hits)
+    areas, inside = _components(prediction, truth, structure)
+    hits, correct = covered >= overlap * sizes, inside >= overlap * areas
+    found, right = int(np.count_nonzero(hits)), int(np.count_nonzero(correct))
+    return LesionScores(len(sizes), found, len(areas), right, sizes, hits, areas, correct)
 
 
 def _components(
@@ -130,27 +139,46 @@ def equivalent_diameters(
     return np.cbrt(6 * sizes * math.prod(spacing) / math.pi)
 
 
-def sensitivity_by_size(
-    diameters: Sequence[float], hits: Sequence[bool], edges: Sequence[float]
+def detection_by_size(
+    lesions: tuple[Sequence[float], Sequence[bool]],
+    components: tuple[Sequence[float], Sequence[bool]],
+    edges: Sequence[float],
 ) -> list[dict[str, float | int | None]]:
-    """Returns, for each size bin, its edges in mm, how many lesions it holds and the share that was found.
+    """Returns, for each size bin, its edges in mm, sensitivity, precision and F1; None where nothing is in it.
+
+    A lesion is in the bin of its own size and a component in that of its own, so the F1 of a bin is the harmonic mean
+    of two shares over different things of about the same size.
 
     Args:
-        diameters: Equivalent diameter of each lesion, mm.
-        hits: Whether it was found.
+        lesions: Equivalent diameter of each lesion in mm, and whether it was found.
+        components: Equivalent diameter of each predicted component in mm, and whether it is right.
         edges: Lower edges, ascending, starting at 0; the last bin is open.
     """
-    bins = np.digitize(np.asarray(diameters, np.float64), np.asarray(edges, np.float64)) - 1
-    found = np.asarray(hits, np.bool_)
+    found, right = _binned(*lesions, edges), _binned(*components, edges)
     table: list[dict[str, float | int | None]] = []
     for i, low in enumerate(edges):
-        here = found[bins == i]
+        sensitivity, precision = _share(found[i]), _share(right[i])
+        f1 = None
+        if sensitivity is not None and precision is not None:
+            f1 = 2 * sensitivity * precision / (sensitivity + precision) if sensitivity + precision else 0.0
         table.append(
             {
                 "from_mm": float(low),
                 "to_mm": float(edges[i + 1]) if i + 1 < len(edges) else None,
-                "lesions": int(here.size),
-                "sensitivity": float(here.mean()) if here.size else None,
+                "lesions": len(found[i]),
+                "sensitivity": sensitivity,
+                "components": len(right[i]),
+                "precision": precision,
+                "f1": f1,
             }
         )
     return table
+
+
+def _binned(diameters: Sequence[float], flags: Sequence[bool], edges: Sequence[float]) -> list[NDArray[np.bool_]]:
+    bins = np.digitize(np.asarray(diameters, np.float64), np.asarray(edges, np.float64)) - 1
+    return [np.asarray(flags, np.bool_)[bins == i] for i in range(len(edges))]
+
+
+def _share(flags: NDArray[np.bool_]) -> float | None:
+    return float(flags.mean()) if flags.size else None

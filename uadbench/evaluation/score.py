@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import Metric
 from uadbench.evaluation.cases import CaseMaps, Cases, Slices, checked
 from uadbench.evaluation.curves import PixelHistogram, auroc, average_precision
 from uadbench.evaluation.distances import surface_scores
-from uadbench.evaluation.lesions import aupro, equivalent_diameters, lesion_scores, sensitivity_by_size
+from uadbench.evaluation.lesions import LesionScores, aupro, detection_by_size, equivalent_diameters, lesion_scores
 from uadbench.evaluation.pixels import Overlap, dice_ceiling, outside, ssim_map, top_mean
 from uadbench.evaluation.pooled import Pool
 from uadbench.evaluation.protocol import Protocol
@@ -99,14 +100,15 @@ def score(
         if found is not None:
             thresholds[rule.key] = found
     applied = [rule for rule in protocol.threshold_rules if rule.key in thresholds]
-    sizes = _Sizes([], [])
+    sizes = _Sizes()
     for row, case in zip(rows, checked(test, truth=True), strict=True):
         row.update(_second_row(protocol, case, applied, thresholds, sizes))
     table = pd.DataFrame(rows)
-    metrics = summarise(protocol, table, pool, _image_scores(protocol, calib), seed)
+    healthy, foreign = _image_scores(protocol, calib), _image_scores(protocol, synthetic or [])
+    metrics = summarise(protocol, table, pool, healthy, foreign, seed)
     curves = pool.curves(profile)
-    if sizes.hits:
-        curves["lesion_sensitivity"] = sensitivity_by_size(sizes.diameters, sizes.hits, protocol.lesion_bins_mm)
+    if sizes.lesions[0]:
+        curves["lesions_by_size"] = sizes.table(protocol)
     return Evaluation(
         metrics=metrics,
         cases=table,
@@ -116,19 +118,33 @@ def score(
     )
 
 
-@dataclass(frozen=True)
 class _Sizes:
-    """Equivalent diameters of all lesions, and whether each was found at the headline rule."""
+    """Equivalent diameters of lesions, and of predicted components in lesion cases, and whether each is matched."""
 
-    diameters: list[float]
-    hits: list[bool]
+    def __init__(self) -> None:
+        self.lesions: tuple[list[float], list[bool]] = ([], [])
+        self.components: tuple[list[float], list[bool]] = ([], [])
+
+    def add(self, scores: LesionScores, spacing: tuple[float, float, float], depth: int) -> None:
+        """Adds a case."""
+        for (diameters, matched), pixels, flags in (
+            (self.lesions, scores.sizes, scores.hits),
+            (self.components, scores.areas, scores.correct),
+        ):
+            diameters.extend(equivalent_diameters(pixels, spacing, depth).tolist())
+            matched.extend(flags.tolist())
+
+    def table(self, protocol: Protocol) -> dict[str, Any]:
+        """Returns sensitivity, precision and F1 by size, with what they depend on."""
+        bins = detection_by_size(self.lesions, self.components, protocol.lesion_bins_mm)
+        return {"rule": protocol.headline, "connectivity": protocol.connectivity, "bins": bins}
 
 
-def _image_scores(protocol: Protocol, calib: Cases) -> pd.DataFrame:
-    """Patient and image score of each calibration case."""
+def _image_scores(protocol: Protocol, cases: Cases) -> pd.DataFrame:
+    """Patient and image score of each case."""
     rows = [
         {"patient": case.patient, "image_score": top_mean(case.maps[case.scored], protocol.image_top_fraction)}
-        for case in checked(calib, truth=False)
+        for case in checked(cases, truth=False)
     ]
     return pd.DataFrame(rows, columns=["patient", "image_score"])
 
@@ -167,14 +183,16 @@ def _second_row(
     row: dict[str, float] = {}
     for rule in rules:
         overlap = Overlap.of(case.maps[scored] > thresholds[rule.key], truth)
-        names = OVERLAPS if rule.key == protocol.headline else ("dice",)
-        row |= {f"{name}@{rule.key}": getattr(overlap, name) for name in names}
+        row |= {f"{name}@{rule.key}": getattr(overlap, name) for name in OVERLAPS}
         row[f"fpr@{rule.key}"] = overlap.fpr
         if isinstance(rule, HealthyFPR):
             row[f"ceiling@{rule.key}"] = dice_ceiling(int(truth.sum()), truth.size, rule.rate)
     head = protocol.headline
     if head in thresholds:
         prediction = scored & (case.maps > thresholds[head])
+        row[f"true_pixels@{head}"] = float(np.count_nonzero(prediction & lesion))
+        row[f"predicted_pixels@{head}"] = float(np.count_nonzero(prediction))
+        row |= _false_size(case, prediction & ~lesion, head)
         if protocol.ap_scores == "thresholded" and truth.any():
             kept = np.where(prediction, case.maps, min(0.0, thresholds[head]))[scored].astype(np.float32)
             bounds = average_precision(PixelHistogram.of(kept, truth))
@@ -182,13 +200,13 @@ def _second_row(
         if truth.any():
             lesions = lesion_scores(prediction, lesion, overlap=protocol.lesion_overlap, full=_full(protocol))
             row[f"lesion_f1@{head}"] = lesions.f1
+            row[f"lesion_sensitivity@{head}"] = lesions.sensitivity
             row["lesions"] = lesions.lesions
             row[f"lesions_found@{head}"] = lesions.found
             if case.spacing is not None:
-                sizes.diameters.extend(equivalent_diameters(lesions.sizes, case.spacing, len(case.maps)).tolist())
-                sizes.hits.extend(lesions.hits.tolist())
+                sizes.add(lesions, case.spacing, len(case.maps))
                 surface = surface_scores(prediction, lesion, case.spacing, protocol.distance_tolerance_mm)
-                row |= {f"hd95_mm@{head}": surface.hd95, f"nsd@{head}": surface.nsd}
+                row |= {f"hd95_mm@{head}": surface.hd95, f"assd_mm@{head}": surface.assd, f"nsd@{head}": surface.nsd}
     if case.image is not None and case.reconstruction is not None:
         area = outside(lesion, scored, SSIM_REACH)
         if area.any():
@@ -196,6 +214,17 @@ def _second_row(
             row["ssim_outside"] = float(similarity[area].mean())
             row["l1_outside"] = float(np.abs(case.image - case.reconstruction)[area].mean(dtype=np.float64))
     return row
+
+
+def _false_size(case: CaseMaps, false: NDArray[np.bool_], rule: str) -> dict[str, float]:
+    """Falsely predicted area of a frame in mm2, or volume in mm3; nothing where the spacing is unknown."""
+    if case.spacing is None:
+        return {}
+    depth, *plane = case.spacing
+    pixels = float(np.count_nonzero(false))
+    if len(case.maps) == 1:
+        return {f"fp_area_mm2@{rule}": pixels * math.prod(plane)}
+    return {f"fp_volume_mm3@{rule}": pixels * depth * math.prod(plane)}
 
 
 def _full(protocol: Protocol) -> bool:

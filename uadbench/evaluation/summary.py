@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 from uadbench.core.record import Metric
 from uadbench.core.seeding import derive_seed
 from uadbench.evaluation import intervals
-from uadbench.evaluation.calibration import conformal_p_values, false_alarm_error
+from uadbench.evaluation.calibration import (
+    calibration_error,
+    conformal_p_values,
+    false_alarm_error,
+    lesion_probability,
+)
 from uadbench.evaluation.pooled import Pool
 from uadbench.evaluation.protocol import Protocol
 
 OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
-def summarise(protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.DataFrame, seed: int) -> dict[str, Metric]:
+def summarise(
+    protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.DataFrame, synthetic: pd.DataFrame, seed: int
+) -> dict[str, Metric]:
     """Returns the metrics in the order in which a table shows them.
 
     Args:
@@ -27,6 +34,7 @@ def summarise(protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.Dat
         table: One row a test case.
         pool: Pixel histograms of the test cases.
         calib: Patient and image score of each calibration case.
+        synthetic: The same with synthetic lesions.
         seed: Seed of the bootstrap.
     """
     build = _Builder(protocol, table, seed)
@@ -44,16 +52,30 @@ def summarise(protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.Dat
     build.image("image_ap", "image_score", ap=True)
     build.image("image_auroc_own", "own_score")
     build.controls(calib)
+    build.calibration(calib, synthetic)
     build.mean("healthy_fp_fraction", f"fpr@{head}", rule=head, higher=False, lesion=False)
+    for name, unit in (("fp_area_mm2", "mm2"), ("fp_volume_mm3", "mm3")):
+        if f"{name}@{head}" in table:
+            build.mean(f"healthy_{name}@{head}", f"{name}@{head}", rule=head, higher=False, lesion=False, unit=unit)
     for name in OVERLAPS[1:]:
         build.mean(f"{name}@{head}", f"{name}@{head}", rule=head)
-    build.mean(f"lesion_f1@{head}", f"lesion_f1@{head}", rule=head)
+    build.pooled_dice(head)
+    for name in ("lesion_f1", "lesion_sensitivity"):
+        build.mean(f"{name}@{head}", f"{name}@{head}", rule=head)
     if f"hd95_mm@{head}" in table:
-        build.mean(f"hd95_mm@{head}", f"hd95_mm@{head}", rule=head, higher=False, unit="mm")
+        for name in ("hd95_mm", "assd_mm"):
+            build.mean(f"{name}@{head}", f"{name}@{head}", rule=head, higher=False, unit="mm")
         build.mean(f"nsd@{head}", f"nsd@{head}", rule=head)
     if "ssim_outside" in table:
         build.mean("ssim_outside", "ssim_outside", lesion=None)
         build.mean("l1_outside", "l1_outside", lesion=None, higher=False)
+        # A healthy case has no lesion to stay away from: the whole body is compared.
+        build.mean("ssim_healthy", "ssim_outside", lesion=False)
+        build.mean("l1_healthy", "l1_outside", lesion=False, higher=False)
+    for rule in (rule.key for rule in protocol.threshold_rules if rule.key != head):
+        for name in OVERLAPS[1:]:
+            build.mean(f"{name}@{rule}", f"{name}@{rule}", rule=rule)
+        build.mean(f"healthy_fp_fraction@{rule}", f"fpr@{rule}", rule=rule, higher=False, lesion=False)
     return build.metrics
 
 
@@ -128,6 +150,37 @@ class _Builder:
         statistic = false_alarm_error(p_values, patient, n)
         value = float(statistic(np.ones((1, n)))[0]) if n and len(calib) else None
         self.add("image_false_alarm_error", value, statistic, n, higher_is_better=False)
+
+    def calibration(self, calib: pd.DataFrame, synthetic: pd.DataFrame) -> None:
+        """Adds the calibration error of the image score as a probability learnt on synthetic lesions."""
+        names, patient = _rows_of(list(self._table["patient"]))
+        lesion = self._table["lesion"].to_numpy(np.bool_)
+        value, statistic = None, intervals.weighted_mean(np.zeros(0))
+        if len(calib) and len(synthetic) and lesion.any() and not lesion.all():
+            healthy, foreign = (part["image_score"].to_numpy(np.float64) for part in (calib, synthetic))
+            probability = lesion_probability(healthy, foreign, self._table["image_score"].to_numpy(np.float64))
+            statistic = calibration_error(probability, lesion, patient, len(names))
+            value = float(statistic(np.ones((1, len(names))))[0])
+        classes = min(len(set(patient[lesion])), len(set(patient[~lesion])))
+        self.add("image_ece", value, statistic, len(names), classes, higher_is_better=False, rule="synthetic")
+
+    def pooled_dice(self, rule: str) -> None:
+        """Adds Dice over all pixels of all cases, healthy ones included."""
+        names, patient = _rows_of(list(self._table["patient"]))
+        value, statistic = None, intervals.weighted_mean(np.zeros(0))
+        if f"true_pixels@{rule}" in self._table and self._table["lesion"].any():
+            columns = (f"true_pixels@{rule}", f"predicted_pixels@{rule}", "lesion_pixels")
+            true, predicted, lesion = (
+                np.bincount(patient, self._table[name].to_numpy(np.float64), len(names)) for name in columns
+            )
+
+            def pooled(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+                with np.errstate(invalid="ignore"):
+                    return 2 * (counts @ true) / (counts @ (predicted + lesion))
+
+            statistic = pooled
+            value = float(statistic(np.ones((1, len(names))))[0])
+        self.add(f"dice_pooled@{rule}", value, statistic, len(names), rule=rule)
 
     def _image(
         self,
