@@ -11,6 +11,7 @@ from uadbench.core.roles import Role
 from uadbench.data.store import IGNORE, Store
 from uadbench.datasets.carotid_us import CarotidUS, phantom
 from uadbench.datasets.carotid_us.insertion import insert_plaque
+from uadbench.datasets.carotid_us.sham_control import control
 
 ACQUISITIONS = ("202201121748100022VAS", "202201121805150026VAS", "202201121834300037VAS")
 
@@ -114,6 +115,15 @@ def test_a_sham_changes_the_lumen_little_and_a_plaque_much() -> None:
         assert not (region & ~lumen).any()
         before = image[region].mean()
         assert plaque[region].mean() - before > abs(sham[region].mean() - before)
+
+
+@pytest.mark.slow
+def test_the_sham_control_sees_plaques_and_hardly_shams(tmp_path: Path) -> None:
+    source = _momot(tmp_path / "raw")
+    sham, plaque = control(source), control(source, sham=False)
+    assert plaque.frames == sham.frames == 16
+    assert plaque.auroc > 0.8
+    assert abs(sham.auroc - 0.5) < plaque.auroc - 0.5
 
 
 def _break(folder: Path, what: str) -> None:

@@ -1,7 +1,8 @@
 """A plaque inserted into a real healthy frame: along the wall, with the speckle of the frame itself.
 
-The texture is fully developed speckle after log compression whose grain and strength are measured on the frame itself
-(half width of its autocorrelation, SD round a local mean); only the mean level is set by the plaque's class.
+The texture is fully developed speckle whose grain (half width of the autocorrelation), local SD and distribution are
+measured on the frame itself, in its tissue for a plaque and in its lumen for a sham; the class sets the contrast alone.
+sham_control.py measures how well a classifier tells shams from untouched frames.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.stats import rankdata
 
 from uadbench.data.store import IGNORE
 
 VALUES: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())["insertion"]
+LOCAL_PX = 4.0  # SD of local means: some speckle grains
+DEPTH_PX = 30  # beyond this depth below the wall the lumen no longer changes with depth
+SOFT_LEAST = 1e-3  # weights below it change no grey level
 
 
 def insert_plaque(
@@ -28,7 +33,7 @@ def insert_plaque(
         image: Grey levels 0..255, (h, w).
         lumen: True inside the vessel, (h, w).
         rng: Draws class, angle, size and texture.
-        sham: Run the whole pipeline with zero contrast: the level is that of the lumen where the plaque would lie.
+        sham: Run the whole pipeline with zero contrast and the texture of the lumen.
 
     Returns:
         The frame, the truth (0, 1, IGNORE) and the class; a sham has an empty truth and the class "sham".
@@ -36,11 +41,13 @@ def insert_plaque(
     kind = str(rng.choice(list(VALUES["mix"]), p=list(VALUES["mix"].values())))
     region = _region(lumen, rng)
     grey = image.astype(np.float64)
-    blood = float(np.median(grey[binary_erosion(lumen, iterations=2) | (lumen & region)]))
-    level = blood if sham else blood + rng.uniform(*VALUES["contrast_grey"][kind])
-    texture = _speckle(grey, lumen if sham else ~lumen, rng)
-    # The edge is as soft as the frame's own resolution.
+    contrast = 0.0 if sham else rng.uniform(*VALUES["contrast_grey"][kind])
+    # The edge is as soft as the frame's own resolution; next to the wall, the wall's own echo prevails.
     soft = gaussian_filter(region.astype(float), VALUES["edge_px"])
+    soft *= np.clip(distance_transform_edt(lumen) / (2 * VALUES["edge_px"]), 0, 1)
+    # The level of blood varies over the lumen (reverberation, blur of the wall): the plaque sits on it.
+    level = _level(grey, lumen) + contrast
+    texture = _speckle(grey, lumen if sham else ~lumen, soft > SOFT_LEAST, rng)
     out = grey * (1 - soft) + soft * np.clip(level + texture, 0, 255)
     mask = np.zeros(image.shape, np.uint8)
     if kind == "calcified" and not sham:
@@ -67,23 +74,59 @@ def _region(lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bo
     return lumen & (away < 1) & (distance_transform_edt(lumen) < height)
 
 
-def _speckle(grey: NDArray[np.float64], where: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns speckle of mean 0 with the grain of the frame and the SD that it has in the given region."""
-    relative = grey - gaussian_filter(grey, 4)
-    sigma = [_grain(relative, axis) for axis in (0, 1)]
-    field = gaussian_filter(rng.standard_normal(grey.shape), sigma) + 1j * gaussian_filter(
-        rng.standard_normal(grey.shape), sigma
-    )
-    level = np.log(np.abs(field) + 1e-12)
-    return (level - level.mean()) / level.std() * relative[where].std()
+def _speckle(
+    grey: NDArray[np.float64], where: NDArray[np.bool_], wanted: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Returns speckle with the grain, the local SD and the distribution of a region, (h, w), 0 where not wanted."""
+    relative = grey - _level(grey, where)
+    spread = np.sqrt(_local_mean(relative**2, where))
+    # Black lumen may not vary at all: a floor keeps its few bright pixels from being blown up.
+    overall = relative[where].std()
+    spread = np.where(where, np.maximum(spread, overall / 4), overall)
+    inside = np.where(where, relative, 0)
+    sigma = [_grain(inside, where, axis) for axis in (0, 1)]
+    real, imaginary = (gaussian_filter(rng.standard_normal(grey.shape), sigma)[wanted] for _ in range(2))
+    # Ranks of fully developed speckle take the values that the region's own speckle has.
+    rank = (rankdata(np.hypot(real, imaginary)) - 0.5) / real.size
+    texture = np.zeros_like(grey)
+    texture[wanted] = np.quantile((relative / spread)[where], rank) * spread[wanted]
+    return texture
 
 
-def _grain(relative: NDArray[np.float64], axis: int) -> float:
-    """Returns the SD in pixels of the Gaussian whose speckle has the autocorrelation of the frame along an axis.
+def _level(values: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Returns the expected value in a region: its mean at each depth below the border plus what is local, (h, w)."""
+    depth = np.minimum(distance_transform_edt(where), DEPTH_PX).astype(int)
+    count = np.maximum(np.bincount(depth[where], minlength=DEPTH_PX + 1), 1)
+    profile = np.bincount(depth[where], values[where], minlength=DEPTH_PX + 1) / count
+    # Beyond the border the level goes on as it is at the border.
+    profile[0] = profile[1]
+    return profile[depth] + _local_mean(values - profile[depth], where)
 
-    The envelope's autocorrelation is exp(-d**2 / (2 sigma**2)), one half at d = 1.18 sigma.
+
+def _local_mean(values: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Returns the local mean over a region, (h, w); far from it, 0."""
+    weight = gaussian_filter(where.astype(float), LOCAL_PX)
+    return gaussian_filter(np.where(where, values, 0), LOCAL_PX) / np.maximum(weight, 1e-3)
+
+
+def _grain(inside: NDArray[np.float64], where: NDArray[np.bool_], axis: int) -> float:
+    """Returns the SD in pixels of the Gaussian whose speckle has the autocorrelation of the region along an axis.
+
+    The envelope's autocorrelation is exp(-d**2 / (2 sigma**2)), one half at d = 1.18 sigma; the region's shape is
+    divided out.
     """
-    power = np.abs(np.fft.rfft(relative, axis=axis)) ** 2
-    correlation = np.fft.irfft(power.sum(axis=1 - axis))
-    below = np.flatnonzero(correlation[1:20] < correlation[0] / 2)
-    return (int(below[0]) + 1 if len(below) else 4) / 1.18
+    lags = np.arange(20)
+    found = _correlation(inside, axis)[lags] / np.maximum(_correlation(where.astype(float), axis)[lags], 1)
+    below = np.flatnonzero(found[1:] < found[0] / 2)
+    if not len(below):
+        return 4 / 1.18
+    lag = int(below[0]) + 1
+    # between the two lags, linearly
+    return (lag - (found[0] / 2 - found[lag]) / (found[lag - 1] - found[lag])) / 1.18
+
+
+def _correlation(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Returns the linear autocorrelation along an axis, summed over the other."""
+    size = 2 * values.shape[axis]
+    power = np.abs(np.fft.rfft(values, n=size, axis=axis)) ** 2
+    return np.fft.irfft(power.sum(axis=1 - axis), n=size)

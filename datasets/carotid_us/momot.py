@@ -7,6 +7,8 @@ method) at native resolution. There is no abnormal image, so the source badge is
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,25 +42,14 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
     Raises:
         DataError: Naming the first file that cannot be used.
     """
-    table = _table(source)
-    groups: dict[str, list[str]] = json.loads(SPLIT.read_text())
-    group_of: dict[str, tuple[Role, int]] = {
-        acquisition: (Role(role), group)
-        for role, names in groups.items()
-        for group, name in enumerate(names)
-        for acquisition in name.split("+")
-    }
-    unknown = sorted(set(table["acquisition"]) - set(group_of))
-    if unknown:
-        raise DataError(
-            f"Acquisition {unknown[0]} is not in the committed split {SPLIT.name}.", "Use the original file names."
-        )
+    group_of = patient_groups()
+    frames = Frames(source)
     with StoreWriter(
         out,
         dataset=dataset.name,
         version=dataset.version,
         source="semi-synthetic",
-        recipe="strict-momot-v1",
+        recipe="strict-momot-v2",
         polarity=dataset.card.polarity,
         ranked=False,
         notes=[
@@ -66,20 +57,13 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
             "Three groups of neighbouring acquisitions stand for patients: too few for intervals or a ranking.",
         ],
     ) as writer:
-        tested = 0
-        for done, row in enumerate(table.to_dict("records")):
-            progress(done, len(table), "reading frames")
-            image = _read(source, str(row["image"]))
-            vessel = _read(source, str(row["artery_mask"])) > 0
-            if vessel.shape != image.shape:
-                raise DataError(f"{row['artery_mask']}: mask {vessel.shape} does not fit image {image.shape}.")
-            if not vessel.any():
-                raise DataError(f"{row['artery_mask']}: the vessel mask is empty.", "Remove the frame.")
-            if image.min() == image.max():
-                raise DataError(f"{row['image']}: the image is constant.", "Remove the frame.")
-            role, group = group_of[str(row["acquisition"])]
-            uid = f"momot-{row['acquisition'][-7:-3]}-{row['frame']}"
-            image, vessel = crop(image, vessel, uid)
+        tested, names = 0, set[str]()
+        for done, frame in enumerate(frames):
+            progress(done, len(frames), "reading frames")
+            role, group = group_of[frame.acquisition]
+            uid = frame.uid
+            names.add(frame.acquisition)
+            image, vessel = crop(frame.image, frame.vessel, uid)
             mask, kind = np.zeros(image.shape, np.uint8), ""
             if role == Role.TEST:
                 image, mask, kind = _test_frame(image, vessel, uid, tested)
@@ -95,7 +79,71 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
                 mask=mask,
                 kind=kind,
             )
-    return f"Momot layout, {len(table)} frames of {table['acquisition'].nunique()} acquisitions"
+    return f"Momot layout, {len(frames)} frames of {len(names)} acquisitions"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame as it lies on disk.
+
+    Attributes:
+        image: Grey levels 0..255, (h, w).
+        vessel: True inside the lumen, (h, w).
+        acquisition: Name of its sweep.
+        uid: Opaque identifier.
+    """
+
+    image: NDArray[np.uint8]
+    vessel: NDArray[np.bool_]
+    acquisition: str
+    uid: str
+
+
+class Frames:
+    """The frames of a folder in the order of its table, read one at a time.
+
+    Args:
+        source: Folder with metadata.csv.
+
+    Raises:
+        DataError: If the table cannot be used; while iterating, naming the first file that cannot be used.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._table = _table(source)
+        unknown = sorted(set(self._table["acquisition"]) - set(patient_groups()))
+        if unknown:
+            raise DataError(
+                f"Acquisition {unknown[0]} is not in the committed split {SPLIT.name}.", "Use the original file names."
+            )
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for row in self._table.to_dict("records"):
+            image = _read(self._source, str(row["image"]))
+            vessel = _read(self._source, str(row["artery_mask"])) > 0
+            if vessel.shape != image.shape:
+                raise DataError(f"{row['artery_mask']}: mask {vessel.shape} does not fit image {image.shape}.")
+            if not vessel.any():
+                raise DataError(f"{row['artery_mask']}: the vessel mask is empty.", "Remove the frame.")
+            if image.min() == image.max():
+                raise DataError(f"{row['image']}: the image is constant.", "Remove the frame.")
+            acquisition = str(row["acquisition"])
+            yield Frame(image, vessel, acquisition, f"momot-{acquisition[-7:-3]}-{row['frame']}")
+
+
+def patient_groups() -> dict[str, tuple[Role, int]]:
+    """Returns role and group of each acquisition: neighbours may be one person and stay together."""
+    groups: dict[str, list[str]] = json.loads(SPLIT.read_text())
+    return {
+        acquisition: (Role(role), group)
+        for role, names in groups.items()
+        for group, name in enumerate(names)
+        for acquisition in name.split("+")
+    }
 
 
 def crop(image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
