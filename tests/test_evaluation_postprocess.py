@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -12,7 +15,7 @@ from uadbench.evaluation.postprocess import (
     Processed,
     Steps,
     choose_ladder,
-    describe,
+    ladder_on_test,
     processed_pair,
     smoothed,
     without_small,
@@ -82,15 +85,30 @@ def test_the_ladder_never_gets_worse_and_helps_on_unseen_cases() -> None:
     assert dice == sorted(dice)
     assert rungs[1].steps.erosion > 0
     assert rungs[2].dice > rungs[1].dice
-    rows = describe(rungs)
-    assert sum(float(str(row["gain"])) for row in rows) == pytest.approx(dice[-1] - dice[0])
     protocol = load_protocol("strict-v1")
+    rows = ladder_on_test(rungs, TEST, protocol, 0)
+    assert sum(row["tuning_dice_gain"] for row in rows) == pytest.approx(dice[-1] - dice[0])
+    assert [row["step"] for row in rows] == ["raw", "erosion", "smoothing", "components"]
+    assert rows[2]["test_dice_gain"]["low"] > 0
+    for before, row in pairwise(rows):
+        for name in ("dice", "ap"):
+            gain = row[f"test_{name}"]["value"] - before[f"test_{name}"]["value"]
+            assert row[f"test_{name}_gain"]["value"] == pytest.approx(gain)
     key = "dice@healthy-fpr@0.01"
     raw = score(protocol, CALIB, TEST).metrics[key].value
     done = score(protocol, *processed_pair(CALIB, TEST, rungs[2])).metrics[key].value
-    assert raw is not None
-    assert done is not None
-    assert done > raw + 0.1
+    assert raw == pytest.approx(rows[0]["test_dice"]["value"])
+    assert done == pytest.approx(rows[2]["test_dice"]["value"])
+
+
+def test_test_masks_move_no_parameter_of_the_ladder() -> None:
+    rungs = choose_ladder(CALIB, VAL)
+    protocol = load_protocol("strict-v1")
+    shuffled = [replace(case, mask=np.roll(case.mask, 7, axis=1)) for case in TEST if case.mask is not None]
+    chosen = {"step", "erosion", "blur", "median", "smallest", "threshold", "tuning_dice", "tuning_dice_gain"}
+    ours, theirs = (ladder_on_test(rungs, cases, protocol, 0) for cases in (TEST, shuffled))
+    assert [{key: row[key] for key in chosen} for row in ours] == [{key: row[key] for key in chosen} for row in theirs]
+    assert ours[0]["test_dice"] != theirs[0]["test_dice"]
 
 
 def test_components_need_a_threshold_and_tuning_needs_lesions() -> None:

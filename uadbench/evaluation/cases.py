@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from uadbench.core.errors import DataError
 
 IGNORE = 255
+HELD_PIXELS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,23 @@ def checked(cases: Cases, *, truth: bool) -> Iterator[CaseMaps]:
         if not case.scored.any():
             raise DataError(f"{name}: no pixel is inside the body and not ignored.", "Check its body mask.")
         yield case
+
+
+def held(cases: Cases) -> Cases:
+    """Returns the cases in memory without their images, made once; or as they are if they are too many pixels.
+
+    Args:
+        cases: Cases that are read several times and need no image: calibration and tuning, not test.
+    """
+    kept: list[CaseMaps] = []
+    pixels = 0
+    for i in range(len(cases)):
+        case = replace(cases[i], image=None, reconstruction=None)
+        pixels += case.maps.size
+        if pixels > HELD_PIXELS:
+            return cases
+        kept.append(case)
+    return kept
 
 
 class Slices:

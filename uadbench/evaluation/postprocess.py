@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from uadbench.core.errors import UserError
-from uadbench.evaluation.cases import CaseMaps, Cases, checked
+from uadbench.evaluation.cases import CaseMaps, Cases, checked, held
+from uadbench.evaluation.curves import PixelHistogram, average_precision
+from uadbench.evaluation.gaps import mean_with_interval
 from uadbench.evaluation.intervals import patient_means
 from uadbench.evaluation.pixels import Overlap
+from uadbench.evaluation.protocol import Protocol
 from uadbench.evaluation.thresholds import healthy_fpr_thresholds
 
 VERSION = "1"
@@ -142,20 +146,27 @@ def choose_ladder(calib: Cases, tuning: Cases, *, rate: float = 0.01) -> list[Ru
     Returns:
         The raw maps and each step with its best parameter; a parameter that does not help stays 0.
     """
+    calib, tuning = held(calib), held(tuning)
     threshold = healthy_fpr_thresholds(calib, [rate])[0]
     rungs = [Rung("raw", Steps(), threshold, _mean_dice(tuning, threshold))]
-    for name, options in GRID:
+    for name, options in GRID[:-1]:
         best = replace(rungs[-1], name=name)
         for option in options[1:]:
             steps = _joined(rungs[-1].steps, option)
-            # The threshold is that of the maps before components are dropped: they are measured above it.
-            before = replace(steps, smallest=0)
-            threshold = healthy_fpr_thresholds(Processed(calib, before), [rate])[0]
-            dice = _mean_dice(Processed(tuning, steps, threshold), threshold)
+            threshold = healthy_fpr_thresholds(held(Processed(calib, steps)), [rate])[0]
+            dice = _mean_dice(Processed(tuning, steps), threshold)
             if dice > best.dice:
                 best = Rung(name, steps, threshold, dice)
         rungs.append(best)
-    return rungs
+    # Components are measured above the threshold that the maps have by now, so it stays.
+    name, options = GRID[-1]
+    best = replace(rungs[-1], name=name)
+    smooth = held(Processed(tuning, best.steps))
+    for option in options[1:]:
+        dice = _mean_dice(Processed(smooth, option, best.threshold), best.threshold)
+        if dice > best.dice:
+            best = replace(best, steps=_joined(best.steps, option), dice=dice)
+    return [*rungs, best]
 
 
 def _joined(base: Steps, option: Steps) -> Steps:
@@ -185,10 +196,53 @@ def processed_pair(calib: Cases, test: Cases, rung: Rung) -> tuple[Cases, Cases]
     return Processed(calib, rung.steps, rung.threshold), Processed(test, rung.steps, rung.threshold)
 
 
-def describe(rungs: Sequence[Rung]) -> list[dict[str, object]]:
-    """Returns the ladder as rows: step, parameters, Dice on the tuning cases, and the gain over the rung before."""
-    rows: list[dict[str, object]] = []
+def ladder_on_test(rungs: Sequence[Rung], test: Cases, protocol: Protocol, seed: int) -> list[dict[str, Any]]:
+    """Returns the ladder as rows: parameters, Dice on the tuning cases and on test, and what each step added.
+
+    Args:
+        rungs: What ``choose_ladder`` chose, without the test cases.
+        test: Test cases with masks; they are scored at each rung and choose nothing.
+        protocol: Rules of the bootstrap.
+        seed: Seed of the bootstrap.
+
+    Returns:
+        JSON values. ``test_dice_gain`` and ``test_ap_gain`` are paired differences to the rung before, with intervals
+        over patients.
+    """
+    rows: list[dict[str, Any]] = []
+    before: _Numbers | None = None
     for i, rung in enumerate(rungs):
-        gain = rung.dice - rungs[i - 1].dice if i else 0.0
-        rows.append({"step": rung.name, "version": VERSION, **vars(rung.steps), "dice": rung.dice, "gain": gain})
+        same = before is not None and rung.steps == rungs[i - 1].steps
+        now = before if before is not None and same else _numbers(Processed(test, rung.steps, rung.threshold), rung)
+        row: dict[str, Any] = {"step": rung.name, **vars(rung.steps), "threshold": rung.threshold}
+        row["tuning_dice"] = rung.dice
+        row["tuning_dice_gain"] = rung.dice - rungs[i - 1].dice if i else 0.0
+        for name in ("dice", "ap"):
+            row[f"test_{name}"] = mean_with_interval(getattr(now, name), now.patients, protocol, seed)
+            if before is not None:
+                gain = np.subtract(getattr(now, name), getattr(before, name)).tolist()
+                row[f"test_{name}_gain"] = mean_with_interval(gain, now.patients, protocol, seed)
+        rows.append(row)
+        before = now
     return rows
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Dice and AP of the lesion cases."""
+
+    patients: list[str]
+    dice: list[float]
+    ap: list[float]
+
+
+def _numbers(cases: Cases, rung: Rung) -> _Numbers:
+    numbers = _Numbers([], [], [])
+    for case in checked(cases, truth=True):
+        values, truth = case.maps[case.scored], case.lesion[case.scored]
+        ap = average_precision(PixelHistogram.of(values, truth)) if truth.any() else None
+        if ap is not None:
+            numbers.patients.append(case.patient)
+            numbers.dice.append(Overlap.of(values > rung.threshold, truth).dice)
+            numbers.ap.append(ap.value)
+    return numbers

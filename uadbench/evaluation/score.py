@@ -15,6 +15,7 @@ from uadbench.core.record import Metric
 from uadbench.evaluation.cases import CaseMaps, Cases, Slices, checked
 from uadbench.evaluation.curves import PixelHistogram, auroc, average_precision
 from uadbench.evaluation.distances import surface_scores
+from uadbench.evaluation.gaps import thresholded_ap
 from uadbench.evaluation.lesions import LesionScores, aupro, detection_by_size, equivalent_diameters, lesion_scores
 from uadbench.evaluation.pixels import Overlap, dice_ceiling, outside, ssim_map, top_mean
 from uadbench.evaluation.pooled import Pool
@@ -194,9 +195,7 @@ def _second_row(
         row[f"predicted_pixels@{head}"] = float(np.count_nonzero(prediction))
         row |= _false_size(case, prediction & ~lesion, head)
         if protocol.ap_scores == "thresholded" and truth.any():
-            kept = np.where(prediction, case.maps, min(0.0, thresholds[head]))[scored].astype(np.float32)
-            bounds = average_precision(PixelHistogram.of(kept, truth))
-            row["ap"] = math.nan if bounds is None else bounds.value
+            row["ap"] = thresholded_ap(case, thresholds[head])
         if truth.any():
             lesions = lesion_scores(prediction, lesion, overlap=protocol.lesion_overlap, full=_full(protocol))
             row[f"lesion_f1@{head}"] = lesions.f1

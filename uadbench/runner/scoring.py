@@ -1,21 +1,30 @@
-"""Scores stored maps and writes cases.csv, curves.json and overview.png. Needs no model."""
+"""Scores stored maps and writes cases.csv, curves.json, ladder.json, gaps.json and overview.png. Needs no model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from uadbench.core.roles import Role
 from uadbench.data.store import Item, Pixels, Store
 from uadbench.data.synthetic import ForeignPatches
-from uadbench.evaluation.protocol import Protocol
+from uadbench.evaluation.cases import Cases, held
+from uadbench.evaluation.gaps import oracle_gap, protocol_gap
+from uadbench.evaluation.postprocess import VERSION as LADDER_VERSION
+from uadbench.evaluation.postprocess import choose_ladder, ladder_on_test
+from uadbench.evaluation.protocol import Protocol, load_protocol
 from uadbench.evaluation.score import Evaluation, score
+from uadbench.evaluation.thresholds import healthy_fpr_thresholds
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.overview import draw_overview
 from uadbench.runner.predict import StoredCases
 
-HEADLINE = "healthy-fpr@0.01"
+HEADLINE_RATE = 0.01
+HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
+GAP_BETWEEN = ("strict-v1", "paper-v1")
 SYNTHETIC = "synthetic"
 
 
@@ -35,24 +44,50 @@ def score_run(
     Returns:
         The evaluation, and the hashes of maps, cases, curves and weights.
     """
-    cases = {
+    stored: dict[str, Cases] = {
         name: StoredCases(pixels, items, folder.maps / name, masks=True)
         for name, (pixels, items) in scored_parts(train, test).items()
         if not present_only or (folder.maps / name).exists()
     }
+    test_cases = stored[Role.TEST.value]
+    cases = {name: part if part is test_cases else held(part) for name, part in stored.items()}
     evaluation = score(
         protocol,
         cases.get(Role.CALIB.value, []),
-        cases[Role.TEST.value],
+        test_cases,
         seed=seed,
         synthetic=cases.get(SYNTHETIC),
         val=cases.get(Role.VAL.value),
     )
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
+    extras = (("ladder.json", ladder_of(protocol, cases, seed)), ("gaps.json", gaps_of(evaluation, cases, seed)))
+    for name, content in extras:
+        folder.write_text(name, json.dumps(content, indent=1, allow_nan=False))
     threshold = evaluation.thresholds.get(HEADLINE)
-    folder.write("overview.png", lambda path: draw_overview(path, cases[Role.TEST.value], evaluation.cases, threshold))
+    folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
+
+
+def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
+    """Returns what post-processing adds, tuned on synthetic lesions, or on val where there are none; None without."""
+    tuned_on = next((name for name in (SYNTHETIC, Role.VAL.value) if name in cases), None)
+    if tuned_on is None or Role.CALIB.value not in cases:
+        return None
+    rungs = choose_ladder(cases[Role.CALIB.value], cases[tuned_on], rate=HEADLINE_RATE)
+    steps = ladder_on_test(rungs, cases[Role.TEST.value], protocol, seed)
+    return {"version": LADDER_VERSION, "tuned_on": tuned_on, "rule": HEADLINE, "steps": steps}
+
+
+def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> dict[str, Any]:
+    """Returns oracle gap and protocol gap; None where no honest threshold exists."""
+    strict, paper = (load_protocol(name) for name in GAP_BETWEEN)
+    calib = cases.get(Role.CALIB.value)
+    gap = None
+    if calib is not None:
+        threshold = healthy_fpr_thresholds(calib, [HEADLINE_RATE])[0]
+        gap = protocol_gap(strict, paper, threshold, cases[Role.TEST.value])
+    return {"oracle_gap": oracle_gap(evaluation.cases, HEADLINE, strict, seed), "protocol_gap": gap}
 
 
 def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item]]]:
@@ -71,7 +106,7 @@ def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item
 
 def hash_files(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every artefact of a run that its record vouches for, by relative path."""
-    names = ["weights.safetensors", "cases.csv", "curves.json"]
+    names = ["weights.safetensors", "cases.csv", "curves.json", "ladder.json", "gaps.json"]
     names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*.*"))]
     hashes: dict[str, str] = {}
     for name in names:
