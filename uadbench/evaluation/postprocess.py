@@ -45,7 +45,7 @@ class Steps:
 
 GRID: tuple[tuple[str, tuple[Steps, ...]], ...] = (
     ("erosion", tuple(Steps(erosion=k) for k in (0, 1, 2, 4))),
-    ("smoothing", (Steps(), *(Steps(blur=s) for s in (1.0, 2.0)), *(Steps(median=r) for r in (1, 2)))),
+    ("smoothing", (Steps(), *(Steps(blur=s) for s in (1.0, 2.0)), Steps(median=1))),
     ("components", tuple(Steps(smallest=m) for m in (0, 5, 10, 30))),
 )
 

@@ -143,7 +143,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
         parameters=sum(value.numel() for value in method.state_dict().values() if value.is_floating_point()),
         train_images_seen=plan.config.images_seen,
     )
-    ledger = _ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
+    ledger = make_ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
     return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes)
 
 
@@ -210,7 +210,14 @@ def _record(run: _Execution, **parts: Any) -> Record:
     )
 
 
-def _ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
+def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
+    """Returns the supervision ledger: what the job takes of labels and priors.
+
+    Args:
+        plan: The job.
+        polarity: The prior that the built method shows, 0 if none.
+        threshold_labels: Labels that each applied threshold rule consumed.
+    """
     learns = plan.job.method.supervision != Supervision.NONE
     preset = f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py"
     return Ledger(
