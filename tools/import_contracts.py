@@ -14,11 +14,17 @@ from pathlib import Path
 
 # Highest first. A layer may import what stands below it; siblings on one line may not import each other.
 # Parentheses: the layer may be absent.
-ABOVE_METHODS = ("uadbench.__main__", "uadbench.cli", "(uadbench.api)", "uadbench.runner | uadbench.report")
+ABOVE_METHODS = (
+    "uadbench.__main__",
+    "uadbench.cli",
+    "(uadbench.api)",
+    "uadbench.tuning",
+    "uadbench.runner | uadbench.report",
+)
 BELOW_METHODS = ("uadbench.diffusion", "uadbench.testing", "uadbench.data | uadbench.nn | uadbench.evaluation")
 LOWEST = "uadbench.core"
 
-PLACED = ("cli", "runner", "report", "diffusion", "testing", "data", "nn", "evaluation", "core")
+PLACED = ("cli", "tuning", "runner", "report", "diffusion", "testing", "data", "nn", "evaluation", "core")
 
 
 def render(root: Path) -> str:
@@ -61,6 +67,12 @@ def render(root: Path) -> str:
                 "Datasets use core and data",
                 datasets,
                 [part for part in parts if part not in ("uadbench.core", "uadbench.data")],
+            ),
+            _forbidden(
+                "tuning",
+                "A tuner reaches no phantom's generator: it is handed a store",
+                ["uadbench.tuning"],
+                [*datasets, "uadbench.runner.sources"],
             ),
             _forbidden(
                 "report",

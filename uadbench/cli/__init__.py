@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, results, run, score
+from uadbench.cli import bench, data, doctor, methods, results, run, score, tune
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
 app.command("prepare")(data.prepare)
 app.command("check")(methods.check)

@@ -1,0 +1,111 @@
+"""``uadbench tune``: looks for settings of a method without the test data."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from uadbench.tuning.tune import Tuning
+
+STORAGE = "sqlite:///runs/tune/studies.db"
+
+
+def tune(
+    method: Annotated[str, typer.Option(help="Method name (see: uadbench list methods).")],
+    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study in all, earlier ones counted.")],
+    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
+    objective: Annotated[str, typer.Option(help="synthetic (no labels) or val.")] = "synthetic",
+    measure: Annotated[str, typer.Option(help="ap: case AP; dice: at 1 % healthy false positives.")] = "ap",
+    max_healthy_fp: Annotated[float | None, typer.Option(help="Constraint on healthy false positives.")] = None,
+    with_time: Annotated[bool, typer.Option("--with-time", help="Also minimise the time an image.")] = False,
+    pruner: Annotated[str, typer.Option(help="median, hyperband or none.")] = "median",
+    settings: Annotated[int, typer.Option(min=1, help="Settings of inference tried on each fit.")] = 5,
+    images: Annotated[int, typer.Option(min=1, help="Images judged at most, spread over patients.")] = 256,
+    storage: Annotated[
+        str, typer.Option(envvar="UADBENCH_STORAGE", show_envvar=True, help="Database URL of the study.")
+    ] = STORAGE,
+    study: Annotated[str | None, typer.Option(help="Name of the study; made from the options if not given.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of training, inference and sampling.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Root of METHOD/DATASET.yaml [default: experiments/tuned]")] = None,
+) -> None:
+    """Tunes a method on calib, or val, and writes METHOD/DATASET.yaml and a page; called again, it goes on."""
+    from uadbench.core.catalog import METHODS
+    from uadbench.core.experiments import FOLDER
+    from uadbench.runner.precision import pick_device
+    from uadbench.runner.sources import open_source
+    from uadbench.tuning.storage import shown
+    from uadbench.tuning.tune import tune as run_study
+
+    METHODS.load(method).config_type.resolve(preset)
+    shown(storage)  # a malformed address ends here, before a phantom is made
+    pick_device(device)
+    name = study or f"{method}-{dataset}-{preset}-{objective}-{measure}-seed{seed}{'-time' if with_time else ''}"
+    if not re.fullmatch(r"[\w.\-]+", name):
+        raise UserError(f"--study {name!r} is no name.", "Use letters, digits, dots, dashes and underscores.")
+    with progress_bar("phantom") as progress:
+        data = open_source(dataset, source, progress)
+    task = _task(
+        method=method,
+        dataset=dataset,
+        store=data.path,
+        preset=preset,
+        objective=objective,
+        measure=measure,
+        max_healthy_fp=max_healthy_fp,
+        with_time=with_time,
+        pruner=pruner,
+        settings=settings,
+        images=images,
+        seed=seed,
+        name=name,
+        storage=storage,
+        trials=trials,
+        folder=Path("runs/tune") / name,
+        device=device,
+        workers=workers,
+        timeout=timeout,
+    )
+    stderr = to_stderr()
+    result = run_study(task, out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False))
+    _print(result, trials, measure)
+
+
+def _task(**values: Any) -> Any:
+    from pydantic import ValidationError
+
+    from uadbench.tuning.task import StudyTask
+
+    try:
+        return StudyTask(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UserError(f"{option} is not allowed: {first['msg']}.") from None
+
+
+def _print(result: Tuning, trials: int, measure: str) -> None:
+    found, stdout = result.outcome, to_stdout()
+    stdout.out(f"{len(found.trials)} of {trials} trials; {found.calls.words}", highlight=False)
+    if found.best is None:
+        stdout.out("No trial may be used: none was completed, or none keeps the constraint.", highlight=False)
+    else:
+        stdout.out(f"best {measure} {found.best.values[0]:.4f}: {found.best.user_attrs['config']}", highlight=False)
+    if found.gain is not None:
+        low, high = found.gain.low, found.gain.high
+        interval = "too few patients for an interval" if low is None else f"95 % interval {low:+.4f} to {high:+.4f}"
+        stdout.out(f"against the preset on the same images: {found.gain.value:+.4f} ({interval})", highlight=False)
+    if result.file is not None:
+        stdout.out(f"settings: {result.file}", highlight=False)
+    stdout.out(f"page: {result.page}", highlight=False)

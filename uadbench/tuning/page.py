@@ -1,0 +1,69 @@
+"""The page of a study: static HTML with its figures beside it, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from optuna.trial import TrialState
+
+from uadbench.tuning.plots import MEASURES, draw_study, table
+from uadbench.tuning.result import Outcome, slot_of
+from uadbench.tuning.task import StudyTask
+
+
+def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome, study: optuna.Study) -> Path:
+    """Writes ``index.html``, its figures and ``trials.csv`` into the study's folder; returns the HTML file.
+
+    Everything that comes from a study is escaped; the address of the storage is not shown.
+    """
+    folder = task.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = list(draw_study(task, found, study))
+    for drawing in drawings:
+        _write(folder / f"{drawing.name}.svg", drawing.svg)
+    frame = table(task, found.trials)
+    text = frame.select_dtypes(include=["object", "string"]).columns
+    cells = frame.assign(**{name: [_csv_cell(str(value)) for value in frame[name]] for name in text})
+    _write(folder / "trials.csv", cells.to_csv(index=False, lineterminator="\n"))
+    template = Environment(
+        loader=PackageLoader("uadbench.tuning"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    ).get_template("study.html")
+    best = found.best
+    html = template.render(
+        task=task,
+        definition=definition,
+        measure=MEASURES[task.measure],
+        found=found,
+        counts={state.name.lower(): found.count(state) for state in TrialState if found.count(state)},
+        config={} if best is None else json.loads(best.user_attrs["config"]),
+        best_slot=None if best is None else slot_of(best),
+        drawings=drawings,
+        columns=list(frame.columns),
+        rows=[[_cell(value) for value in row] for row in frame.itertuples(index=False)],
+    )
+    return _write(folder / "index.html", html)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return str(value)
+
+
+def _csv_cell(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
+def _write(file: Path, text: str) -> Path:
+    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    part.write_text(text)
+    part.replace(file)
+    return file

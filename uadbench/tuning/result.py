@@ -1,0 +1,166 @@
+"""What a study found: the best setting, whether it beats the preset, and the file that ``run --tuned`` reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from uadbench.core.record import stable_hash
+from uadbench.evaluation.intervals import Interval, patient_interval, weighted_mean
+from uadbench.evaluation.statistics import Difference, paired_difference
+from uadbench.tuning.task import StudyTask
+
+MIN_PATIENTS = 10  # as in docs/protocol.md: fewer give no interval
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Network calls: what settings asked for, what was computed, and how many had different inputs within a fit."""
+
+    asked: int
+    computed: int
+    distinct: int
+
+    @property
+    def words(self) -> str:
+        """One line."""
+        if not self.computed:
+            return "no network call"
+        bound = self.asked / max(1, self.distinct)
+        return (
+            f"{self.asked} network calls asked, {self.computed} computed: {self.asked / self.computed:.1f} x fewer; "
+            f"bound for these settings {bound:.1f} x"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A study so far.
+
+    Attributes:
+        trials: Finished trials by slot.
+        best: The best trial that keeps the constraint; None if there is none.
+        preset: The trial of the preset's own values; None if the space does not contain them.
+        gain: Best minus preset on the objective's lesions, paired by patient.
+        calls: Network calls.
+        study: Hash of definition and trials.
+    """
+
+    trials: Sequence[FrozenTrial]
+    best: FrozenTrial | None
+    preset: FrozenTrial | None
+    gain: Difference | None
+    calls: Calls
+    study: str
+
+    def count(self, state: TrialState) -> int:
+        """Number of trials in a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+
+def outcome(task: StudyTask, definition: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Outcome:
+    """Returns what finished trials say."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    allowed = [trial for trial in complete if feasible(trial)]
+    # of equals the faster one where time was asked for, then the earlier one
+    best = min(allowed, key=lambda trial: (-trial.values[0], *trial.values[1:], slot_of(trial)), default=None)
+    preset = next((trial for trial in complete if trial.user_attrs.get("preset")), None)
+    rows = [
+        [slot_of(trial), trial.state.name, trial.params, trial.values if trial.state == TrialState.COMPLETE else None]
+        for trial in trials
+    ]
+    return Outcome(
+        trials=trials,
+        best=best,
+        preset=preset,
+        gain=None if best is None or preset is None else gain(task, best, preset),
+        calls=Calls(*(sum(trial.user_attrs.get("calls", {}).get(key, 0) for trial in trials) for key in CALL_KEYS)),
+        study=stable_hash([dict(definition), rows]),
+    )
+
+
+CALL_KEYS = ("asked", "computed", "distinct")
+
+
+def feasible(trial: FrozenTrial) -> bool:
+    """Whether a trial keeps its constraints."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def slot_of(trial: FrozenTrial) -> int:
+    """Returns the slot of a trial."""
+    return int(trial.user_attrs["slot"])
+
+
+def gain(task: StudyTask, best: FrozenTrial, preset: FrozenTrial) -> Difference:
+    """Returns the paired difference over patients."""
+    ours, theirs = (trial.user_attrs[task.measure] for trial in (best, preset))
+    first, second = (np.array([row[patient] for patient in sorted(ours)]) for row in (ours, theirs))
+    return paired_difference(first, second, seed=task.seed, resamples=RESAMPLES, minimum=MIN_PATIENTS)
+
+
+def mean_interval(values: NDArray[np.float64], seed: int) -> Interval:
+    """Returns the 95 % interval of a mean over patients."""
+    return patient_interval(
+        weighted_mean(values),
+        len(values),
+        resamples=RESAMPLES,
+        confidence=0.95,
+        seed=seed,
+        minimum=MIN_PATIENTS,
+    )
+
+
+def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, labels: str, out: Path) -> Path | None:
+    """Writes ``<out>/<method>/<dataset>.yaml``; nothing if no trial may be used.
+
+    Args:
+        task: The study.
+        definition: Its definition.
+        found: Its outcome.
+        labels: Labels that the objective consumed.
+        out: Root of the tuned settings.
+    """
+    if found.best is None:
+        return None
+    data = definition["data"]
+    content = {
+        "method": task.method,
+        "method_version": definition["method_version"],
+        "dataset": data["dataset"],
+        "source": data["source"],
+        "fingerprint": data["fingerprint"],
+        "preset": task.preset,
+        "seed": task.seed,
+        "study": found.study,
+        "space": definition["space"],
+        "objective": task.objective,
+        "measure": task.measure,
+        "labels": labels,
+        "trials": len(found.trials),
+        "value": round(found.best.values[0], 6),
+        "gain_over_preset": None if found.gain is None else _rounded(found.gain),
+        "config": json.loads(found.best.user_attrs["config"]),
+    }
+    file = out / task.method / f"{task.dataset}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    head = "# Written by `uadbench tune`; read by `uadbench run --tuned`.\n"
+    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    part.write_text(head + yaml.safe_dump(content, sort_keys=False))
+    part.replace(file)
+    return file
+
+
+def _rounded(found: Difference) -> dict[str, float | None]:
+    ends = {"mean": found.value, "low": found.low, "high": found.high}
+    return {name: None if end is None else round(end, 6) for name, end in ends.items()}

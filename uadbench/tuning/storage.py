@@ -1,0 +1,130 @@
+"""The study's database, opened so that a failure is one clear line and no password is ever shown."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from uadbench.core.errors import UserError
+
+WAIT = 60  # seconds that a writer waits for SQLite's lock
+
+
+def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
+    """Opens a database for studies.
+
+    Args:
+        address: SQLAlchemy URL.
+        beat: Seconds between heartbeats.
+        grace: Seconds without one after which a trial is retried.
+
+    Raises:
+        UserError: If the URL is malformed, the driver is missing, or the database is down or read-only.
+    """
+    url = parse(address)
+    file = sqlite_file(url)
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The study's storage {file} cannot be made: {error.strerror}.") from error
+    options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if file is not None else {"pool_pre_ping": True}
+    with storage_errors(address), quiet(), lock(address):
+        return RDBStorage(
+            address,
+            engine_kwargs=options,
+            heartbeat_interval=beat,
+            grace_period=grace,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        )
+
+
+def parse(address: str) -> URL:
+    """Parses a URL.
+
+    Raises:
+        UserError: If it is none. Its text is not repeated: it may hold a password.
+    """
+    try:
+        return make_url(address)
+    except SQLAlchemyError as error:
+        raise UserError(
+            "--storage is no database URL.", "Write for example sqlite:///runs/tune/studies.db or postgresql://..."
+        ) from error
+
+
+def shown(address: str) -> str:
+    """Returns the URL without its password."""
+    return parse(address).render_as_string(hide_password=True)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Returns the file of a SQLite URL, None for servers and for SQLite's own file: addresses."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
+
+
+def lock(address: str) -> Any:
+    """Returns a lock that makes several statements one: SQLite cannot lock rows, servers can."""
+    file = sqlite_file(parse(address))
+    return nullcontext() if file is None else FileLock(file.with_name(f".{file.name}.lock"))
+
+
+@contextmanager
+def storage_errors(address: str) -> Generator[None]:
+    """Turns what a database raises into one line.
+
+    Raises:
+        UserError: In place of the database's own errors.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"No driver for {parse(address).drivername} is installed.",
+            "Install psycopg2-binary for PostgreSQL, pymysql for MySQL.",
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise UserError(f"The study's storage {shown(address)} failed: {reason(error, address)}.", REMEDY) from error
+    except OSError as error:
+        raise UserError(f"The study's storage {shown(address)} failed: {error.strerror}.", REMEDY) from error
+    except RuntimeError as error:
+        # Optuna's word for a database of another version
+        raise UserError(f"The study's storage {shown(address)} cannot be used: {error}.", REMEDY) from error
+
+
+REMEDY = "Check that it is up and writable; the same command goes on where it stopped."
+
+
+def reason(error: BaseException, address: str) -> str:
+    """Returns the first line of the innermost error, without the password."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()
+    line = text[0].rstrip(".") if text else type(error).__name__
+    password = parse(address).password
+    return line.replace(str(password), "***") if password else line
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Silences Optuna's notes on interfaces that it calls experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(verbosity)
