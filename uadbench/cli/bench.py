@@ -107,6 +107,8 @@ def _time_left(run: SuiteRun, rows: list[JobRow], costs: Costs) -> str:
 def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
     table = run.table()
     known = {row.id: row for row in table.rows()} if table else {}
+    if table is not None:
+        table.close()
     to_do: list[PlannedRow] = []
     stored = skipped = 0
     for planned in run.planned:
@@ -130,7 +132,9 @@ def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
     text = f"{len(run.planned)} jobs: {stored} stored, {len(to_do)} to do, {skipped} skipped."
     if len(to_do) > left.unknown:
         text += f" About {_duration(left.seconds / workers)} with {workers} worker{'s' if workers > 1 else ''}"
-        text += f", and {left.unknown} jobs that nothing is known of." if left.unknown else "."
+        text += f", and {left.unknown} jobs of which nothing like it was measured." if left.unknown else "."
+    elif to_do:
+        text += " Nothing like them has been measured yet."
     to_stdout().out(text, highlight=False)
 
 

@@ -36,7 +36,7 @@ class SuiteRun:
         self.base = Path.cwd()
         self.root = root.absolute()
         self.records = records.absolute()
-        self.planned = plans(suite, progress, self.base)
+        self.planned = plans(suite, progress)
         self.by_id = {planned.id: planned for planned in self.planned}
         if len(self.by_id) < len(self.planned):
             twice = next(each for each in self.planned if self.by_id[each.id] is not each)
