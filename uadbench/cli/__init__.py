@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, results, run, score, tune
+from uadbench.cli import bench, data, doctor, methods, predict, results, run, score, tune
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
 app.command("prepare")(data.prepare)
 app.command("check")(methods.check)
+app.command("predict")(predict.predict)
 app.command("evaluate")(results.evaluate)
 app.command("score")(score.score)
 app.command("verify")(results.verify)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def execute(
         target = pick_device(device)
         execution = _Execution(plan, folder, target, _precision(plan, folder, target), console, checkpoint_seconds)
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
+        # Shape and polarity: what `predict` builds the method from where the data are not at hand.
+        folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
         try:
             record = _execute(execution, fresh=fresh)
         except JobFailed as error:

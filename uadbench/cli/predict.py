@@ -1,0 +1,31 @@
+"""``uadbench predict``: a trained run applied to new images or volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.core.errors import DataError
+
+
+def predict(
+    run: Annotated[Path, typer.Option(help="Folder of a run.")],
+    source: Annotated[Path, typer.Option("--input", help="PNG, TIFF, NIfTI or DICOM, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the heat-maps and of scores.csv.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Writes a heat-map an input and scores.csv; larger is more anomalous. No medical device."""
+    from uadbench.runner.apply import apply_run
+
+    with progress_bar("predict") as progress:
+        applied = apply_run(run, source, out, device, progress)
+    for problem in applied.problems:
+        to_stderr().print(problem, style="red", markup=False, highlight=False)
+    if applied.scores is not None:
+        to_stdout().out(f"{len(applied.rows)} heat-maps and scores.csv in {out}", highlight=False)
+    if applied.problems:
+        total = len(applied.rows) + len(applied.problems)
+        raise DataError(f"{len(applied.problems)} of {total} inputs could not be used.", "The others are done.")

@@ -1,0 +1,243 @@
+"""Applies a trained run to new images or volumes: read, normalise as its dataset does, predict, write heat-maps.
+
+The run's own data are not needed: its folder holds the config, the shape of its images and the weights.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError
+from uadbench.core.method import Method
+from uadbench.core.types import ImageSpec, Scan
+from uadbench.data.batches import resize_image, resize_mask
+from uadbench.data.incoming import (
+    Incoming,
+    find_incoming,
+    normalise_new,
+    read_frame,
+    read_new_volume,
+    shape_of,
+)
+from uadbench.data.nifti import axial
+from uadbench.evaluation.pixels import top_mean
+from uadbench.evaluation.protocol import load_protocol
+from uadbench.runner.folder import RunFolder
+from uadbench.runner.heatmaps import atomically, calibrated_scale, own_scale, write_nifti, write_picture
+from uadbench.runner.job import Job
+from uadbench.runner.outside import OUTSIDE
+from uadbench.runner.precision import pick_device
+from uadbench.runner.predict import predict_padded, to_native
+from uadbench.runner.run import build_seeded
+
+COLUMNS = ("input", "kind", "slices", "score", "own_score", "top_slice", "heatmap")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the inputs.
+
+    Attributes:
+        rows: One row of scores.csv an input that could be used.
+        problems: One line an input that could not.
+        scores: Where the scores are; None if no input could be used.
+    """
+
+    rows: list[dict[str, Any]]
+    problems: list[str]
+    scores: Path | None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A run ready to be applied.
+
+    Attributes:
+        path: Its folder.
+        job: Its definition.
+        method: The method with its weights, on ``device``.
+        spec: Shape of its images.
+        batch: Padded batch size.
+        top_fraction: Share of the body whose mean is the image score.
+        dataset: The dataset it was trained on: its scale and whether it is made of volumes.
+        device: Where it predicts.
+    """
+
+    path: Path
+    job: Job
+    method: Method
+    spec: ImageSpec
+    batch: int
+    top_fraction: float
+    dataset: Any
+    device: torch.device
+
+
+def load_fitted(path: Path, device: str = "auto") -> Fitted:
+    """Loads a finished run without its data.
+
+    Raises:
+        DataError: If it is no finished run with weights.
+    """
+    folder = RunFolder(path)
+    record = folder.record()
+    if record is None or record.status != "done":
+        raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
+    if record.method.preset == OUTSIDE:
+        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
+    try:
+        job = Job.model_validate(yaml.safe_load((path / "config.yaml").read_text()))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
+    target = pick_device(device)
+    config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
+    dataset = DATASETS.load(job.dataset.name)()
+    spec = _spec(path, config.image_size, record.ledger.polarity_prior or dataset.card.polarity)
+    method = build_seeded(job.method.name, config, spec, job.seed).to(target)
+    try:
+        method.load_state_dict(folder.load_weights())
+    except RuntimeError as error:
+        raise DataError(f"{path}/weights.safetensors does not fit its method.", "Run again with --fresh.") from error
+    method.to(target)
+    fraction = load_protocol(job.protocol.name).image_top_fraction
+    return Fitted(path, job, method, spec, config.predict_batch, fraction, dataset, target)
+
+
+def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progress) -> Applied:
+    """Predicts every image and volume of a file or folder.
+
+    Args:
+        run: Folder of a finished run.
+        source: PNG, TIFF, NIfTI or DICOM file, or a folder of them.
+        out: Folder of the heat-maps and of scores.csv.
+        device: auto, cpu or cuda.
+        progress: Called with images done, images in all and the name.
+
+    Returns:
+        What was written, and what could not be used; a bad input never costs the others.
+
+    Raises:
+        DataError: If the run or the input cannot be used at all.
+    """
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{out} lies inside the input.", "Choose another --out: heat-maps would become inputs.")
+    found = find_incoming(source)
+    fitted = load_fitted(run, device)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"Cannot write to {out}: {error.strerror}.", "Choose another --out.") from error
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for done, incoming in enumerate(found):
+        progress(done, len(found), incoming.name)
+        try:
+            rows.append(_apply(fitted, incoming, out))
+        except DataError as error:
+            # A reader names its file, a rule of the data cannot.
+            text = str(error)
+            named = str(incoming.files[0].parent) in text
+            problems.append(text if named else f"{incoming.files[0]}: {text}")
+    progress(len(found), len(found), "done")
+    scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
+    return Applied(rows, problems, scores)
+
+
+def predict_planes(
+    fitted: Fitted, image: NDArray[np.float32], body: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Predicts normalised planes in padded batches.
+
+    Args:
+        fitted: The run.
+        image: Intensities in [-1, 1], (n, c, h, w).
+        body: True inside the body, (n, h, w).
+
+    Returns:
+        Raw maps on the grid of the planes, (n, h, w), and the method's own scores, (n,).
+    """
+    size = (fitted.spec.height, fitted.spec.width)
+    maps, scores = np.empty(body.shape, np.float32), np.empty(len(body), np.float32)
+    for start in range(0, len(body), fitted.batch):
+        rows = range(start, min(start + fitted.batch, len(body)))
+        scan = Scan(
+            # Named by content: an image gives the same map whatever its file is called.
+            tuple(hashlib.sha256(image[row].tobytes()).hexdigest()[:16] for row in rows),
+            torch.cat([resize_image(image[row], size) for row in rows]),
+            torch.cat([resize_mask(body[row], size) for row in rows]),
+        )
+        small, own, _ = predict_padded(fitted.method, scan, fitted.job.seed, fitted.batch, fitted.device)
+        maps[rows.start : rows.stop] = to_native(small, (body.shape[1], body.shape[2]))
+        scores[rows.start : rows.stop] = own
+    return maps, scores
+
+
+def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
+    wanted = shape_of(fitted.dataset)
+    if wanted == "volume" and incoming.kind == "picture":
+        raise DataError(f"{incoming.files[0]}: {fitted.job.dataset.name} is made of volumes.", "Give NIfTI or DICOM.")
+    if wanted == "frame" and incoming.kind == "nifti":
+        raise DataError(f"{incoming.files[0]}: {fitted.job.dataset.name} is made of frames.", "Give PNG or TIFF.")
+    target = out / incoming.name
+    if wanted == "frame":
+        image, body = normalise_new(
+            fitted.dataset, read_frame(incoming, fitted.spec.channels), None, fitted.job.dataset.recipe
+        )
+        maps, own = predict_planes(fitted, image[None], body[None])
+        kept, values = [0], maps[body[None]]
+        file = write_picture(target, maps[0], calibrated_scale(fitted.path) or own_scale(maps[0]))
+    else:
+        volume = read_new_volume(incoming)
+        image, body = normalise_new(fitted.dataset, volume.data, volume.spacing, fitted.job.dataset.recipe)
+        kept = [int(z) for z in np.flatnonzero(body.any(axis=(0, 1)))]
+        planes = np.ascontiguousarray(np.stack([axial(image, z) for z in kept])[:, None])
+        bodies = np.ascontiguousarray(np.stack([axial(body, z) for z in kept]))
+        maps, own = predict_planes(fitted, np.repeat(planes, fitted.spec.channels, axis=1), bodies)
+        values = maps[bodies]
+        # Outside the body nothing was predicted that counts: the least value of the inside stands there.
+        whole = np.full(body.shape, values.min(), np.float32)
+        for plane, inside, z in zip(maps, bodies, kept, strict=True):
+            whole[..., z] = np.where(inside, plane, values.min()).T[::-1, ::-1]
+        file = write_nifti(target, whole, volume.original)
+    return {
+        "input": incoming.name,
+        "kind": incoming.kind,
+        "slices": len(kept),
+        "score": round(top_mean(values, fitted.top_fraction), 6),
+        "own_score": round(float(own.max()), 6),
+        "top_slice": kept[int(own.argmax())] if wanted == "volume" else "",
+        "heatmap": file.relative_to(out).as_posix(),
+    }
+
+
+def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
+    """Returns the shape that a run was built for: its spec.json, or grey where there is none."""
+    file = path / "spec.json"
+    if not file.exists():
+        return ImageSpec(1, size, size, polarity)
+    try:
+        return ImageSpec(**{key: int(value) for key, value in json.loads(file.read_text()).items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} is damaged.", "Run again with --fresh.") from error
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
