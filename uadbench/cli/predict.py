@@ -23,9 +23,12 @@ def predict(
     with progress_bar("predict") as progress:
         applied = apply_run(run, source, out, device, progress)
     for problem in applied.problems:
-        to_stderr().print(problem, style="red", markup=False, highlight=False)
+        to_stderr().out(problem, style="red", highlight=False)
     if applied.scores is not None:
         to_stdout().out(f"{len(applied.rows)} heat-maps and scores.csv in {out}", highlight=False)
     if applied.problems:
         total = len(applied.rows) + len(applied.problems)
-        raise DataError(f"{len(applied.problems)} of {total} inputs could not be used.", "The others are done.")
+        raise DataError(
+            f"{len(applied.problems)} of {total} inputs could not be used.",
+            "The others are done." if applied.rows else "",
+        )

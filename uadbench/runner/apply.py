@@ -149,11 +149,12 @@ def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progres
             rows.append(_apply(fitted, incoming, out))
         except DataError as error:
             # A reader names its file, a rule of the data cannot.
-            text = str(error)
-            named = str(incoming.files[0].parent) in text
-            problems.append(text if named else f"{incoming.files[0]}: {text}")
+            text = str(error) if str(incoming.files[0].parent) in error.message else _about(incoming, error)
+            problems.append(text)
     progress(len(found), len(found), "done")
     scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
+    if not rows and not any(out.iterdir()):
+        out.rmdir()
     return Applied(rows, problems, scores)
 
 
@@ -222,6 +223,10 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
         "top_slice": kept[int(own.argmax())] if wanted == "volume" else "",
         "heatmap": file.relative_to(out).as_posix(),
     }
+
+
+def _about(incoming: Incoming, error: DataError) -> str:
+    return f"{incoming.files[0]}: {error.message.rstrip('.')}. {error.remedy}".strip()
 
 
 def _spec(path: Path, size: int, polarity: int) -> ImageSpec:

@@ -73,8 +73,10 @@ def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nift
     turned = apply_orientation(anomaly_map, back).reshape(original.shape)
     image = nib.Nifti1Image(turned.astype(np.float32), original.affine)
     header, old = image.header, original.header
-    image.set_qform(original.get_qform() if old["qform_code"] else original.affine, int(old["qform_code"]) or 1)
-    image.set_sform(original.affine, int(old["sform_code"]) or 1)
+    image.set_qform(original.get_qform() if old["qform_code"] else original.affine)
+    image.set_sform(original.affine)
+    for code in ("qform_code", "sform_code"):
+        header[code] = old[code]
     # Nothing but geometry is taken over: free text of a header may name a patient.
     header.set_xyzt_units(xyz="mm")
     return atomically(_named(path, "_heatmap.nii.gz"), lambda part: nib.save(image, part))

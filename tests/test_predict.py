@@ -1,0 +1,237 @@
+"""``uadbench predict``: new images get the maps that the benchmark would have given them, on their own grid."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, ornt_transform
+from PIL import Image
+from typer.testing import CliRunner
+
+from uadbench.cli import app
+from uadbench.core.dataset import no_progress
+from uadbench.core.errors import DataError
+from uadbench.core.roles import Role
+from uadbench.data.body import extracted_body
+from uadbench.data.incoming import find_incoming, normalise_new, read_new_volume
+from uadbench.data.normalise import mr_scale
+from uadbench.data.store import Store
+from uadbench.datasets.brain_mri.cases import Case, convert
+from uadbench.datasets.brain_mri.dataset import BrainMri
+from uadbench.datasets.carotid_us.dataset import CarotidUS, to_intensity
+from uadbench.runner.apply import apply_run, load_fitted, predict_planes
+from uadbench.runner.plan import plan_run
+from uadbench.runner.predict import to_native
+from uadbench.runner.run import execute
+
+from .conftest import SIZE, write_store
+
+SPACING = (2.0, 2.0, 4.0)
+
+
+def trained(root: Path, store: Path, method: str, **overrides: Any) -> Path:
+    plan = plan_run(method=method, train=Store(store), preset="smoke", overrides=overrides)
+    return execute(plan, root=root, device="cpu")[1]
+
+
+@pytest.fixture(scope="module")
+def frames_run(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("runs"), tiny_store, "autoencoder")
+
+
+@pytest.fixture(scope="module")
+def volumes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose map is the normalised image itself: where a voxel of it lies is known."""
+    root = tmp_path_factory.mktemp("brain")
+    store = write_store(root / "store", dataset="brain_mri", frames=1)
+    return trained(root / "runs", store, "intensity", image_size=SIZE)
+
+
+def head() -> np.ndarray:
+    """A lopsided head, (x, y, z) in RAS, with an empty background."""
+    rng = np.random.default_rng(0)
+    x, y, z = np.mgrid[:SIZE, :SIZE, :6]
+    body = (x - 18) ** 2 + (y - 21) ** 2 < 16**2
+    return np.where(body, 100 + x + 2 * y + 5 * z + rng.uniform(0, 20, body.shape), 0).astype(np.float32)
+
+
+def save(path: Path, data: np.ndarray, axes: str = "RAS", *, tilt: float = 0.0) -> Path:
+    """Saves a RAS volume in another orientation, oblique by ``tilt`` radians."""
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
+    affine = turn @ np.diag([*SPACING, 1.0])
+    affine[:3, 3] = (-30, 12, 5)
+    to = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes))
+    nib.save(nib.Nifti1Image(apply_orientation(data, to), affine @ inv_ornt_aff(to, data.shape)), path)
+    return path
+
+
+def grey(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)).save(path)
+    return path
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "scores.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_stored_image_gets_the_map_that_the_run_gave_it(frames_run: Path, tiny_store: Path) -> None:
+    store = Store(tiny_store)
+    items = store.role(Role.TEST)
+    images = np.stack([store.image(item) for item in items])
+    bodies = np.stack([store.body(item) for item in items])
+    maps, scores = predict_planes(load_fitted(frames_run, "cpu"), images, bodies)
+    stored = np.load(frames_run / "maps/test/maps.npy")
+    assert np.array_equal(maps, to_native(stored, (SIZE, SIZE)))
+    assert np.array_equal(scores, np.load(frames_run / "maps/test/scores.npy"))
+
+
+def test_frames_are_scaled_as_the_dataset_scales_them() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image, body = normalise_new(CarotidUS(), levels[None].astype(np.float32), None, "strict-momot-v2")
+    assert np.array_equal(image[0], to_intensity(levels).astype(np.float16).astype(np.float32))
+    assert body.all()
+
+
+def test_volumes_are_scaled_as_the_dataset_scales_them(tmp_path: Path) -> None:
+    file = save(tmp_path / "a.nii.gz", head(), "LPS")
+    slices = convert(Case("a", "a", Role.TEST, file))
+    volume = read_new_volume(find_incoming(file)[0])
+    image, body = normalise_new(BrainMri(), volume.data, volume.spacing, "strict")
+    assert np.flatnonzero(body.any((0, 1))).tolist() == slices.index
+    ours = np.stack([image[::-1, ::-1, z].T for z in slices.index])
+    assert np.array_equal(ours, slices.image[:, 0].astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize(("axes", "tilt"), [("RAS", 0.0), ("LPS", 0.3), ("PIR", 0.0), ("SAL", -0.2)])
+def test_a_heat_map_lies_on_its_volume(volumes_run: Path, tmp_path: Path, axes: str, tilt: float) -> None:
+    file = save(tmp_path / "v.nii.gz", head(), axes, tilt=tilt)
+    applied = apply_run(volumes_run, file, tmp_path / "out", "cpu", no_progress)
+    assert not applied.problems
+    original, heat = nib.load(file), nib.load(tmp_path / "out/v_heatmap.nii.gz")
+    assert np.allclose(heat.affine, original.affine)
+    assert heat.header["sform_code"] == original.header["sform_code"]
+    data = np.asarray(original.dataobj)
+    body = extracted_body(head())
+    wanted = apply_orientation(mr_scale(head(), body), ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(axes)))
+    inside = data > 0
+    assert np.allclose(np.asarray(heat.dataobj)[inside], wanted[inside], atol=1e-3)
+    assert np.ptp(np.asarray(heat.dataobj)[~inside]) == 0
+
+
+def test_a_dicom_series_gets_the_map_of_its_nifti(volumes_run: Path, tmp_path: Path) -> None:
+    series = tmp_path / "in" / "series"
+    series.mkdir(parents=True)
+    data = np.round(head()).astype(np.int16)
+    image = SimpleITK.GetImageFromArray(data[::-1, ::-1].T)  # DICOM counts from the left and the back
+    image.SetSpacing(SPACING)
+    image.SetOrigin((30 - 2.0 * (SIZE - 1), -12 - 2.0 * (SIZE - 1), 5))
+    for z in range(data.shape[2]):
+        plane = image[:, :, z]
+        for tag, value in {
+            "0010|0010": "Doe^Jane",
+            "0010|0020": "secret-id",
+            "0008|0060": "MR",
+            "0020|000e": "1.2.3",
+            "0020|000d": "1.2",
+            "0020|0032": "\\".join(map(str, image.TransformIndexToPhysicalPoint((0, 0, z)))),
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+            "0020|0013": str(z),
+        }.items():
+            plane.SetMetaData(tag, value)
+        writer = SimpleITK.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(series / f"{9 - z}.dcm"))
+        writer.Execute(plane)
+    save(tmp_path / "in" / "same.nii.gz", data.astype(np.float32))
+    assert not apply_run(volumes_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress).problems
+    ours, same = (
+        nib.as_closest_canonical(nib.load(tmp_path / f"out/{name}_heatmap.nii.gz")) for name in ("series", "same")
+    )
+    assert np.allclose(ours.affine, same.affine)
+    assert np.allclose(np.asarray(ours.dataobj), np.asarray(same.dataobj))
+    written = b"".join(file.read_bytes() for file in (tmp_path / "out").iterdir())
+    assert b"Doe" not in written
+    assert b"secret-id" not in written
+
+
+def test_bad_files_are_named_and_the_others_are_done(frames_run: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    grey(source / "good.png")
+    grey(source / "sub" / "good.png", seed=1)
+    (source / "cut.png").write_bytes(grey(source / "whole.tif").read_bytes()[:100])
+    Image.new("L", (SIZE, SIZE), 7).save(source / "flat.png")
+    (source / "notes.txt").write_text("no image")
+    save(source / "volume.nii.gz", head())
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["predict", "--run", str(frames_run), "--input", str(source), "--out", str(out)])
+    assert isinstance(result.exception, DataError)
+    assert result.exception.exit_code == 2
+    assert "3 of 6" in str(result.exception)
+    for name in ("cut.png", "flat.png", "volume.nii.gz"):
+        assert name in result.stderr
+    assert "notes.txt" not in result.stderr
+    assert [row["input"] for row in rows_of(out)] == ["good", "sub/good", "whole"]
+    heat = np.asarray(Image.open(out / "sub/good_heatmap.png"))
+    assert heat.shape == (SIZE, SIZE, 3)
+    raw = np.asarray(Image.open(out / "good_map.tiff"))
+    assert raw.dtype == np.float32
+    assert float(rows_of(out)[0]["score"]) == pytest.approx(np.sort(raw.ravel())[-16:].mean(), rel=1e-4)
+    assert not list(out.rglob(".tmp*"))
+
+
+def test_a_map_depends_on_the_image_and_never_on_its_name(tiny_store: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "runs", tiny_store, "random")
+    grey(tmp_path / "one/a.png")
+    grey(tmp_path / "many/b.png", seed=3)
+    shutil.copyfile(tmp_path / "one/a.png", tmp_path / "many/z.png")
+    for name in ("one", "many"):
+        apply_run(run, tmp_path / name, tmp_path / f"{name}-out", "cpu", no_progress)
+    assert (tmp_path / "one-out/a_map.tiff").read_bytes() == (tmp_path / "many-out/z_map.tiff").read_bytes()
+    assert (tmp_path / "one-out/a_map.tiff").read_bytes() != (tmp_path / "many-out/b_map.tiff").read_bytes()
+
+
+def test_deep_and_coloured_pictures_are_read(frames_run: Path, tmp_path: Path) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE)).astype(np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    Image.fromarray(levels.astype(np.uint16) * 257).save(tmp_path / "b.png")
+    Image.fromarray(np.stack([levels] * 3, -1)).save(tmp_path / "c.tif")
+    apply_run(frames_run, tmp_path, tmp_path.with_name("out-deep"), "cpu", no_progress)
+    assert len({row["score"] for row in rows_of(tmp_path.with_name("out-deep"))}) == 1
+
+
+def test_one_stem_and_two_suffixes_do_not_collide(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif", "b.png"):
+        grey(tmp_path / name)
+    assert [each.name for each in find_incoming(tmp_path)] == ["a.png", "a.tif", "b"]
+
+
+def test_what_cannot_be_applied_is_refused(frames_run: Path, tmp_path: Path) -> None:
+    grey(tmp_path / "in/a.png")
+    with pytest.raises(DataError, match="inside the input"):
+        apply_run(frames_run, tmp_path / "in", tmp_path / "in/out", "cpu", no_progress)
+    with pytest.raises(DataError, match="no finished run"):
+        apply_run(tmp_path, tmp_path / "in", tmp_path / "out", "cpu", no_progress)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image"):
+        apply_run(frames_run, tmp_path / "empty", tmp_path / "out", "cpu", no_progress)
+    with pytest.raises(DataError, match="does not exist"):
+        apply_run(frames_run, tmp_path / "gone", tmp_path / "out", "cpu", no_progress)
+    older = shutil.copytree(frames_run, tmp_path / "older")
+    (older / "spec.json").unlink()
+    assert load_fitted(older, "cpu").spec == load_fitted(frames_run, "cpu").spec
+    broken = shutil.copytree(frames_run, tmp_path / "broken")
+    (broken / "spec.json").write_text(json.dumps({"channels": "many"}))
+    with pytest.raises(DataError, match="damaged"):
+        apply_run(broken, tmp_path / "in", tmp_path / "out", "cpu", no_progress)
+    assert not (tmp_path / "out").exists()
