@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from uadbench.cli.console import progress_bar, to_stdout
-from uadbench.core.errors import JobFailed
+from uadbench.core.errors import JobFailed, UserError
 
 
 def evaluate(
@@ -17,35 +17,43 @@ def evaluate(
     protocol: Annotated[str, typer.Option(help="Rules of scoring.")] = "strict-v1",
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Bring the run's own record up to date with the scorer.")
+    ] = False,
 ) -> None:
     """Scores the stored maps of a run again, without the model, under a protocol."""
-    from uadbench.runner.verify import rescore
+    from uadbench.runner.rescore import rescore
 
     with progress_bar("phantom") as progress:
-        record, folder = rescore(run, protocol, source, test_source, progress)
+        record, folder = rescore(run, protocol, source, test_source, progress, in_place=in_place)
     from uadbench.cli.table import print_record
 
     print_record(to_stdout(), record, [], folder)
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its record.json.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, its record.json, or an exported record.")],
     rerun: Annotated[bool, typer.Option("--rerun", help="Predict again from the weights.")] = False,
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
+    runs: Annotated[Path, typer.Option(help="Root of the runs, for an exported record.")] = Path("runs"),
 ) -> None:
     """Checks hashes and recomputes every metric from the raw maps."""
-    from uadbench.runner.verify import verify_run
+    from uadbench.runner.verify import compare_exported, note_level, verify_run
 
+    exported = run.suffix == ".json" and run.name != "record.json"
+    folder = run if run.is_dir() else runs / run.stem if exported else run.parent
+    problems = compare_exported(run, folder) if exported else []
     with progress_bar("phantom") as progress:
-        result = verify_run(run if run.is_dir() else run.parent, source, test_source, progress, rerun=rerun)
-    for problem in result.problems:
+        result = verify_run(folder, source, test_source, progress, rerun=rerun)
+    problems += result.problems
+    for problem in problems:
         to_stdout().print(problem, style="red", markup=False, highlight=False)
-    if result.problems:
-        raise JobFailed(f"{run} does not verify: {len(result.problems)} problems.")
-    folder = run if run.is_dir() else run.parent
-    # Beside the record, outside its hash: how far the row is verified may change without the row.
-    (folder / "verification.json").write_text(json.dumps({"level": result.level}))
+    if problems:
+        raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
+    level = note_level(folder, result.level)
+    if exported:
+        run.with_name(f"{run.stem}.verification.json").write_text(json.dumps({"level": level}))
     to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False)
 
 
@@ -54,9 +62,26 @@ def report(
     runs: Annotated[Path | None, typer.Option(help="Folder of runs, for the case viewer.")] = None,
     include_images: Annotated[bool, typer.Option("--include-images", help="Show images of real patients.")] = False,
     out: Annotated[Path, typer.Option(help="Folder that gets leaderboard/ and site/.")] = Path(),
+    source: Annotated[
+        list[str] | None, typer.Option(help="Prepared data of a dataset for the case viewer, DATASET=FOLDER.")
+    ] = None,
 ) -> None:
-    """Writes the leaderboard from records alone."""
+    """Writes the leaderboard and the site from records alone; stored runs add the case viewer."""
     from uadbench.report import build_report
 
-    for file in build_report(records, runs, out, include_images=include_images):
-        to_stdout().out(str(file), highlight=False)
+    sources: dict[str, Path] = {}
+    for pair in source or []:
+        name, sign, folder = pair.partition("=")
+        if not sign:
+            raise UserError(f"--source {pair!r} is not of the form DATASET=FOLDER.")
+        sources[name] = Path(folder)
+    opener = None
+    with progress_bar("phantom") as progress:
+        if runs is not None:
+            from uadbench.runner.stored import RunOpener  # imports torch, which records alone do not need
+
+            opener = RunOpener(sources, progress)
+        files = build_report(records, runs, out, include_images=include_images, opener=opener)
+    for folder in ("leaderboard", "site"):
+        written = sum((out / folder) in file.parents for file in files)
+        to_stdout().out(f"{out / folder}: {written} files", highlight=False)

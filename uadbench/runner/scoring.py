@@ -24,12 +24,20 @@ from uadbench.runner.predict import StoredCases
 
 HEADLINE_RATE = 0.01
 HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
+TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json")
 GAP_BETWEEN = ("strict-v1", "paper-v1")
 SYNTHETIC = "synthetic"
 
 
 def score_run(
-    train: Store, test: Store, folder: RunFolder, protocol: Protocol, seed: int, *, present_only: bool = False
+    train: Store,
+    test: Store,
+    folder: RunFolder,
+    protocol: Protocol,
+    seed: int,
+    *,
+    present_only: bool = False,
+    picture: bool = True,
 ) -> tuple[Evaluation, dict[str, str]]:
     """Scores the maps of a run.
 
@@ -40,6 +48,7 @@ def score_run(
         protocol: Rules.
         seed: Seed of the bootstrap.
         present_only: Whether parts without stored maps are left out (outside systems); otherwise they are an error.
+        picture: Whether to draw overview.png.
 
     Returns:
         The evaluation, and the hashes of maps, cases, curves and weights.
@@ -64,8 +73,9 @@ def score_run(
     extras = (("ladder.json", ladder_of(protocol, cases, seed)), ("gaps.json", gaps_of(evaluation, cases, seed)))
     for name, content in extras:
         folder.write_text(name, json.dumps(content, indent=1, allow_nan=False))
-    threshold = evaluation.thresholds.get(HEADLINE)
-    folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
+    if picture:
+        threshold = evaluation.thresholds.get(HEADLINE)
+        folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
 
 
@@ -106,8 +116,8 @@ def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item
 
 def hash_files(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every artefact of a run that its record vouches for, by relative path."""
-    names = ["weights.safetensors", "cases.csv", "curves.json", "ladder.json", "gaps.json"]
-    names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*.*"))]
+    names = ["weights.safetensors", *TABLES]
+    names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*")) if file.is_file()]
     hashes: dict[str, str] = {}
     for name in names:
         file = folder / name

@@ -1,37 +1,37 @@
 """Checks a stored run: hashes first, then every metric anew from the raw maps, with ``rerun`` the maps as well.
 
-A forgery that is re-hashed throughout passes the first two; ``rerun`` predicts again from the weights.
+A forgery that is re-hashed throughout passes the first two; ``rerun`` predicts again from the weights. What no file
+can prove is not checked: when and where a run was made, what it cost, and which labels its tuning saw.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-import yaml
 
-from uadbench.core.catalog import METHODS
-from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import DataError
-from uadbench.core.record import DatasetPart, Record, stable_hash
-from uadbench.data.store import Store
+from uadbench.core.errors import DataError, JobFailed, UserError
+from uadbench.core.record import Metric, Record
 from uadbench.evaluation.protocol import load_protocol
+from uadbench.evaluation.score import Evaluation
 from uadbench.runner.folder import RunFolder
-from uadbench.runner.job import Job
-from uadbench.runner.outside import OUTSIDE
-from uadbench.runner.plan import Plan
-from uadbench.runner.run import build_method, predict_roles
-from uadbench.runner.scoring import hash_files, score_run
-from uadbench.runner.sources import open_source
+from uadbench.runner.opened import OpenRun, open_run
+from uadbench.runner.run import build_method, make_ledger, predict_roles
+from uadbench.runner.scoring import TABLES, hash_files, score_run
 
-# Maps of another machine's kernels agree to this relative tolerance in fp32 (docs/protocol.md).
-RTOL, ATOL = 1e-4, 1e-5
+Level = Literal["recomputed", "rerun"]
+# What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
+# stored in half precision.
+TOLERANCES = {"maps.npy": (1e-4, 1e-5), "scores.npy": (1e-4, 1e-5), "reconstruction.npy": (1e-3, 2e-3)}
+# Of the ledger these two are told by whoever tuned; the rest follows from the job.
+TOLD = {"tuning_labels", "defaults_from"}
 
 
 @dataclass(frozen=True)
@@ -40,60 +40,11 @@ class Verification:
 
     Attributes:
         level: How far it went.
-        problems: One line each; empty if the run holds.
+        problems: One line each, naming file or field; empty if the run holds.
     """
 
-    level: Literal["recomputed", "rerun"]
+    level: Level
     problems: list[str]
-
-
-def open_run(
-    path: Path, source: str | None, test_source: str | None, progress: Progress
-) -> tuple[RunFolder, Record, Plan]:
-    """Opens a run with the data it was made on.
-
-    Raises:
-        DataError: If it is no finished run, or the data are not the same.
-    """
-    folder = RunFolder(path)
-    record = folder.record()
-    if record is None or record.status != "done":
-        raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
-    try:
-        job = Job.model_validate(yaml.safe_load((path / "config.yaml").read_text()))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
-    train = _open(job.dataset, source, progress)
-    test = _open(job.test_on, test_source, progress) if job.test_on else train
-    outside = job.method.preset == OUTSIDE
-    config = MethodConfig() if outside else METHODS.load(job.method.name).config_type.model_validate(job.method.config)
-    return folder, record, Plan(job, config, train, test)
-
-
-def rescore(
-    path: Path, protocol: str, source: str | None, test_source: str | None, progress: Progress
-) -> tuple[Record, Path]:
-    """Scores the stored maps under a protocol, into ``<run>/rescored/<protocol>/``; the run itself stays as it is."""
-    folder, record, plan = open_run(path, source, test_source, progress)
-    rules = load_protocol(protocol)
-    part = record.protocol.model_copy(update={"name": rules.name, "version": rules.version, "hash": rules.hash})
-    target = RunFolder(path / "rescored" / protocol)
-    target.path.mkdir(parents=True, exist_ok=True)
-    target.maps = folder.maps
-    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed, present_only=_outside(record))
-    job = plan.job.model_copy(update={"protocol": part})
-    again = record.model_copy(
-        update={
-            "id": Job.model_validate(job.model_dump()).id,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "protocol": part,
-            "metrics": evaluation.metrics,
-            "ledger": record.ledger.model_copy(update={"threshold_labels": evaluation.threshold_labels}),
-            "hashes": {**record.hashes, **hashes},
-        }
-    )
-    target.write_text("record.json", again.model_dump_json(indent=1))
-    return again, target.path
 
 
 def verify_run(
@@ -101,99 +52,188 @@ def verify_run(
 ) -> Verification:
     """Verifies a run and names everything that does not hold.
 
+    Args:
+        path: Folder of the run; where it lies does not matter.
+        source: Where the run's data are, None for the phantom.
+        test_source: Where its test data are.
+        progress: Called while a phantom is made.
+        rerun: Whether to predict again from the weights.
+
     Raises:
-        DataError: If the run cannot be read at all.
+        DataError: If the run or its data cannot be read at all.
     """
-    folder, record, plan = open_run(path, source, test_source, progress)
-    if rerun and _outside(record):
+    run = open_run(path, source, test_source, progress)
+    if rerun and run.outside:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
-    problems: list[str] = []
-    if plan.job.id != record.id:
-        problems.append("config.yaml: it does not hash to the record's id")
-    if stable_hash([record.method.model_dump(), record.seed]) != stable_hash(
-        [plan.job.method.model_dump(), plan.job.seed]
-    ):
-        problems.append("record.json: method, config or seed differ from config.yaml")
-    for name in ("dataset", "test_on", "protocol"):
-        if getattr(record, name) != getattr(plan.job, name):
-            problems.append(f"record.json: {name} differs from config.yaml")
-    if load_protocol(record.protocol.name).hash != record.protocol.hash:
-        problems.append(f"protocol {record.protocol.name}: its rules have changed since")
-    for store in (plan.train, plan.test):
-        try:
-            store.verify()
-        except DataError as error:
-            problems.append(error.message)
-    found = hash_files(path)
-    for name in sorted({*found, *record.hashes}):
-        if found.get(name) != record.hashes.get(name):
-            state = "missing" if name not in found else "changed" if name in record.hashes else "not in the record"
-            problems.append(f"{name}: {state}")
-    problems += _compare_metrics(folder, record, plan)
+    problems = [*_compare_job(run), *_check_data(run), *_compare_hashes(run), *_compare_scores(run)]
     if rerun:
-        problems += _compare_maps(folder, plan)
+        problems += _compare_predictions(run)
     return Verification("rerun" if rerun else "recomputed", problems)
 
 
-def _outside(record: Record) -> bool:
-    return record.method.preset == OUTSIDE
+def compare_exported(record_file: Path, run: Path) -> list[str]:
+    """Compares an exported record, and the tables beside it, with the run it came from; returns the differences.
+
+    Raises:
+        DataError: If one of the two cannot be read.
+    """
+    try:
+        exported = Record.model_validate_json(record_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{record_file} is no record.", "Give a run's folder or a record.") from error
+    stored = RunFolder(run).record()
+    if stored is None:
+        raise DataError(f"There is no run {run} to verify {record_file.name} with.", "Name its root with --runs.")
+    problems: list[str] = []
+    ours, theirs = stored.model_dump(), exported.model_dump()
+    problems += [f"{record_file.name}: {key} is not that of the run" for key in ours if ours[key] != theirs[key]]
+    for name in TABLES:
+        file = record_file.with_name(f"{record_file.stem}.{name}")
+        if file.exists() and _sha256(file) != stored.hashes.get(name):
+            problems.append(f"{file.name}: it is not that of the run")
+    return problems
 
 
-def _open(part: DatasetPart, source: str | None, progress: Progress) -> Store:
-    if source is None and part.source != "phantom":
-        raise DataError(f"The run used prepared data of {part.name}.", "Name the folder with --source.")
-    store = open_source(part.name, source or "phantom", progress)
-    if store.manifest.fingerprint != part.fingerprint:
-        raise DataError(
-            f"{part.name} has fingerprint {store.manifest.fingerprint[:16]}, the run was made on "
-            f"{part.fingerprint[:16]}.",
-            "Use the same version of the data.",
-        )
-    return store
+def note_level(folder: Path, level: Level) -> Level:
+    """Notes beside a record, outside its hash, how far it is verified; returns the farthest that holds.
+
+    Args:
+        folder: Folder of the run.
+        level: What a verification has just shown.
+    """
+    file, record = folder / "verification.json", _sha256(folder / "record.json")
+    try:
+        before = json.loads(file.read_text())
+    except (OSError, ValueError):
+        before = {}
+    # A rerun stays shown for as long as the record is the same.
+    if isinstance(before, dict) and before.get("level") == "rerun" and before.get("record") == record:
+        level = "rerun"
+    file.write_text(json.dumps({"level": level, "record": record}))
+    return level
 
 
-def _compare_metrics(folder: RunFolder, record: Record, plan: Plan) -> list[str]:
+def _compare_job(run: OpenRun) -> list[str]:
+    """Compares what the record says with the job in config.yaml, whose hash is the id."""
+    record, job = run.record, run.plan.job
+    problems: list[str] = []
+    if job.id != record.id:
+        problems.append("config.yaml: it does not hash to the id in record.json")
+    for name in ("method", "seed", "dataset", "test_on", "protocol"):
+        if getattr(record, name) != getattr(job, name):
+            problems.append(f"record.json: {name} is not that of config.yaml")
+    if load_protocol(record.protocol.name).hash != record.protocol.hash:
+        problems.append(f"record.json: protocol {record.protocol.name} has other rules than the file of that name")
+    return problems
+
+
+def _check_data(run: OpenRun) -> list[str]:
+    problems: list[str] = []
+    for store in {store.path: store for store in (run.plan.train, run.plan.test)}.values():
+        try:
+            store.verify()
+        except DataError as error:
+            problems.append(f"data: {error.message}")
+    return problems
+
+
+def _compare_hashes(run: OpenRun) -> list[str]:
+    found, known = hash_files(run.folder.path), run.record.hashes
+    problems: list[str] = []
+    for name in sorted({*found, *known}):
+        if found.get(name) != known.get(name):
+            state = "missing" if name not in found else "changed" if name in known else "not named in record.json"
+            problems.append(f"{name}: {state}")
+    return problems
+
+
+def _compare_scores(run: OpenRun) -> list[str]:
+    """Scores the maps again and compares metrics, tables and ledger."""
+    record, plan = run.record, run.plan
     with tempfile.TemporaryDirectory() as scratch:
         target = RunFolder(Path(scratch))
-        target.maps = folder.maps
+        target.maps = run.folder.maps
+        rules = load_protocol(record.protocol.name)
         try:
-            rules = load_protocol(record.protocol.name)
             evaluation, hashes = score_run(
-                plan.train, plan.test, target, rules, record.seed, present_only=_outside(record)
+                plan.train, plan.test, target, rules, plan.job.seed, present_only=run.outside, picture=False
             )
-        except (DataError, ValueError) as error:
+        except (DataError, ValueError, OSError, EOFError) as error:
             return [f"maps: they cannot be scored ({error})"]
     problems: list[str] = []
     for key in sorted({*evaluation.metrics, *record.metrics}):
-        ours, theirs = evaluation.metrics.get(key), record.metrics.get(key)
-        if ours is None or theirs is None or not _close(ours.model_dump(), theirs.model_dump()):
-            problems.append(f"record.json: metric {key} is not what the maps give")
-    if hashes["cases.csv"] != record.hashes.get("cases.csv"):
-        problems.append("cases.csv: it is not what the maps give")
+        problems += _compare_metric(key, evaluation.metrics.get(key), record.metrics.get(key))
+    for name in TABLES:
+        # Records of older versions name fewer tables.
+        if name in record.hashes and hashes[name] != record.hashes[name]:
+            problems.append(f"{name}: it is not what the maps give")
+    return problems + _compare_ledger(run, evaluation)
+
+
+def _compare_metric(key: str, ours: Metric | None, theirs: Metric | None) -> list[str]:
+    if ours is None:
+        return [f"record.json: metric {key} is not one of the protocol's"]
+    if theirs is None:
+        return [f"record.json: metric {key} is missing (if an older version wrote it: uadbench evaluate --in-place)"]
+    mine, other = ours.model_dump(), theirs.model_dump()
+    fields = [name for name, value in mine.items() if not _close(value, other[name])]
+    return [f"record.json: metric {key} has {name} {other[name]}, the maps give {mine[name]}" for name in fields]
+
+
+def _close(ours: object, theirs: object) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return bool(np.isclose(ours, theirs, rtol=1e-6, atol=1e-9))
+    return ours == theirs
+
+
+def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
+    if run.outside:
+        labels = run.record.ledger.threshold_labels
+        return [] if labels == evaluation.threshold_labels else ["record.json: ledger.threshold_labels is not right"]
+    try:
+        method = build_method(run.plan, torch.device("cpu"))
+    except (UserError, JobFailed, OSError) as error:  # for example pretrained weights that are not on this machine
+        return [f"config.yaml: the method cannot be built here ({error})"]
+    ours = make_ledger(run.plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels).model_dump()
+    theirs = run.record.ledger.model_dump()
+    problems = [
+        f"record.json: ledger.{name} is {theirs[name]}, the job gives {value}"
+        for name, value in ours.items()
+        if name not in TOLD and theirs[name] != value
+    ]
+    parameters = sum(value.numel() for value in method.state_dict().values() if value.is_floating_point())
+    if run.record.cost is not None and run.folder.weights_file.exists():
+        saved = run.folder.load_weights().values()
+        parameters = sum(value.numel() for value in saved if value.is_floating_point())
+        if run.record.cost.parameters != parameters:
+            problems.append(
+                f"record.json: cost.parameters is {run.record.cost.parameters}, the weights have {parameters}"
+            )
     return problems
 
 
-def _close(ours: dict[str, object], theirs: dict[str, object]) -> bool:
-    for name, value in ours.items():
-        other = theirs[name]
-        if isinstance(value, float) and isinstance(other, float):
-            if not np.isclose(value, other, rtol=1e-6, atol=1e-9):
-                return False
-        elif value != other:
-            return False
-    return True
-
-
-def _compare_maps(folder: RunFolder, plan: Plan) -> list[str]:
+def _compare_predictions(run: OpenRun) -> list[str]:
+    """Predicts again from the weights and compares everything a method returns."""
     device = torch.device("cpu")
-    method = build_method(plan, device)
-    method.load_state_dict(folder.load_weights())
+    method = build_method(run.plan, device)
+    method.load_state_dict(run.folder.load_weights())
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        predict_roles(method, plan, Path(scratch), device, None)
-        for part in sorted(Path(scratch).glob("*")):
-            ours = np.load(part / "maps.npy", mmap_mode="r")
-            theirs = np.load(folder.maps / part.name / "maps.npy", mmap_mode="r")
-            if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=RTOL, atol=ATOL):
-                problems.append(f"maps/{part.name}: the weights give other maps")
+        predict_roles(method, run.plan, Path(scratch), device, None)
+        for file in sorted(Path(scratch).glob("*/*.npy")):
+            name = f"{file.parent.name}/{file.name}"
+            ours = np.load(file, mmap_mode="r")
+            rtol, atol = TOLERANCES[file.name]
+            try:
+                theirs = np.load(run.folder.maps / name, mmap_mode="r")
+                same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=rtol, atol=atol)
+            except (OSError, ValueError, EOFError):
+                same = False
+            if not same:
+                problems.append(f"maps/{name}: the weights give others")
     return problems
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
