@@ -74,6 +74,10 @@ def save(path: Path, data: np.ndarray, axes: str = "RAS", *, tilt: float = 0.0) 
     return path
 
 
+def read(path: Path) -> Any:
+    return nib.load(path)
+
+
 def grey(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)).save(path)
@@ -118,7 +122,7 @@ def test_a_heat_map_lies_on_its_volume(volumes_run: Path, tmp_path: Path, axes: 
     file = save(tmp_path / "v.nii.gz", head(), axes, tilt=tilt)
     applied = apply_run(volumes_run, file, tmp_path / "out", "cpu", no_progress)
     assert not applied.problems
-    original, heat = nib.load(file), nib.load(tmp_path / "out/v_heatmap.nii.gz")
+    original, heat = read(file), read(tmp_path / "out/v_heatmap.nii.gz")
     assert np.allclose(heat.affine, original.affine)
     assert heat.header["sform_code"] == original.header["sform_code"]
     data = np.asarray(original.dataobj)
@@ -156,7 +160,7 @@ def test_a_dicom_series_gets_the_map_of_its_nifti(volumes_run: Path, tmp_path: P
     save(tmp_path / "in" / "same.nii.gz", data.astype(np.float32))
     assert not apply_run(volumes_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress).problems
     ours, same = (
-        nib.as_closest_canonical(nib.load(tmp_path / f"out/{name}_heatmap.nii.gz")) for name in ("series", "same")
+        nib.as_closest_canonical(read(tmp_path / f"out/{name}_heatmap.nii.gz")) for name in ("series", "same")
     )
     assert np.allclose(ours.affine, same.affine)
     assert np.allclose(np.asarray(ours.dataobj), np.asarray(same.dataobj))

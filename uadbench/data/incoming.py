@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,6 +70,11 @@ class Incoming:
     files: tuple[Path, ...]
     kind: Literal["picture", "nifti", "dicom"]
 
+    @property
+    def first(self) -> Path:
+        """The file that messages name."""
+        return self.files[0]
+
 
 @dataclass(frozen=True)
 class NewVolume:
@@ -119,7 +125,7 @@ def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
     Raises:
         DataError: If it cannot be read, has several pages, or is neither 8 nor 16 bits deep.
     """
-    file = incoming.files[0]
+    file = incoming.first
     if incoming.kind == "dicom":
         return _dicom_frame(incoming, channels)
     try:
@@ -127,7 +133,7 @@ def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
             if getattr(image, "n_frames", 1) > 1:
                 raise DataError(f"{file} holds several pages.", "Give one image a file.")
             if image.mode.startswith("I;16"):
-                grey = np.asarray(image, dtype=np.float32) / 257
+                grey = np.asarray(image, dtype=np.float32) / np.float32(257)
                 return np.repeat(grey[None], channels, axis=0)
             if image.mode in ("I", "F"):
                 raise DataError(f"{file} is neither 8 nor 16 bits deep.", "Save it as 8-bit grey.")
@@ -142,7 +148,7 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     Raises:
         DataError: If it cannot be read or has no geometry.
     """
-    file = incoming.files[0]
+    file = incoming.first
     if incoming.kind == "nifti":
         volume = read_volume(file)
         original = nib.load(file)
@@ -150,7 +156,7 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
         return NewVolume(volume.data, volume.spacing, original)
     original = _series_image(incoming)
     turned = nib.as_closest_canonical(original)
-    x, y, z = nib.affines.voxel_sizes(turned.affine)
+    x, y, z = voxel_sizes(turned.affine)
     data = np.asarray(turned.dataobj, dtype=np.float32)
     if not np.isfinite(data).all():
         raise DataError(f"{file.parent} holds NaN or infinite values.", "Repair or remove the series.")
@@ -251,12 +257,12 @@ def _simpleitk(what: Path) -> Any:
 
 
 def _read_dicom(incoming: Incoming) -> Any:
-    sitk = _simpleitk(incoming.files[0])
+    sitk = _simpleitk(incoming.first)
     names = [str(file) for file in incoming.files]
     try:
         return sitk.ReadImage(names if len(names) > 1 else names[0])
     except RuntimeError as error:
-        raise DataError(f"{incoming.files[0]} is truncated or no DICOM image.", "Export it again.") from error
+        raise DataError(f"{incoming.first} is truncated or no DICOM image.", "Export it again.") from error
 
 
 def _series_image(incoming: Incoming) -> nib.Nifti1Image:
@@ -265,7 +271,7 @@ def _series_image(incoming: Incoming) -> nib.Nifti1Image:
 
     image = _read_dicom(incoming)
     if len(incoming.files) < 2 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataError(f"{incoming.files[0]} is no slice of a volume.", "Give a folder with the whole series.")
+        raise DataError(f"{incoming.first} is no slice of a volume.", "Give a folder with the whole series.")
     flip = np.diag([-1.0, -1.0, 1.0])
     affine = np.eye(4)
     affine[:3, :3] = flip @ np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
@@ -283,7 +289,7 @@ def _dicom_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
         or array.ndim not in (2, 3)
         or array.ndim == 3 != array.shape[-1]
     ):
-        raise DataError(f"{incoming.files[0]} is no single 8-bit frame.", "Export the frame as PNG.")
+        raise DataError(f"{incoming.first} is no single 8-bit frame.", "Export the frame as PNG.")
     return _planes(Image.fromarray(array), channels)
 
 

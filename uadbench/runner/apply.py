@@ -149,7 +149,7 @@ def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progres
             rows.append(_apply(fitted, incoming, out))
         except DataError as error:
             # A reader names its file, a rule of the data cannot.
-            text = str(error) if str(incoming.files[0].parent) in error.message else _about(incoming, error)
+            text = str(error) if str(incoming.first.parent) in error.message else _about(incoming, error)
             problems.append(text)
     progress(len(found), len(found), "done")
     scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
@@ -190,9 +190,9 @@ def predict_planes(
 def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
     wanted = shape_of(fitted.dataset)
     if wanted == "volume" and incoming.kind == "picture":
-        raise DataError(f"{incoming.files[0]}: {fitted.job.dataset.name} is made of volumes.", "Give NIfTI or DICOM.")
+        raise DataError(f"{incoming.first}: {fitted.job.dataset.name} is made of volumes.", "Give NIfTI or DICOM.")
     if wanted == "frame" and incoming.kind == "nifti":
-        raise DataError(f"{incoming.files[0]}: {fitted.job.dataset.name} is made of frames.", "Give PNG or TIFF.")
+        raise DataError(f"{incoming.first}: {fitted.job.dataset.name} is made of frames.", "Give PNG or TIFF.")
     target = out / incoming.name
     if wanted == "frame":
         image, body = normalise_new(
@@ -226,7 +226,7 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
 
 
 def _about(incoming: Incoming, error: DataError) -> str:
-    return f"{incoming.files[0]}: {error.message.rstrip('.')}. {error.remedy}".strip()
+    return f"{incoming.first}: {error.message.rstrip('.')}. {error.remedy}".strip()
 
 
 def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
@@ -242,7 +242,7 @@ def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter[str](text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
