@@ -11,9 +11,16 @@ from uadbench.report.model import Leaderboard
 from uadbench.report.site import build_site
 from uadbench.report.tables import make_leaderboard
 from uadbench.report.text import to_csv, to_latex, to_markdown
+from uadbench.report.viewer import CaseOpener
 
 
-def build_report(records_dir: Path, runs_dir: Path | None, out: Path, include_images: bool = False) -> list[Path]:
+def build_report(
+    records_dir: Path,
+    runs_dir: Path | None,
+    out: Path,
+    include_images: bool = False,
+    opener: CaseOpener | None = None,
+) -> list[Path]:
     """Writes the leaderboard and the site; the same records give the same bytes.
 
     Args:
@@ -21,6 +28,7 @@ def build_report(records_dir: Path, runs_dir: Path | None, out: Path, include_im
         runs_dir: Folder of runs, whose records join in and whose pictures the site may show.
         out: Folder that gets ``leaderboard/`` and ``site/``.
         include_images: Whether pictures that show real patients (also as background) may be copied into the site.
+        opener: Opens the cases of a stored run, for the case viewer; without it the site has none.
 
     Returns:
         The files written.
@@ -31,7 +39,7 @@ def build_report(records_dir: Path, runs_dir: Path | None, out: Path, include_im
     entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
     board = make_leaderboard(entries, refusals)
     written = write_leaderboard(board, entries, out / "leaderboard")
-    return written + build_site(board, entries, out / "site", include_images=include_images)
+    return written + build_site(board, entries, out / "site", include_images=include_images, opener=opener)
 
 
 def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) -> list[Path]:

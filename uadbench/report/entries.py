@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Record
+from uadbench.report.curves import Curves
 
 MAX_RECORD_BYTES = 2_000_000
 MAX_CASES_BYTES = 100_000_000
@@ -45,12 +46,14 @@ class Entry:
         file: Where it was read.
         verification: How far somebody has checked it.
         cases: One row a test case, if the table is there and has the hash that the record names.
+        curves: Its curves, under the same condition.
     """
 
     record: Record
     file: Path
     verification: Level
     cases: pd.DataFrame | None
+    curves: Curves | None = None
 
     @property
     def tested(self) -> DatasetPart:
@@ -105,7 +108,8 @@ def _record_files(folder: Path) -> Iterator[Path]:
         if any(part.startswith(".") for part in relative.parts) or "rescored" in relative.parts:
             continue
         stored_run = file.name == "record.json" and len(relative.parts) <= 2
-        exported = len(relative.parts) == 4 and "." not in file.stem
+        within_run = any((folder / part / "record.json").is_file() for part in (".", relative.parts[0]))
+        exported = len(relative.parts) == 4 and "." not in file.stem and not within_run
         if stored_run or exported:
             yield file
 
@@ -117,7 +121,8 @@ def _read(file: Path) -> Entry:
     _check(record, file)
     start = "" if file.name == "record.json" else f"{record.id}."
     cases = _cases(file.with_name(f"{start}cases.csv"), record)
-    return Entry(record, file, _verification(file.with_name(f"{start}verification.json")), cases)
+    curves = _curves(file.with_name(f"{start}curves.json"), record)
+    return Entry(record, file, _verification(file.with_name(f"{start}verification.json")), cases, curves)
 
 
 def _check(record: Record, file: Path) -> None:
@@ -169,6 +174,15 @@ def _cases(file: Path, record: Record) -> pd.DataFrame | None:
         raise ValueError("its table of cases is not the one whose hash it names")
     table = pd.read_csv(file, dtype={"case": str, "patient": str})
     return table if {"case", "patient", "ap"} <= set(table.columns) else None
+
+
+def _curves(file: Path, record: Record) -> Curves | None:
+    if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
+        return None
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.hashes.get("curves.json"):
+        raise ValueError("its curves are not those whose hash it names")
+    return Curves.model_validate_json(content)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,63 +1,66 @@
-"""The static site: pages that open from the file system, load nothing from anywhere and run one small script."""
+"""The static site: pages that open from the file system and load nothing but the files beside them."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
+from uadbench.core.errors import UserError
+from uadbench.report import pages
+from uadbench.report.ablations import draw_ablations
+from uadbench.report.drawing import Drawing
 from uadbench.report.entries import Entry, plain
-from uadbench.report.figures import draw_arena
+from uadbench.report.figures import draw_numbers
+from uadbench.report.figures_cases import draw_cases
 from uadbench.report.files import write_text
 from uadbench.report.model import Arena, Leaderboard
 from uadbench.report.text import COLUMNS, notes
+from uadbench.report.viewer import CaseOpener, may_show, write_viewer
 
 MAX_PICTURE_BYTES = 20_000_000
+ASSETS = ("style.css", "site.js", "viewer.js")
 
 
-def build_site(board: Leaderboard, entries: list[Entry], folder: Path, *, include_images: bool) -> list[Path]:
-    """Writes index.html, one page a question and one a run, and the figures.
+def build_site(
+    board: Leaderboard,
+    entries: list[Entry],
+    folder: Path,
+    *,
+    include_images: bool,
+    opener: CaseOpener | None = None,
+) -> list[Path]:
+    """Writes index.html, one page a question, a method and a run, the figures and their data.
 
     Args:
         board: The tables.
         entries: The records behind them.
         folder: Where the site goes.
         include_images: Whether pictures with real patients, also as background, may be shown.
+        opener: Opens the cases of stored runs for the case viewer; without it there is none.
 
     Returns:
         The files written.
     """
-    render = _Renderer()
-    pages = {arena.key: f"{arena.tested.name}-{arena.key}.html" for arena in board.arenas}
-    linked = [(arena, pages[arena.key]) for arena in board.arenas]
-    written = [write_text(folder / "index.html", render("index.html", "", arenas=linked, refused=board.refused))]
-    for arena in board.arenas:
-        figures: list[dict[str, str]] = []
-        for drawing in draw_arena(arena):
-            names = {suffix: f"figures/{drawing.name}.{suffix}" for suffix in ("svg", "csv")}
-            written.append(write_text(folder / names["svg"], drawing.svg))
-            written.append(write_text(folder / names["csv"], drawing.csv))
-            figures.append({"title": drawing.title, "caption": drawing.caption, "data_uri": drawing.data_uri, **names})
-        page = render("dataset.html", "", arena=arena, columns=COLUMNS, figures=figures, notes=notes(arena))
-        written.append(write_text(folder / pages[arena.key], page))
-    page_of = _pages_of_records(board.arenas, pages)
-    for entry in entries:
-        picture = _picture(entry, include_images=include_images)
-        text = render("run.html", "../", **_run_values(entry), page=page_of[entry.record.id], picture=picture)
-        written.append(write_text(folder / "runs" / f"{entry.record.id}.html", text))
-    return written
+    return _Site(board, entries, folder).build(include_images=include_images, opener=opener)
 
 
-class _Renderer:
-    """Renders templates; style and script are allowed by their hashes, so that nothing else can run."""
+class _Site:
+    """The pages of one leaderboard."""
 
-    def __init__(self) -> None:
+    def __init__(self, board: Leaderboard, entries: list[Entry], folder: Path) -> None:
+        self._board = board
+        self._entries = entries
+        self._records = {entry.record.id: entry for entry in entries}
+        self._folder = folder
+        self._page_of = {arena.key: f"{arena.tested.name}-{arena.key}.html" for arena in board.arenas}
+        self._files: list[Path] = []
         self._templates = Environment(
             loader=PackageLoader("uadbench.report"),
             autoescape=True,
@@ -65,65 +68,135 @@ class _Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._page: dict[str, str] = {}
-        for kind, name in (("style", "style.css"), ("script", "site.js")):
-            # Both are our own files; an escaped style sheet would no longer be one.
-            source = self._read(name)
-            digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-            self._page[kind] = Markup(source)  # noqa: S704
-            self._page[f"{kind}_hash"] = f"sha256-{digest}"
+        self._templates.globals.update(
+            page_of=self._page_of, target=pages.target, columns=COLUMNS, short_tier=_short_tier
+        )
 
-    def __call__(self, name: str, root: str, **values: Any) -> str:
-        return self._templates.get_template(name).render(root=root, **self._page, **values)
+    def build(self, *, include_images: bool, opener: CaseOpener | None) -> list[Path]:
+        for name in ASSETS:
+            self._write(f"assets/{name}", self._source(name))
+        arenas = self._board.arenas
+        methods = sorted({row.method for arena in arenas for table in arena.tables for row in table.rows})
+        self._page(
+            "index.html",
+            "index.html",
+            matrices=pages.overview(arenas),
+            arenas=arenas,
+            methods=methods,
+            refused=self._board.refused,
+        )
+        for arena in arenas:
+            self._arena(arena)
+        for method in methods:
+            self._method(method)
+        home = {key: arena for arena in arenas for table in arena.tables for row in table.rows for key in row.records}
+        for entry in self._entries:
+            self._run(entry, home[entry.record.id], include_images=include_images, opener=opener)
+        return self._files
 
-    def _read(self, name: str) -> str:
+    def _arena(self, arena: Arena) -> None:
+        drawings = [*draw_numbers(arena, self._records), *draw_cases(arena, self._records)]
+        others = [
+            other for other in self._board.arenas if other.tested.name == arena.tested.name and other.key != arena.key
+        ]
+        figures = self._figures(drawings)
+        self._page(
+            "dataset.html", self._page_of[arena.key], arena=arena, figures=figures, notes=notes(arena), others=others
+        )
+
+    def _method(self, method: str) -> None:
+        rows = pages.method_rows(method, self._board.arenas, self._records)
+        drawings = [figure for arena in self._board.arenas for figure in draw_ablations(method, arena, self._records)]
+        configs: dict[str, Mapping[str, Any]] = {}
+        for found in rows:
+            shown = f"{plain(found.row.label, 80)}, preset {found.arena.preset}"
+            if found.row.label == method or not configs:
+                configs.setdefault(shown, self._records[found.row.records[0]].record.method.config)
+        self._page(
+            "method.html",
+            f"methods/{method}.html",
+            method=method,
+            card=pages.method_card(method),
+            rows=rows,
+            figures=self._figures(drawings),
+            configs=[(title, list(pages.pairs(values))) for title, values in configs.items()],
+        )
+
+    def _run(self, entry: Entry, arena: Arena, *, include_images: bool, opener: CaseOpener | None) -> None:
+        record = entry.record
+        key = record.id
+        allowed = may_show(entry, include_images=include_images)
+        viewer, why = "", ""
+        stored = entry.file.name == "record.json" and record.status == "done"
+        if opener is not None and stored and allowed:
+            try:
+                shown = write_viewer(entry, opener, self._folder / "cases" / key, f"../cases/{key}/")
+                self._files += shown.files
+                viewer = shown.data
+            except UserError as error:
+                why = plain(str(error))
+        elif stored and not allowed:
+            why = "Images of real patients are left out; --include-images shows them on this machine."
+        heads, rows = pages.case_rows(entry)
+        self._write(
+            f"records/{key}.json",
+            json.dumps(pages.cleaned(record.model_dump(mode="json")), indent=1, sort_keys=True) + "\n",
+        )
+        self._page(
+            "run.html",
+            f"runs/{key}.html",
+            record=record,
+            arena=arena,
+            label=plain(record.method.label),
+            tested=entry.tested,
+            reason=plain(record.reason),
+            verification=entry.verification,
+            metrics=[(plain(name, 80), metric) for name, metric in list(record.metrics.items())[:200]],
+            parts=pages.run_parts(entry),
+            case_heads=heads,
+            cases=rows,
+            viewer=viewer,
+            no_viewer=why,
+            picture="" if viewer or not (allowed and stored) else _picture(entry),
+        )
+
+    def _figures(self, drawings: Iterable[Drawing]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        names: dict[str, int] = defaultdict(int)
+        for drawing in drawings:
+            names[drawing.name] += 1
+            again = names[drawing.name]
+            name = f"figures/{drawing.name}" + (f"-{again}" if again > 1 else "")
+            self._write(f"{name}.svg", drawing.svg)
+            self._write(f"{name}.csv", drawing.csv)
+            found.append({**asdict(drawing), "file": name})
+        return found
+
+    def _page(self, template: str, name: str, **values: Any) -> None:
+        root = "../" * name.count("/")
+        self._write(name, self._templates.get_template(template).render(root=root, **values))
+
+    def _write(self, name: str, text: str) -> None:
+        self._files.append(write_text(self._folder / name, text))
+
+    def _source(self, name: str) -> str:
         loader = self._templates.loader
         if loader is None:
             raise RuntimeError("the environment was made without a loader")
         return loader.get_source(self._templates, name)[0]
 
 
-def _pages_of_records(arenas: list[Arena], pages: dict[str, str]) -> dict[str, str]:
-    return {
-        key: pages[arena.key] for arena in arenas for table in arena.tables for row in table.rows for key in row.records
-    }
+def _short_tier(tier: str) -> str:
+    """Returns a tier in a word or two, for a badge."""
+    return {"unsupervised": "no lesion labels", "lesion labels for tuning": "tuned on lesions"}.get(
+        tier, "trained on lesion masks"
+    )
 
 
-def _run_values(entry: Entry) -> dict[str, Any]:
-    record = entry.record
-    parts = [
-        ("Labels that were known", record.ledger.model_dump()),
-        ("Config", record.method.config),
-        ("Cost", {} if record.cost is None else record.cost.model_dump()),
-        ("Environment", record.env.model_dump()),
-        ("Data", entry.tested.model_dump()),
-        ("Protocol", record.protocol.model_dump()),
-    ]
-    return {
-        "record": record,
-        "label": plain(record.method.label),
-        "tested": entry.tested,
-        "reason": plain(record.reason),
-        "verification": entry.verification,
-        "metrics": [(plain(key, 80), metric) for key, metric in list(record.metrics.items())[:200]],
-        "parts": [(title, list(_pairs(values))) for title, values in parts if values],
-    }
-
-
-def _pairs(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in list(values.items())[:200]:
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-        yield plain(str(key), 80), plain(text)
-
-
-def _picture(entry: Entry, *, include_images: bool) -> str:
-    """Returns the overview picture of a stored run as a data address, "" if there is none or it may not be shown.
-
-    A picture of a semi-synthetic case shows a real patient, too.
-    """
+def _picture(entry: Entry) -> str:
+    """Returns the overview picture of a stored run as a data address, "" if there is none."""
     file = entry.file.with_name("overview.png")
-    shown = include_images or (entry.tested.source == "phantom" and entry.record.dataset.source == "phantom")
-    if not shown or entry.file.name != "record.json" or file.is_symlink() or not file.is_file():
+    if file.is_symlink() or not file.is_file():
         return ""
     content = file.read_bytes() if file.stat().st_size <= MAX_PICTURE_BYTES else b""
     if not content.startswith(b"\x89PNG\r\n"):
