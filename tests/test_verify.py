@@ -288,6 +288,8 @@ def test_an_exported_record_is_compared_with_its_run(finished: Finished, tmp_pat
     record, folder = finished
     file = export_record(record, folder, tmp_path)
     assert compare_exported(file, folder) == []
+    exported = {path.name.removeprefix(record.id) for path in file.parent.iterdir()}
+    assert exported == {".json", ".cases.csv", ".curves.json", ".ladder.json", ".gaps.json"}
     content = json.loads(file.read_text())
     content["metrics"]["case_ap"]["value"] = 0.99
     file.write_text(json.dumps(content))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from uadbench.core.record import Metric, Record
 
+LADDER = ("erosion", "blur", "median", "smallest")
 SECONDARY = ("iou", "precision", "recall", "healthy_fp_fraction")
 
 
@@ -43,6 +46,8 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     best = _best_value("case_ap", True, baselines)
     if key is not None and key.value is not None and best is not None and key.value <= best[0]:
         console.print(f"This row does not beat the trivial baseline '{best[1]}' on case_ap.", style="bold red")
+    _print_gaps(console, _read(folder / "gaps.json"))
+    _print_ladder(console, _read(folder / "ladder.json"))
     if record.cost is not None:
         cost = record.cost
         console.print(
@@ -52,6 +57,54 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
         )
     weights = ", weights.safetensors" if "weights.safetensors" in record.hashes else ""
     console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/{weights})")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Returns a table beside a record; empty where an older version wrote none."""
+    content = json.loads(file.read_text()) if file.exists() else None
+    return content or {}
+
+
+def _print_gaps(console: Console, gaps: dict[str, Any]) -> None:
+    """Prints what an honest threshold costs, and what each published choice would have changed."""
+    oracle, protocol = gaps.get("oracle_gap"), gaps.get("protocol_gap")
+    if oracle:
+        console.print(f"Oracle gap (Dice at oracle less {oracle['honest_rule']}): {_change(oracle)}", highlight=False)
+    if protocol:
+        table = Table(title=f"Protocol gap, {protocol['from']} to {protocol['to']}, one choice at a time")
+        for name in ("choice", "Dice", "change", "AP", "change"):
+            table.add_column(name, justify="left" if name == "choice" else "right")
+        start = protocol["start"]
+        table.add_row("as scored here", f"{start['dice']:.3f}", "", f"{start['ap']:.3f}", "")
+        for step in protocol["steps"]:
+            change = step["change"]
+            numbers = (f"{step['dice']:.3f}", f"{change['dice']:+.3f}", f"{step['ap']:.3f}", f"{change['ap']:+.3f}")
+            table.add_row(step["choice"], *numbers)
+        console.print(table)
+
+
+def _print_ladder(console: Console, ladder: dict[str, Any]) -> None:
+    """Prints what each step of post-processing added on test, with parameters that test did not choose."""
+    if not ladder:
+        return
+    table = Table(title=f"Post-processing, chosen on {ladder['tuned_on']}, Dice at {ladder['rule']}")
+    for name in ("step", "parameters", "Dice", "gain (95 %)", "AP", "gain (95 %)"):
+        table.add_column(name, justify="left" if name in ("step", "parameters") else "right")
+    for step in ladder["steps"]:
+        chosen = ", ".join(f"{key} {step[key]:g}" for key in LADDER if step[key])
+        cells: list[str] = []
+        for name in ("dice", "ap"):
+            value, gain = step[f"test_{name}"]["value"], step.get(f"test_{name}_gain")
+            cells += [_number(value), _change(gain) if gain else ""]
+        table.add_row(step["step"], chosen or "none", *cells)
+    console.print(table)
+
+
+def _change(gap: dict[str, Any]) -> str:
+    if gap["value"] is None:
+        return "undefined"
+    ends = "" if gap["low"] is None else f" ({gap['low']:+.3f} to {gap['high']:+.3f})"
+    return f"{gap['value']:+.3f}{ends}"
 
 
 def _is_shown(key: str, record: Record) -> bool:

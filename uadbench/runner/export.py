@@ -8,16 +8,19 @@ from uuid import uuid4
 
 from uadbench.core.record import Record
 from uadbench.runner.job import Job
+from uadbench.runner.scoring import TABLES
 
 
 def export_record(record: Record, folder: Path, records: Path) -> Path:
-    """Copies record, cases and curves to ``records/<protocol>/<dataset>/<method>/<id>.*``; returns the JSON file.
+    """Copies record and tables to ``records/<protocol>/<dataset>/<method>/<id>.*``; returns the JSON file.
 
     The record comes last: where it is, the others are.
     """
     target = record_path(record, records)
     target.parent.mkdir(parents=True, exist_ok=True)
-    for name, suffix in (("cases.csv", ".cases.csv"), ("curves.json", ".curves.json"), ("record.json", ".json")):
+    # A run of an older version has fewer tables; its record names those it has.
+    tables = [(name, f".{name}") for name in TABLES if name in record.hashes]
+    for name, suffix in [*tables, ("record.json", ".json")]:
         part = target.with_name(f".{record.id}-{uuid4().hex[:8]}{suffix}.tmp")
         try:
             shutil.copyfile(folder / name, part)
