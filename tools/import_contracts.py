@@ -19,12 +19,12 @@ ABOVE_METHODS = (
     "uadbench.cli",
     "(uadbench.api)",
     "uadbench.tuning",
-    "uadbench.runner | uadbench.report",
+    "uadbench.runner | uadbench.report | uadbench.scaffold",
 )
 BELOW_METHODS = ("uadbench.diffusion", "uadbench.testing", "uadbench.data | uadbench.nn | uadbench.evaluation")
 LOWEST = "uadbench.core"
 
-PLACED = ("cli", "tuning", "runner", "report", "diffusion", "testing", "data", "nn", "evaluation", "core")
+PLACED = ("cli", "tuning", "runner", "report", "scaffold", "diffusion", "testing", "data", "nn", "evaluation", "core")
 
 
 def render(root: Path) -> str:

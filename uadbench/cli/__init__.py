@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, predict, results, run, score, tune
+from uadbench.cli import bench, data, doctor, methods, new, predict, results, run, score, tune
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
 app.command("prepare")(data.prepare)
+app.command("new")(new.new)
 app.command("check")(methods.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(results.evaluate)

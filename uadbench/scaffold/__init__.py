@@ -1,0 +1,1 @@
+"""Working skeletons of a method or a dataset, written by ``uadbench new``."""

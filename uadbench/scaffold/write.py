@@ -1,0 +1,125 @@
+"""Writes a new method or dataset: a folder of this checkout, or a plug-in package with an entry point."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+
+import uadbench
+from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.errors import UnknownName, UserError
+
+Kind = Literal["method", "dataset"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+LONGEST = 40
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        files: The files, sorted, relative to the folder.
+        plugin: Whether it is a package of its own, which is to be installed.
+    """
+
+    folder: Path
+    files: list[Path]
+    plugin: bool
+
+
+def checkout() -> Path | None:
+    """Returns the clone that this package runs from, None if it is an installed copy."""
+    root = Path(uadbench.__file__).resolve().parent.parent
+    return root if (root / "methods").is_dir() and (root / "pyproject.toml").is_file() else None
+
+
+def make(kind: str, name: str, out: Path | None, here: Path) -> Scaffold:
+    """Writes a skeleton that passes the conformance kit.
+
+    Args:
+        kind: "method" or "dataset".
+        name: Name that the registry will know it by.
+        out: Folder under which a plug-in package is made. None: ``methods/`` or ``datasets/`` where ``here`` lies in
+            the clone, else a plug-in package in ``here``.
+        here: The working folder.
+
+    Raises:
+        UserError: If the name is malformed or taken, or the folder exists or cannot be written.
+    """
+    registry = {"method": METHODS, "dataset": DATASETS}.get(kind)
+    if registry is None:
+        raise UnknownName("kind", kind, ["method", "dataset"])
+    _check_name(kind, name)
+    if name in registry.names():
+        raise UserError(f"There is a {kind} '{name}' already.", "Choose another name.")
+    root = checkout()
+    inside = out is None and root is not None and here.resolve().is_relative_to(root)
+    if inside and root is not None:
+        folder, parts = root / f"{kind}s" / name, {kind: Path()}
+        module = f"uadbench.{kind}s.{name}"
+    else:
+        module = f"uadbench_{name}"
+        folder, parts = (out or here) / f"uadbench-{name}", {"plugin": Path(), kind: Path(module)}
+    values = {
+        "kind": kind,
+        "name": name,
+        "module": module,
+        "cls": "".join(part.capitalize() for part in name.split("_")),
+        "version": uadbench.__version__,
+    }
+    return Scaffold(folder, _write(folder, _render(parts, values)), plugin=not inside)
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not NAME.fullmatch(name) or len(name) > LONGEST:
+        raise UserError(
+            f"The name {name!r} is not allowed.",
+            f"A {kind} is named by lower-case letters, digits and single underscores, at most {LONGEST} in all.",
+        )
+    if keyword.iskeyword(name):
+        raise UserError(f"'{name}' is a word of Python.", "Choose another name.")
+
+
+def _render(parts: dict[str, Path], values: dict[str, str]) -> dict[Path, str]:
+    """Returns the text of each file by its path; the templates' names end in ``.jinja``."""
+    loader = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (Python and Markdown, whose only values are checked names)
+    )
+    texts: dict[Path, str] = {}
+    for part, place in parts.items():
+        for file in sorted((TEMPLATES / part).rglob("*.jinja")):
+            template = loader.get_template(file.relative_to(TEMPLATES).as_posix())
+            texts[place / file.relative_to(TEMPLATES / part).with_suffix("")] = template.render(values)
+    return texts
+
+
+def _write(folder: Path, texts: dict[Path, str]) -> list[Path]:
+    """Writes all files or none."""
+    if folder.exists():
+        raise UserError(f"{folder} exists.", "Remove it or choose another name.")
+    # The dot hides it from the registry until it is whole.
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        for path, text in texts.items():
+            (part / path).parent.mkdir(parents=True, exist_ok=True)
+            (part / path).write_text(text)
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(f"Cannot write {folder}: {error.strerror}.", "Choose another --out.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return sorted(texts)
