@@ -1,0 +1,62 @@
+"""Ratios in one run: baseline and product take turns, and all ratios end in one table with a line on the machine."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.ratios import ROWS, machine
+
+RESULTS = Path(".benchmarks/ratios.json")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS] = []
+
+
+@pytest.fixture
+def versus(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., float]:
+    """Times ``baseline`` and ``product`` in turns and notes the ratio of their medians."""
+
+    def measure(
+        work: str, baseline: Callable[[], object], product: Callable[[], object], *, rounds: int = 5, **notes: Any
+    ) -> float:
+        theirs: list[float] = []
+
+        def before() -> None:
+            start = time.perf_counter()
+            baseline()
+            theirs.append(time.perf_counter() - start)
+
+        product()  # warm-up of both: allocator, kernels, caches
+        baseline()
+        benchmark.pedantic(product, setup=before, rounds=rounds, iterations=1)
+        ours, published = float(benchmark.stats.stats.median), statistics.median(theirs)
+        row = {"work": work, "baseline_s": published, "product_s": ours, "ratio": published / ours, **notes}
+        benchmark.extra_info.update(row)
+        request.config.stash[ROWS].append(row)
+        return published / ours
+
+    return measure
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    if not rows:
+        return
+    line = machine()
+    terminalreporter.section(f"ratios on {line}")
+    for row in rows:
+        notes = ", ".join(f"{key} {value}" for key, value in list(row.items())[4:])
+        terminalreporter.write_line(
+            f"{row['work']:<58} {1000 * row['baseline_s']:>10.2f} ms {1000 * row['product_s']:>10.2f} ms "
+            f"{row['ratio']:>6.2f} x  {notes}"
+        )
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": line, "rows": rows}, indent=1))
