@@ -1,4 +1,7 @@
-"""docs/how-to/add-a-method.md holds a complete method: its files, taken literally, pass the conformance kit."""
+"""docs/how-to/add-a-method.md holds a complete method: its files, taken literally, pass the conformance kit.
+
+They are also what ``uadbench new method zscore`` writes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,23 @@ from pathlib import Path
 import pytest
 
 from uadbench.core.catalog import METHODS
+from uadbench.scaffold.write import render
 from uadbench.testing.method_checks import check_method
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "add-a-method.md"
 
 
+def files_of_the_page() -> dict[str, str]:
+    return dict(re.findall(r'```python title="(\w+\.py)"\n(.*?)```', PAGE.read_text(), flags=re.DOTALL))
+
+
+def test_the_page_shows_what_new_writes() -> None:
+    written = render("method", "zscore", "uadbench.methods.zscore")
+    assert files_of_the_page() == {path.name: text for path, text in written.items() if path.suffix == ".py"}
+
+
 def test_the_page_is_a_working_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = dict(re.findall(r'```python title="(\w+\.py)"\n(.*?)```', PAGE.read_text(), flags=re.DOTALL))
+    files = files_of_the_page()
     assert sorted(files) == ["__init__.py", "config.py", "method.py", "space.py"]
     package = tmp_path / "page_zscore"
     package.mkdir()

@@ -66,19 +66,47 @@ def make(kind: str, name: str, out: Path | None, here: Path) -> Scaffold:
     root = checkout()
     inside = out is None and root is not None and here.resolve().is_relative_to(root)
     if inside and root is not None:
-        folder, parts = root / f"{kind}s" / name, {kind: Path()}
-        module = f"uadbench.{kind}s.{name}"
+        folder = root / f"{kind}s" / name
+        texts = render(kind, name, f"uadbench.{kind}s.{name}")
     else:
         module = f"uadbench_{name}"
-        folder, parts = (out or here) / f"uadbench-{name}", {"plugin": Path(), kind: Path(module)}
+        folder = (out or here) / f"uadbench-{name}"
+        package = {Path(module) / path: text for path, text in render(kind, name, module).items()}
+        texts = {**package, **render("plugin", name, module, kind=kind)}
+    return Scaffold(folder, _write(folder, texts), plugin=not inside)
+
+
+def render(part: str, name: str, module: str, *, kind: str = "") -> dict[Path, str]:
+    """Returns the files of a skeleton.
+
+    Args:
+        part: "method", "dataset" or "plugin" (what a package has round the other two).
+        name: Registry name.
+        module: The package that holds the method or dataset.
+        kind: For "plugin": "method" or "dataset".
+
+    Returns:
+        Texts by path.
+    """
     values = {
         "kind": kind,
         "name": name,
         "module": module,
-        "cls": "".join(part.capitalize() for part in name.split("_")),
+        "cls": "".join(word.capitalize() for word in name.split("_")),
         "version": uadbench.__version__,
     }
-    return Scaffold(folder, _write(folder, _render(parts, values)), plugin=not inside)
+    loader = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (Python and Markdown, whose only values are checked names)
+    )
+    return {
+        file.relative_to(TEMPLATES / part).with_suffix(""): loader.get_template(
+            file.relative_to(TEMPLATES).as_posix()
+        ).render(values)
+        for file in sorted((TEMPLATES / part).rglob("*.jinja"))
+    }
 
 
 def _check_name(kind: str, name: str) -> None:
@@ -89,22 +117,6 @@ def _check_name(kind: str, name: str) -> None:
         )
     if keyword.iskeyword(name):
         raise UserError(f"'{name}' is a word of Python.", "Choose another name.")
-
-
-def _render(parts: dict[str, Path], values: dict[str, str]) -> dict[Path, str]:
-    """Returns the text of each file by its path; the templates' names end in ``.jinja``."""
-    loader = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (Python and Markdown, whose only values are checked names)
-    )
-    texts: dict[Path, str] = {}
-    for part, place in parts.items():
-        for file in sorted((TEMPLATES / part).rglob("*.jinja")):
-            template = loader.get_template(file.relative_to(TEMPLATES).as_posix())
-            texts[place / file.relative_to(TEMPLATES / part).with_suffix("")] = template.render(values)
-    return texts
 
 
 def _write(folder: Path, texts: dict[Path, str]) -> list[Path]:
