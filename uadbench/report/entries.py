@@ -188,7 +188,7 @@ def _curves(file: Path, record: Record) -> Curves | None:
 def _first_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_input=False, include_url=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return ": ".join(filter(None, [".".join(str(part) for part in first["loc"]), str(first["msg"])]))
     if isinstance(error, OSError):
         return "it cannot be read"
     return str(error)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from uadbench.report.drawing import INK, SOFT, Drawing, axes_of, colours, legend_beside, short, style, to_csv, to_svg
 from uadbench.report.entries import Entry
@@ -128,6 +128,7 @@ def _against_cost(frame: pd.DataFrame, front: pd.DataFrame, column: str, axis: s
         top = float(frame["value"].max())
         axes.set(xscale="log", xlabel=axis, ylabel="case AP", ylim=(0, min(1.03, max(0.1, 1.2 * top))))
         axes.margins(x=0.25)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         _name_points(axes, frame, column)
@@ -143,8 +144,8 @@ def _name_points(axes: Axes, frame: pd.DataFrame, column: str) -> None:
         label = short(str(name), 24)
         width = 0.014 * len(label)
         left = (np.log10(x) - low) / (high - low) + 0.015
-        place = (y - bottom) / (top - bottom)
-        for shift in (0.0, -0.045, 0.045):
+        place = (y - bottom) / (top - bottom) + 0.028  # above the line of the front
+        for shift in (0.0, -0.056, 0.045):
             here = place + shift
             if all(left + width < a or left > b or abs(here - at) > 0.042 for a, b, at in taken):
                 taken.append((left, left + width, here))

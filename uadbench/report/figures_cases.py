@@ -103,6 +103,7 @@ def _diagram(result: CriticalDifference, order: list[str], names: dict[str, str]
             color_palette=dict.fromkeys(keys, INK),
             crossbar_props={"color": colours(1)[0], "linewidth": 3},
             marker_props={"s": 18},
+            text_h_margin=0.08,
         )
         for text in parts["labels"]:
             key = text.get_text()

@@ -81,7 +81,8 @@ const note = element("p", { role: "status", class: "muted", id: "state" });
 const panels = element("div", { class: "panels" });
 const sliceLabel = labelled("slice", slice, true), blendLabel = labelled("truth and prediction over the input", blend, true);
 place.append(
-  element("div", { class: "controls" }, labelled("order", order), back, labelled("case", chosen), forth,
+  element("div", { class: "controls" }, labelled("order", order),
+    element("div", { class: "steps" }, back, labelled("case", chosen), forth),
     element("fieldset", {}, element("legend", { class: "hidden" }, "view"),
       element("label", {}, side, " side by side"), element("label", {}, blended, " blended"))),
   element("div", { class: "controls" }, labelled("threshold", threshold, true), labelled("threshold from", rule)),
@@ -163,7 +164,7 @@ function draw() {
   const wanted = blended.checked
     ? [["input with truth and prediction", marked(Number(blend.value) / 100)]]
     : [["input", grey(current.image)], ...(current.reconstruction ? [["reconstruction", grey(current.reconstruction)]] : []),
-      ["anomaly map", heat], ["truth", truth], ["prediction against truth", marked(0.55)]];
+      ["anomaly map", heat], ["truth", truth], ["prediction against truth", marked(0.65)]];
   paint(wanted);
 }
 
