@@ -12,13 +12,16 @@ from torch.nn import functional
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec, Scan, TrainBatch
-from uadbench.data.store import Item, Pixels
+from uadbench.data.store import Item, Pixels, Store
 
 MEMORY_LIMIT = 2 * 1024**3
 
 
 class StoreBatches:
     """The items of one role as ``Batches``.
+
+    Methods are handed such objects, so none of them leads to a mask of another item: without masks they keep no way to
+    the truth at all, with masks that of their own items alone.
 
     Args:
         store: Where the items are.
@@ -35,12 +38,15 @@ class StoreBatches:
             raise DataError("Test masks are for the scorer alone.")
         if store.channels != spec.channels:
             raise DataError(f"The data has {store.channels} channels, the method was built for {spec.channels}.")
-        self._store = store
+        self._images = store.without_truth() if isinstance(store, Store) else store
         self._items = list(items)
         self._spec = spec
-        self._masks = masks
+        self._truth = [store.mask(item) == 1 for item in items] if masks else None
+        self._resident: TrainBatch | None = None
         needed = len(items) * spec.height * spec.width * (spec.channels * 4 + 2)
-        self._resident = self._read(range(len(items))) if items and needed <= MEMORY_LIMIT else None
+        if items and needed <= MEMORY_LIMIT:
+            self._resident = self._read(range(len(items)))
+            self._truth = None
 
     @property
     def spec(self) -> ImageSpec:
@@ -69,9 +75,9 @@ class StoreBatches:
     def _read(self, index: Sequence[int]) -> TrainBatch:
         items = [self._items[i] for i in index]
         size = (self._spec.height, self._spec.width)
-        images = torch.cat([resize_image(self._store.image(item), size) for item in items])
-        bodies = torch.cat([resize_mask(self._store.body(item), size) for item in items])
-        masks = torch.cat([resize_mask(self._store.mask(item) == 1, size) for item in items]) if self._masks else None
+        images = torch.cat([resize_image(self._images.image(item), size) for item in items])
+        bodies = torch.cat([resize_mask(self._images.body(item), size) for item in items])
+        masks = None if self._truth is None else torch.cat([resize_mask(self._truth[i], size) for i in index])
         return TrainBatch(Scan(tuple(item.uid for item in items), images, bodies), masks)
 
 

@@ -269,6 +269,31 @@ class Pixels(Protocol):
         ...
 
 
+class Images:
+    """The images and body masks of a store without its truth: all of it that may be lent to a method.
+
+    Args:
+        image: All intensities, flat.
+        body: All body masks, flat.
+        channels: Channels of each image.
+    """
+
+    def __init__(self, image: NDArray[Any], body: NDArray[Any], channels: int) -> None:
+        self._image = image
+        self._body = body
+        self.channels = channels
+
+    def image(self, item: Item) -> NDArray[np.float32]:
+        """Returns intensities, float32 (c, h, w)."""
+        c, h, w = item.shape
+        start = item.offset * c
+        return self._image[start : start + c * h * w].reshape(c, h, w).astype(np.float32)
+
+    def body(self, item: Item) -> NDArray[np.bool_]:
+        """Returns the body mask, bool (h, w)."""
+        return _plane(self._body, item) == 1
+
+
 class Store:
     """A store opened for reading.
 
@@ -315,23 +340,21 @@ class Store:
         """Returns the item with a uid."""
         return self._by_uid[uid]
 
+    def without_truth(self) -> Images:
+        """Returns the images and body masks alone."""
+        return Images(self._image, self._body, self.channels)
+
     def image(self, item: Item) -> NDArray[np.float32]:
         """Returns intensities, float32 (c, h, w)."""
-        c, h, w = item.shape
-        start = item.offset * c
-        return self._image[start : start + c * h * w].reshape(c, h, w).astype(np.float32)
+        return self.without_truth().image(item)
 
     def body(self, item: Item) -> NDArray[np.bool_]:
         """Returns the body mask, bool (h, w)."""
-        return self._plane(self._body, item) == 1
+        return self.without_truth().body(item)
 
     def mask(self, item: Item) -> NDArray[np.uint8]:
         """Returns the truth: 0, 1 or IGNORE, uint8 (h, w). For the scorer and for supervised training alone."""
-        return self._plane(self._mask, item)
-
-    def _plane(self, array: NDArray[Any], item: Item) -> NDArray[Any]:
-        _, h, w = item.shape
-        return array[item.offset : item.offset + h * w].reshape(h, w)
+        return _plane(self._mask, item)
 
     def verify(self) -> None:
         """Checks the pixel hash of every item.
@@ -342,7 +365,12 @@ class Store:
         for item in self.items:
             c, h, w = item.shape
             digest = hashlib.sha256(self._image[item.offset * c : (item.offset + h * w) * c].tobytes())
-            digest.update(self._plane(self._body, item).tobytes())
-            digest.update(self._plane(self._mask, item).tobytes())
+            digest.update(_plane(self._body, item).tobytes())
+            digest.update(_plane(self._mask, item).tobytes())
             if digest.hexdigest() != item.sha256:
                 raise DataError(f"{self.path}: the pixels of {item.uid} changed.", "Prepare the data again.")
+
+
+def _plane(array: NDArray[Any], item: Item) -> NDArray[Any]:
+    _, h, w = item.shape
+    return array[item.offset : item.offset + h * w].reshape(h, w)
