@@ -57,7 +57,8 @@ def holds(things: list[object], mask: np.ndarray) -> bool:
             content = bytes(thing)
         else:
             continue
-        if wanted in content:
+        # Masks lie after one another, so only whole ones are compared: a lesion may look like another one shifted.
+        if any(content[i : i + len(wanted)] == wanted for i in range(0, len(content), len(wanted))):
             return True
     return False
 
