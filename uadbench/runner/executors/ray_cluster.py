@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from uadbench.core.errors import JobFailed, UserError
 from uadbench.runner.executors import Work, check_options
 
 STOP_SECONDS = 20.0
+CONNECT_SECONDS = 10.0
 
 # A job that kills its worker three times is given up, so a worker that dies more often has another reason.
 MAX_RETRIES = 50
@@ -38,8 +40,9 @@ class RayExecutor:
         self._cpus = cpus
         self._tasks: list[Any] = []
         try:
+            _reach(address)
             self._ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"There is no Ray cluster at '{address}': {_first_line(error)}.",
                 "Start one with ray start --head, or name it: --option address=HOST:6379.",
@@ -99,6 +102,17 @@ def _ray_worker(task: Work) -> int:
     from uadbench.runner.worker import work
 
     return work(task)
+
+
+def _reach(address: str) -> None:
+    """Tries the address once: Ray itself goes on trying for minutes.
+
+    Raises:
+        OSError: If nobody answers.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _import_ray() -> Any:
