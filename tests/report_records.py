@@ -7,7 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from uadbench.core.record import stable_hash
+from uadbench.core.seeding import numpy_generator
+from uadbench.evaluation.cases import CaseMaps, Cases
+from uadbench.evaluation.protocol import load_protocol
+from uadbench.evaluation.score import score
 
 PATIENTS = 24
 
@@ -69,3 +75,61 @@ def write(folder: Path, record: dict[str, Any], cases: dict[str, float] | None =
 def three_seeds(folder: Path, method: str, value: float, **changes: Any) -> None:
     for seed in range(3):
         write(folder, make_record(method, seed, value + 0.01 * seed, **changes))
+
+
+def made_cases(patients: int, *, healthy: bool = False, slices: int = 1, size: int = 24, skill: float = 1.0) -> Cases:
+    """Cases with a disc as lesion in every other patient, or in none; maps see it the better the larger the skill."""
+    cases: list[CaseMaps] = []
+    rows, columns = np.mgrid[:size, :size]
+    body = (rows - size / 2) ** 2 + (columns - size / 2) ** 2 < (size / 2) ** 2
+    for p in range(patients):
+        rng = numpy_generator("report", p, int(healthy), slices)
+        lesion = not healthy and p % 2 == 0
+        row, column = rng.integers(size // 3, 2 * size // 3, 2)
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < rng.integers(2, size // 4) ** 2
+        mask = np.repeat((lesion * disc).astype(np.uint8)[None], slices, 0)
+        maps = (rng.random((slices, size, size)) + skill * mask).astype(np.float32)
+        cases.append(
+            CaseMaps(
+                case=f"case-{p:03d}",
+                patient=f"{'calib' if healthy else 'test'}-{p:03d}",
+                kind="disc" if lesion else "",
+                cohort="made",
+                maps=maps,
+                body=np.repeat(body[None], slices, 0),
+                mask=mask,
+                spacing=(1.0, 0.5, 0.5),
+                own_score=float(maps.max()),
+                image=(mask * 0.8 - 0.4 + 0.1 * rng.standard_normal(maps.shape)).astype(np.float32),
+                reconstruction=np.full(maps.shape, -0.4, np.float32),
+            )
+        )
+    return cases
+
+
+def scored(record: dict[str, Any], calib: Cases, test: Cases) -> dict[str, str]:
+    """Scores cases for a record, which gets metrics and hashes; returns the texts of cases.csv and curves.json."""
+    evaluation = score(load_protocol("strict-v1"), calib, test, seed=record["seed"])
+    files = {
+        "cases.csv": evaluation.cases.to_csv(index=False, lineterminator="\n"),
+        "curves.json": json.dumps(evaluation.curves, sort_keys=True),
+    }
+    record["metrics"] = {key: metric.model_dump() for key, metric in evaluation.metrics.items()}
+    record["hashes"] = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    return files
+
+
+def export(records: Path, record: dict[str, Any], files: dict[str, str]) -> None:
+    """Writes a record with its tables as they are committed."""
+    file = write(records, record)
+    for name, text in files.items():
+        file.with_name(f"{record['id']}.{name}").write_text(text)
+
+
+def store(runs: Path, record: dict[str, Any], files: dict[str, str]) -> Path:
+    """Writes a record with its tables as a stored run; returns its folder."""
+    folder = runs / record["id"]
+    folder.mkdir(parents=True)
+    for name, text in {**files, "record.json": json.dumps(record)}.items():
+        (folder / name).write_text(text)
+    return folder

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uadbench.core.errors import DataError
-from uadbench.core.record import Record, stable_hash
+from uadbench.core.record import Record
 from uadbench.report import build_report
 from uadbench.report.entries import plain, read_entries
 from uadbench.report.escape import csv_cell, latex, markdown
@@ -27,6 +27,7 @@ from uadbench.report.model import Arena, Leaderboard, Row
 from uadbench.report.tables import make_leaderboard
 
 from .report_records import PATIENTS, make_record, three_seeds, write
+
 
 def board_of(folder: Path) -> Leaderboard:
     return make_leaderboard(*read_entries([folder]))

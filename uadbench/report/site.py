@@ -134,7 +134,7 @@ class _Site:
                 self._files += shown.files
                 viewer = shown.data
             except UserError as error:
-                why = plain(str(error))
+                why = plain(str(error).replace(str(entry.file.parent), f"run {key}"))
         elif stored and not allowed:
             why = "Images of real patients are left out; --include-images shows them on this machine."
         heads, rows = pages.case_rows(entry)
