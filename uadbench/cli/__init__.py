@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, new, predict, results, run, score, tune
+from uadbench.cli import bench, data, doctor, methods, new, predict, results, run, score, submit, tune
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(results.evaluate)
 app.command("score")(score.score)
 app.command("verify")(results.verify)
+app.command("submit")(submit.submit)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.command("report")(results.report)

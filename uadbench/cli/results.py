@@ -32,13 +32,23 @@ def evaluate(
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, its record.json, or an exported record.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, its record.json, an exported record, or a bundle.")],
     rerun: Annotated[bool, typer.Option("--rerun", help="Predict again from the weights.")] = False,
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
     runs: Annotated[Path, typer.Option(help="Root of the runs, for an exported record.")] = Path("runs"),
+    accept: Annotated[
+        Path | None, typer.Option(help="For a bundle that holds: put its record below this folder.", show_default=False)
+    ] = None,
 ) -> None:
     """Checks hashes and recomputes every metric from the raw maps."""
+    if run.suffix == ".zip":
+        from uadbench.cli.submit import check_submission
+
+        if rerun:
+            raise UserError("A bundle is never run again here.", "Unpack it, and verify the folder with --rerun.")
+        check_submission(run, accept, source, test_source)
+        return
     from uadbench.runner.verify import compare_exported, note_level, verify_run
 
     exported = run.suffix == ".json" and run.name != "record.json"

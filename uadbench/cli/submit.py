@@ -1,0 +1,56 @@
+"""``uadbench submit``, and what ``uadbench verify`` does with a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uadbench.cli.console import progress_bar, to_stdout
+from uadbench.core.errors import JobFailed
+
+
+def submit(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path | None, typer.Option(help="Bundle to write; ID.zip if left out.")] = None,
+    maps: Annotated[bool, typer.Option("--maps/--hashes-only", help="Raw maps, or their hashes alone.")] = True,
+    weights: Annotated[bool, typer.Option("--weights", help="Put the weights in, not their hash alone.")] = False,
+    source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
+    test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
+) -> None:
+    """Verifies a run and writes it as one file for the leaderboard."""
+    from uadbench.runner.bundle import write_bundle
+
+    target = out or Path(f"{run.resolve().name}.zip")
+    with progress_bar("verify") as progress:
+        record = write_bundle(run, target, source, test_source, progress, maps=maps, weights=weights)
+    size = f"{target.stat().st_size / 1e6:.1f} MB"
+    to_stdout().out(f"{target}: {record.method.label}, seed {record.seed}, {size}, verified.", highlight=False)
+    if record.env.dirty:
+        to_stdout().out("The code had uncommitted changes: its record says so.", highlight=False)
+
+
+def check_submission(bundle: Path, accept: Path | None, source: str | None, test_source: str | None) -> None:
+    """Verifies a bundle, and puts its record where ``accept`` says if it holds.
+
+    Raises:
+        DataError: If it is no bundle.
+        JobFailed: If it does not verify.
+    """
+    from uadbench.report.entries import read_entries
+    from uadbench.runner.bundle import check_bundle
+
+    def refused(folder: Path) -> list[str]:
+        return [refusal.reason for refusal in read_entries([folder])[1]]
+
+    with progress_bar("verify") as progress:
+        result = check_bundle(bundle, source, test_source, progress, look=refused, records=accept)
+    problems = result.problems
+    for problem in problems:
+        to_stdout().out(problem, style="red", highlight=False)
+    if problems:
+        raise JobFailed(f"{bundle} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
+    to_stdout().out(f"{bundle}: verified ({result.level}).", highlight=False)
+    if result.exported is not None:
+        to_stdout().out(f"Its record is {result.exported}", highlight=False)
