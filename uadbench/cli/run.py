@@ -36,6 +36,7 @@ def run(
 ) -> None:
     """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
     from uadbench.core.config import parse_overrides
+    from uadbench.runner.parallel import team
     from uadbench.runner.plan import plan_run
     from uadbench.runner.run import execute
     from uadbench.runner.sources import open_source
@@ -51,7 +52,12 @@ def run(
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
     plan = plan_run(method=method, train=train, test=test, tuned=settings, overrides=overrides, **options)
-    record, folder, stored = execute(plan, root=out, device=device, fresh=fresh, console=to_stderr())
+    with team(plan, out, device) as announce:
+        if announce is None:
+            return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest
+        record, folder, stored = execute(
+            plan, root=out, device=device, fresh=fresh, console=to_stderr(), before_fit=announce
+        )
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return

@@ -15,6 +15,7 @@ from uadbench.core.method import Run
 from uadbench.core.types import Batches, ImageSpec, Scan
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.schedules import Schedule, ScheduleName
+from uadbench.nn.parallel import divided
 from uadbench.nn.statistics import require_images
 from uadbench.nn.training import initialise, set_learning_rate
 from uadbench.nn.unet_choice import UNetConfig, make_unet
@@ -134,22 +135,24 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     start = run.resume("train", model=network, optimizer=optimizer)
     network.train()
-    for step in run.steps("train", start, steps):
-        # a function of the step alone, so that a resumed fit needs no scheduler state
-        set_learning_rate(optimizer, config.lr * (1 - step / steps if config.lr_decay == "linear" else 1))
-        generator = run.generator("step", step)
-        scan = train.sample(config.batch_size, generator).scan.to(run.device)
-        image, body = scan.image, scan.body
-        if config.flip:
-            mirrored = (torch.rand(len(image), 1, 1, 1, generator=generator, device="cpu") < 0.5).to(run.device)
-            image, body = torch.where(mirrored, image.flip(-1), image), torch.where(mirrored, body.flip(-1), body)
-        values = losses(image, body, generator)
-        run.report(step, **{name: float(value.detach()) for name, value in values.items()})
-        optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimizer.step()
-        run.checkpoint("train", step + 1, model=network, optimizer=optimizer)
+    with divided(network) as add_gradients:
+        for step in run.steps("train", start, steps):
+            # a function of the step alone, so that a resumed fit needs no scheduler state
+            set_learning_rate(optimizer, config.lr * (1 - step / steps if config.lr_decay == "linear" else 1))
+            generator = run.generator("step", step)
+            scan = train.sample(config.batch_size, generator).scan.to(run.device)
+            image, body = scan.image, scan.body
+            if config.flip:
+                mirrored = (torch.rand(len(image), 1, 1, 1, generator=generator, device="cpu") < 0.5).to(run.device)
+                image, body = torch.where(mirrored, image.flip(-1), image), torch.where(mirrored, body.flip(-1), body)
+            values = losses(image, body, generator)
+            run.report(step, **{name: float(value.detach()) for name, value in values.items()})
+            optimizer.zero_grad(set_to_none=True)
+            values["loss"].backward()
+            add_gradients()
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimizer.step()
+            run.checkpoint("train", step + 1, model=network, optimizer=optimizer)
     network.eval()
 
 

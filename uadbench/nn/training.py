@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.method import Run
+from uadbench.nn.parallel import divided
 
 Schedule = Literal["constant", "cosine"]
 
@@ -84,14 +85,16 @@ def train_network(
     if run.bf16:
         set_memory_format(network, torch.channels_last)
     network.train()
-    for step in run.steps(phase, start, steps):
-        set_learning_rate(optimizer, learning_rate(lr, step, steps, schedule))
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
-            values = losses(run.generator(phase, step))
-        run.report(step, **{name: value.item() for name, value in values.items()})
-        optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()
-        optimizer.step()
-        run.checkpoint(phase, step + 1, model=network, optimizer=optimizer)
+    with divided(network) as add_gradients:
+        for step in run.steps(phase, start, steps):
+            set_learning_rate(optimizer, learning_rate(lr, step, steps, schedule))
+            with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16):
+                values = losses(run.generator(phase, step))
+            run.report(step, **{name: value.item() for name, value in values.items()})
+            optimizer.zero_grad(set_to_none=True)
+            values["loss"].backward()
+            add_gradients()
+            optimizer.step()
+            run.checkpoint(phase, step + 1, model=network, optimizer=optimizer)
     set_memory_format(network, torch.contiguous_format)  # as weights are saved
     network.eval()

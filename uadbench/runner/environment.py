@@ -26,6 +26,8 @@ def environment(device: torch.device, precision: str) -> Environment:
         except PackageNotFoundError:
             continue
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.get_num_threads()} threads)"
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        name = f"{torch.distributed.get_world_size()} x {name}"
     return Environment(
         commit=_git("rev-parse", "HEAD") or "unknown",
         dirty=bool(_git("status", "--porcelain")),

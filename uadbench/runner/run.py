@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.progress import Progress
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed
-from uadbench.core.method import Method
+from uadbench.core.method import Method, Run
 from uadbench.core.record import Cost, Ledger, Record
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.seeding import derive_seed
@@ -48,6 +49,7 @@ class _Execution:
     precision: str
     console: Console | None
     checkpoint_seconds: float
+    before_fit: Callable[[str], None] | None = None
 
     @property
     def seed(self) -> int:
@@ -62,6 +64,7 @@ def execute(
     fresh: bool = False,
     console: Console | None = None,
     checkpoint_seconds: float = 30.0,
+    before_fit: Callable[[str], None] | None = None,
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
 
@@ -72,6 +75,7 @@ def execute(
         fresh: Redo it from the start.
         console: Where progress is drawn; None for silence.
         checkpoint_seconds: Least time between checkpoints.
+        before_fit: Called with the precision if a fit is due: processes that train along wait for it.
 
     Returns:
         The record, the run's folder, and whether it was stored already.
@@ -85,7 +89,8 @@ def execute(
         if stored is not None and stored.status == "done":
             return stored, folder.path, True
         target = pick_device(device)
-        execution = _Execution(plan, folder, target, _precision(plan, folder, target), console, checkpoint_seconds)
+        precision = _precision(plan, folder, target)
+        execution = _Execution(plan, folder, target, precision, console, checkpoint_seconds, before_fit)
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
@@ -160,16 +165,23 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     if folder.weights_file.exists():
         method.load_state_dict(folder.load_weights())
         return float((folder.path / FIT_FILES[0]).read_text())
+    if run.before_fit is not None:
+        run.before_fit(run.precision)
     lent = LentRun(folder, run.seed, run.device, run.precision == "bf16", run.console, run.checkpoint_seconds)
-    train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
-    calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
-    labelled = StoreBatches(plan.train, _labelled(plan), plan.spec, masks=True) if _supervised(plan) else None
-    with torch.random.fork_rng(devices=[]):
-        method.fit(train, calib, lent, labelled=labelled)
+    fit_method(method, plan, lent)
     folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
     folder.write_text("fit_key.txt", f"{plan.fit_key} {run.precision}")
     folder.save_weights(method.state_dict())
     return lent.train_seconds
+
+
+def fit_method(method: Method, plan: Plan, run: Run) -> None:
+    """Fits a method on the data of its plan."""
+    train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
+    calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
+    labelled = StoreBatches(plan.train, _labelled(plan), plan.spec, masks=True) if _supervised(plan) else None
+    with torch.random.fork_rng(devices=[]):
+        method.fit(train, calib, run, labelled=labelled)
 
 
 def _fitted_sibling(run: _Execution) -> Path | None:

@@ -1,4 +1,4 @@
-"""Workers as tasks of a live Ray cluster, which starts them again, elsewhere if need be, when a process or node dies."""
+"""Workers as tasks of a live Ray cluster, which starts them anew, elsewhere if need be, when a process or node dies."""
 
 from __future__ import annotations
 
