@@ -79,6 +79,7 @@ def await_running(suite: Path, ended: int) -> None:
     """Waits until so many jobs have ended and at least one is running."""
     table = JobTable(table_file(suite))
     deadline = time.monotonic() + LIMIT
+    states = list[str]()
     while time.monotonic() < deadline:
         states = [row.state for row in table.rows()]
         if states.count("done") >= ended and "running" in states:
