@@ -5,10 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uadbench.api import Record, load_dataset, load_method, run, to_dataframe
+    from uadbench.api import (
+        Detector,
+        Maps,
+        Record,
+        load_cases,
+        load_dataset,
+        load_images,
+        load_maps,
+        load_method,
+        load_record,
+        predict,
+        run,
+        to_dataframe,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["Record", "load_dataset", "load_method", "run", "to_dataframe"]
+__all__ = [
+    "Detector",
+    "Maps",
+    "Record",
+    "load_cases",
+    "load_dataset",
+    "load_images",
+    "load_maps",
+    "load_method",
+    "load_record",
+    "predict",
+    "run",
+    "to_dataframe",
+]
 
 
 def __getattr__(name: str) -> Any:

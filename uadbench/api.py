@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
+from uadbench.core.errors import DataError
 from uadbench.core.method import Method
 from uadbench.core.record import Record
+from uadbench.core.roles import Role
+from uadbench.core.types import ImageSpec
+from uadbench.data.batches import StoreBatches
 from uadbench.data.store import Store
+from uadbench.runner.apply import apply_run, load_fitted
+from uadbench.runner.detector import Detector
+from uadbench.runner.folder import RunFolder
 from uadbench.runner.job import Precision
 from uadbench.runner.plan import plan_run
 from uadbench.runner.run import execute
 from uadbench.runner.sources import open_source
-from uadbench.runner.verify import open_run
+from uadbench.runner.tuned import load_tuned
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a run predicted for one part of its data.
+
+    Attributes:
+        uids: Identifiers of the images.
+        maps: Raw anomaly maps on the grid of the method, float32 (n, h, w), memory-mapped; larger is more anomalous.
+        scores: The method's own image scores, (n,), where it has them.
+        reconstructions: Healthy counterparts in [-1, 1], (n, c, h, w), memory-mapped, where it makes them.
+    """
+
+    uids: list[str]
+    maps: NDArray[np.float32]
+    scores: NDArray[np.float32] | None = None
+    reconstructions: NDArray[np.float16] | None = None
 
 
 def load_dataset(name: str, source: str = "phantom") -> Store:
@@ -34,13 +63,33 @@ def load_dataset(name: str, source: str = "phantom") -> Store:
     return open_source(name, source, no_progress)
 
 
+def load_images(store: Store, role: str = "train", size: int = 128) -> StoreBatches:
+    """Returns the images of a role, resized, without masks: ``epoch(16)`` passes over them, ``sample`` draws.
+
+    Args:
+        store: What ``load_dataset`` gave.
+        role: train, calib, labelled, val or test.
+        size: Side in pixels.
+
+    Raises:
+        DataError: If there is no such role.
+    """
+    if role not in {each.value for each in Role}:
+        raise DataError(f"There is no role '{role}'.", f"Use {', '.join(each.value for each in Role)}.")
+    spec = ImageSpec(store.channels, size, size, store.manifest.polarity)
+    return StoreBatches(store, store.role(Role(role)), spec)
+
+
 def run(
     method: str,
     dataset: str,
     *,
     source: str = "phantom",
+    test_on: str | None = None,
+    test_source: str = "phantom",
     preset: str = "quick",
     protocol: str = "strict-v1",
+    tuned: bool = False,
     overrides: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -54,8 +103,11 @@ def run(
         method: Registry name, e.g. "synomaly".
         dataset: Registry name, e.g. "carotid_us".
         source: "phantom" or the path of a prepared store.
+        test_on: Dataset to test on, if another.
+        test_source: Its source.
         preset: smoke, quick, standard or paper.
         protocol: Rules of scoring.
+        tuned: Whether to use experiments/tuned/METHOD/DATASET.yaml.
         overrides: Values of the method's config.
         seed: Seed of training and inference.
         device: auto, cpu or cuda.
@@ -70,8 +122,10 @@ def run(
     plan = plan_run(
         method=method,
         train=load_dataset(dataset, source),
+        test=load_dataset(test_on, test_source) if test_on else None,
         preset=preset,
         protocol=protocol,
+        tuned=load_tuned(method, dataset) if tuned else None,
         overrides=overrides,
         seed=seed,
         precision=precision,
@@ -79,24 +133,91 @@ def run(
     return execute(plan, root=Path(out), device=device, fresh=fresh)[0]
 
 
-def load_method(run_folder: Path | str, source: str | None = None) -> Method:
-    """Returns the fitted method of a run, on the CPU.
+def load_method(run_folder: Path | str, device: str = "cpu") -> Method:
+    """Returns the fitted method of a run; it is a ``torch.nn.Module`` where the method is one. No data are needed.
 
     Args:
         run_folder: ``runs/<id>``.
-        source: The prepared folder, if the run did not use a phantom.
+        device: auto, cpu or cuda.
 
     Raises:
         DataError: If the folder holds no finished run.
     """
-    import torch
+    return load_fitted(Path(run_folder), device).method
 
-    from uadbench.runner.run import build_method
 
-    folder, _, plan = open_run(Path(run_folder), source, None, no_progress)
-    method = build_method(plan, torch.device("cpu"))
-    method.load_state_dict(folder.load_weights())
-    return method
+def load_record(run_folder: Path | str) -> Record:
+    """Returns the record of a run.
+
+    Raises:
+        DataError: If there is none, or it cannot be read.
+    """
+    record = RunFolder(Path(run_folder)).record()
+    if record is None:
+        raise DataError(f"{run_folder} holds no record.", "Give the folder runs/ID of a run that ended.")
+    return record
+
+
+def load_cases(run_folder: Path | str) -> pd.DataFrame:
+    """Returns the table of test cases of a run, one row a case.
+
+    Raises:
+        DataError: If there is none.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(Path(run_folder) / "cases.csv", dtype={"case": str, "patient": str})
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run_folder} holds no readable cases.csv.", "Give a run that ended.") from error
+
+
+def load_maps(run_folder: Path | str, part: str = "test") -> Maps:
+    """Returns what a run predicted.
+
+    Args:
+        run_folder: ``runs/<id>``.
+        part: test, calib, val or synthetic.
+
+    Raises:
+        DataError: If there are no maps of that part.
+    """
+    folder = RunFolder(Path(run_folder)).maps / part
+    try:
+        uids = [str(uid) for uid in json.loads((folder / "uids.json").read_text())]
+        maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run_folder} holds no readable maps of '{part}'.", "Give a run that ended.") from error
+    scores, made = folder / "scores.npy", folder / "reconstruction.npy"
+    return Maps(
+        uids,
+        maps,
+        np.load(scores, allow_pickle=False) if scores.exists() else None,
+        np.load(made, mmap_mode="r", allow_pickle=False) if made.exists() else None,
+    )
+
+
+def predict(run_folder: Path | str, source: Path | str, out: Path | str, *, device: str = "auto") -> pd.DataFrame:
+    """Applies a run to new images or volumes, as ``uadbench predict`` does.
+
+    Args:
+        run_folder: ``runs/<id>``.
+        source: PNG, TIFF, NIfTI or DICOM file, or a folder of them.
+        out: Folder of the heat-maps and of scores.csv.
+        device: auto, cpu or cuda.
+
+    Returns:
+        One row an input.
+
+    Raises:
+        DataError: If an input cannot be used; the others are done.
+    """
+    import pandas as pd
+
+    applied = apply_run(Path(run_folder), Path(source), Path(out), device, no_progress)
+    if applied.problems:
+        raise DataError(f"{len(applied.problems)} inputs could not be used: {'; '.join(applied.problems)}")
+    return pd.DataFrame(applied.rows)
 
 
 def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
@@ -120,4 +241,18 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     )
 
 
-__all__ = ["METHODS", "Record", "load_dataset", "load_method", "run", "to_dataframe"]
+__all__ = [
+    "METHODS",
+    "Detector",
+    "Maps",
+    "Record",
+    "load_cases",
+    "load_dataset",
+    "load_images",
+    "load_maps",
+    "load_method",
+    "load_record",
+    "predict",
+    "run",
+    "to_dataframe",
+]
