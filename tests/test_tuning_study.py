@@ -67,6 +67,7 @@ def tuned(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[T
 
 def test_the_file_says_what_was_done(tuned: tuple[Tuning, Path], tiny_store: Path) -> None:
     result, folder = tuned
+    assert result.file is not None
     assert result.file == folder / "tuned/dae/carotid_us.yaml"
     content = yaml.safe_load(result.file.read_text())
     assert content["objective"] == "synthetic"
@@ -165,11 +166,14 @@ def test_a_watched_fit_is_the_same_fit(tiny_store: Path, tmp_path: Path) -> None
 
 
 def test_a_fit_that_falls_behind_is_pruned(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def always(task: StudyTask) -> optuna.pruners.BasePruner:
+        return Always()
+
     class Always(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             return trial.user_attrs["slot"] > 0
 
-    monkeypatch.setattr("uadbench.tuning.book.make_pruner", lambda _: Always())
+    monkeypatch.setattr("uadbench.tuning.book.make_pruner", always)
     result = run(tiny_store, tmp_path, settings=1, trials=2)
     assert [trial.state.name for trial in result.outcome.trials] == ["COMPLETE", "PRUNED"]
     assert "1 pruned" in result.page.read_text()
@@ -199,6 +203,7 @@ def test_val_labels_are_named(tiny_store: Path, tmp_path: Path) -> None:
     assert yaml.safe_load(result.file.read_text())["labels"] == "val masks (9 images of 3 patients)"
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_study(tiny_store: Path, tmp_path: Path) -> None:
     result = run(tiny_store, tmp_path, workers=2, trials=5)
     assert sorted(trial.user_attrs["slot"] for trial in result.outcome.trials) == list(range(5))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -166,7 +166,7 @@ class Book:
         whole = range(start, min(start + self._size, self.task.trials))
         return all(slots.get(i, Slot("open")).state == "done" for i in whole)
 
-    def _preferred(self, states: list[SlotState], held: int | None) -> list[int]:
+    def _preferred(self, states: Sequence[str], held: int | None) -> list[int]:
         """Open slots in the order of preference: of the fit at hand, of a new fit, of the fits of others."""
         ready: list[tuple[int, int]] = []
         for slot, state in enumerate(states):

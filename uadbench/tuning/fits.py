@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -197,7 +197,7 @@ class Watchdog:
 
 
 @contextmanager
-def untouched(method: Method) -> Iterator[None]:
+def untouched(method: Method) -> Generator[None]:
     """Leaves training modes and random states as they were."""
     modules = list(method.modules()) if isinstance(method, torch.nn.Module) else []
     modes = [module.training for module in modules]

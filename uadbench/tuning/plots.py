@@ -71,14 +71,19 @@ def draw_study(task: StudyTask, found: Outcome, study: optuna.Study) -> Iterator
             "Share of the objective's variance over the trials (fANOVA). Few trials give a rough picture.",
             _bars(weights),
         )
-    yield Drawing("slices", "Slices", "Every trial, one panel a parameter; darker is later.", _slices(complete, names))
+    yield Drawing(
+        "slices",
+        "Slices",
+        "Every trial, one panel a parameter; darker is later.",
+        _slices(complete, names, _logs(found.trials)),
+    )
     ranked = [name for name in weights if name in names] or names
     for left, right in list(combinations(ranked[:PAIRS], 2)):
         yield Drawing(
             f"contour-{left}-{right}",
             f"{left} and {right}",
             "Objective between the trials (points), all other parameters as they came.",
-            _contour(complete, left, right, MEASURES[task.measure]),
+            _contour(complete, left, right, MEASURES[task.measure], _logs(found.trials)),
         )
     for name in CURVES:
         if name in names:
@@ -117,12 +122,16 @@ def importances(study: optuna.Study, task: StudyTask, trials: Sequence[FrozenTri
     if len({trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE}) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    target = (lambda trial: trial.values[0]) if task.with_time else None
+    target = _quality if task.with_time else None
     with quiet():
         try:
             return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, target=target))
         except (ValueError, RuntimeError):  # no parameter is shared by all trials, or none varies
             return {}
+
+
+def _quality(trial: FrozenTrial) -> float:
+    return trial.values[0]
 
 
 def _mean(trial: FrozenTrial, measure: str) -> float:
@@ -167,7 +176,7 @@ def _bars(weights: dict[str, float]) -> str:
     return _to_svg(figure)
 
 
-def _slices(complete: pd.DataFrame, names: Sequence[str]) -> str:
+def _slices(complete: pd.DataFrame, names: Sequence[str], logs: set[str]) -> str:
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     with sns.axes_style("whitegrid"), mpl.rc_context(_SVG):
@@ -177,13 +186,13 @@ def _slices(complete: pd.DataFrame, names: Sequence[str]) -> str:
         part = complete.dropna(subset=[name])
         at, labels = _positions(part[name])
         axes.scatter(at, part["value"], c=part["slot"], cmap="Blues", edgecolors="0.4", linewidths=0.5, s=30)
-        _label_axis(axes, name, at, labels)
+        _label_axis(axes, name, labels, log=name in logs)
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     return _to_svg(figure)
 
 
-def _contour(complete: pd.DataFrame, left: str, right: str, label: str) -> str:
+def _contour(complete: pd.DataFrame, left: str, right: str, label: str, logs: set[str]) -> str:
     figure, axes = _figure(6, 4.4)
     part = complete.dropna(subset=[left, right])
     (x, x_labels), (y, y_labels) = _positions(part[left]), _positions(part[right])
@@ -195,8 +204,10 @@ def _contour(complete: pd.DataFrame, left: str, right: str, label: str) -> str:
         shown = axes.scatter(points["x"], points["y"], c=points["v"], cmap="viridis")
     axes.scatter(x, y, color="white", edgecolors="black", s=24, zorder=3)
     figure.colorbar(shown, ax=axes, label=label)
-    _label_axis(axes, left, x, x_labels)
+    _label_axis(axes, left, x_labels, log=left in logs)
     axes.set_ylabel(right)
+    if right in logs:
+        axes.set_yscale("log")
     if y_labels:
         axes.set_yticks(range(len(y_labels)), y_labels)
     return _to_svg(figure)
@@ -223,7 +234,7 @@ def _curve(task: StudyTask, trials: Sequence[FrozenTrial], name: str) -> str:
     every = pd.Series([trial.params[name] for trial in complete])
     places = dict(zip(sorted(chosen), at, strict=True))
     axes.scatter([places[key] for key in every], [trial.values[0] for trial in complete], color="0.6", s=12, zorder=1)
-    _label_axis(axes, name, at, labels)
+    _label_axis(axes, name, labels, log=name in _logs(trials))
     axes.set_ylabel("patient mean")
     axes.legend(frameon=False)
     return _to_svg(figure)
@@ -237,11 +248,16 @@ def _positions(values: pd.Series) -> tuple[np.ndarray, list[str]]:
     return np.array([names.index(str(value)) for value in values], float), names
 
 
-def _label_axis(axes: Axes, name: str, at: np.ndarray, labels: list[str]) -> None:
+def _logs(trials: Sequence[FrozenTrial]) -> set[str]:
+    """Parameters that are sampled on a logarithmic scale."""
+    return {name for trial in trials for name, space in trial.distributions.items() if getattr(space, "log", False)}
+
+
+def _label_axis(axes: Axes, name: str, labels: list[str], *, log: bool) -> None:
     axes.set_xlabel(name)
     if labels:
         axes.set_xticks(range(len(labels)), labels)
-    elif len(at) and at.min() > 0 and at.max() / at.min() > 20:
+    elif log:
         axes.set_xscale("log")
 
 

@@ -84,7 +84,7 @@ def _key(name: str, arguments: Any) -> bytes:
 def _feed(digest: hashlib.blake2b, value: Any) -> None:
     if isinstance(value, Tensor):
         digest.update(f"{value.dtype}{tuple(value.shape)}{value.stride()}{value.device}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     elif isinstance(value, list | tuple):
         digest.update(f"[{len(value)}]".encode())
         for part in value:
