@@ -21,6 +21,7 @@ from uadbench.evaluation.curves import (
     auroc,
     average_precision,
     best_dice,
+    key_values,
     ordered_keys,
     precision_shares,
 )
@@ -31,7 +32,7 @@ MAX_BINS = 1 << 21
 CHUNK = 1 << 18
 STRIDE = 8
 FLOOR = 0.02
-MAX_DISTINCT = 1 << 20
+MAX_DISTINCT = 1 << 19
 _BLOCK = 1 << 18
 Pixels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
@@ -255,9 +256,11 @@ def _refined(histogram: PixelHistogram) -> Binning:
     rows, low, high = precision_shares(whole)
     cells = (whole.keys >> np.uint32(CELL_BITS)).astype(np.int64)
     root = np.sqrt(np.bincount(cells[rows], np.maximum(high - low, 0.0), CELLS))
-    # What a sample does not show still needs bins: no cell between the extremes gets less than a floor.
-    reach = slice(int(cells.min()), int(cells.max()) + 1)
-    root[reach] = np.maximum(root[reach], FLOOR * root.sum() / (reach.stop - reach.start))
+    # What a sample does not show still needs bins: no cell between the extremes gets less than a floor. Half of it
+    # goes by the cells' width in values: half of all cells lie between -1 and 1, and rare high values lie beyond.
+    reach = np.arange(int(cells.min()), int(cells.max()) + 1)
+    width = _widths(reach)
+    root[reach] = np.maximum(root[reach], FLOOR * root.sum() * (0.5 / len(reach) + 0.5 * width / width.sum()))
     spare = MAX_BINS - CELLS
     share = root / root.sum() * spare if root.sum() > 0 else np.zeros(CELLS)
     splits = np.clip(np.floor(np.log2(np.maximum(share, 1.0))), 0, CELL_BITS).astype(np.int64)
@@ -267,3 +270,13 @@ def _refined(histogram: PixelHistogram) -> Binning:
     room = MAX_BINS - int((1 << splits).sum())
     splits[order[np.cumsum(1 << splits[order]) <= room]] += 1
     return Binning(splits)
+
+
+def _widths(cells: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Returns how far the values of each cell reach, relative to the widest."""
+    first = cells.astype(np.uint32) << np.uint32(CELL_BITS)
+    last = first | np.uint32((1 << CELL_BITS) - 1)
+    with np.errstate(invalid="ignore"):  # the outermost cells hold what is no number
+        width = key_values(last).astype(np.float64) - key_values(first).astype(np.float64)
+    width = np.where(np.isfinite(width), width, 0.0)
+    return (width + np.finfo(np.float64).tiny) / max(float(width.max()), np.finfo(np.float64).tiny)
