@@ -1,0 +1,87 @@
+"""Painting soft shapes into planes of Hounsfield units: partial volume comes from the shapes' own edges.
+
+Coordinates in mm: x to the right of the picture (the patient's left), y to the back, z up; (0, 0, 0) is the middle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Vector = NDArray[np.float64]
+Point = tuple[float, float, float]
+
+
+class Canvas:
+    """Planes of one patient.
+
+    Args:
+        size: Side of a plane in pixels.
+        pixel_mm: Side of a pixel.
+        heights: z of each plane in mm, length n.
+        warp_mm: Amplitude of the smooth warp that keeps organs from being ellipsoids.
+        rng: Where the warp comes from.
+
+    Attributes:
+        hu: What is painted, (n, h, w).
+        x, y, z: Warped coordinates in mm, broadcast to (n, h, w).
+        liver: Share of liver in a pixel, (n, h, w); what is painted over it takes it away.
+    """
+
+    def __init__(
+        self, size: int, pixel_mm: float, heights: NDArray[np.float64], warp_mm: float, rng: np.random.Generator
+    ) -> None:
+        self.pixel = pixel_mm
+        axis = ((np.arange(size) - (size - 1) / 2) * pixel_mm).astype(np.float32)
+        self._axes = heights.astype(np.float32), axis
+        z, y, x = np.meshgrid(*self._axes, axis, indexing="ij")
+        self.flat: tuple[Array, Array] = (x, y)
+        self.x, self.y, self.z = (part + warp_mm * self.waves((90.0, 220.0), rng) for part in (x, y, z))
+        self.hu: Array = np.full(x.shape, -1000, np.float32)
+        self.liver: Array = np.zeros(x.shape, np.float32)
+
+    def waves(self, lengths: tuple[float, float], rng: np.random.Generator) -> Array:
+        """Returns a smooth random field of unit standard deviation: six plane waves with wavelengths in mm."""
+        direction = rng.standard_normal((6, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        kx, ky, kz = (direction * 2 * np.pi / rng.uniform(*lengths, (6, 1))).T
+        heights, axis = self._axes
+        # sin(A + B) = sin A cos B + cos A sin B, with A along x and B along y and z: one matrix product.
+        along = np.multiply.outer(kx, axis) + rng.uniform(0, 2 * np.pi, (6, 1))
+        across = (np.multiply.outer(heights, kz)[:, None] + np.multiply.outer(axis, ky)).reshape(-1, 6)
+        left = np.hstack([np.cos(across), np.sin(across)]).astype(np.float32)
+        right = np.vstack([np.sin(along), np.cos(along)]).astype(np.float32)
+        return (left @ right).reshape(len(heights), len(axis), len(axis)) / np.float32(np.sqrt(3))
+
+    def cover(self, distance: Array, edge_mm: float = 0.0) -> Array:
+        """Returns the share of each pixel inside a shape from its signed distance in mm (negative inside)."""
+        return np.clip(0.5 - distance / np.float32(max(self.pixel, edge_mm)), 0, 1)
+
+    def distance(self, centre: Point, radii: Point, turn: float = 0.0) -> Array:
+        """Returns about the signed distance in mm to an ellipsoid turned in the plane by ``turn`` radians."""
+        dx, dy = self.x - np.float32(centre[0]), self.y - np.float32(centre[1])
+        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        along, across = c * dx + s * dy, c * dy - s * dx
+        away = (along / np.float32(radii[0])) ** 2 + (across / np.float32(radii[1])) ** 2
+        away += ((self.z - np.float32(centre[2])) / np.float32(radii[2])) ** 2
+        return (np.sqrt(away) - 1) * np.float32(min(radii))
+
+    def paint(self, share: Array, value: float | Array) -> None:
+        """Mixes a tissue in; liver under it is covered."""
+        self.hu += share * (value - self.hu)
+        self.liver *= 1 - share
+
+    def ellipsoid(self, centre: Point, radii: Point, value: float | Array, turn: float = 0.0) -> Array:
+        """Paints an ellipsoid and returns its share."""
+        share = self.cover(self.distance(centre, radii, turn))
+        self.paint(share, value)
+        return share
+
+    def tube(self, start: Vector, end: Vector, radius: float, at: Array) -> Array:
+        """Returns the share of a round tube between two points at the places ``at``, (n, 3)."""
+        first, axis = start.astype(np.float32), (end - start).astype(np.float32)
+        offset = at - first
+        along = np.clip(offset @ axis / max(float(axis @ axis), 1e-6), 0, 1)
+        away = offset - along[:, None] * axis
+        return self.cover(np.sqrt(np.einsum("ij,ij->i", away, away)) - np.float32(radius))

@@ -1,0 +1,76 @@
+"""``liver_ct``: the phantom and the readers of real layouts behind the Dataset interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from uadbench.core.catalog import DATASETS
+from uadbench.core.dataset import DatasetCard, Progress, Recipe
+from uadbench.core.record import stable_hash
+from uadbench.data.normalise import window
+from uadbench.data.store import StoreWriter
+from uadbench.datasets.liver_ct import phantom, prepare
+
+
+@DATASETS.register("liver_ct")
+class LiverCT:
+    """Axial slices of abdominal CT; the body is the liver with its lesions; a case is a volume."""
+
+    name: ClassVar[str] = "liver_ct"
+    version: ClassVar[str] = "1"
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Liver CT with metastases",
+        modality="CT",
+        licence="Phantom: Apache-2.0. LiTS: CC BY-NC-ND 4.0, cite Bilic et al. 2023, doi:10.1016/j.media.2022.102680. "
+        "MSD: CC BY-SA 4.0, cite Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9. BTCV: registration at Synapse",
+        access="Phantom: embedded. LiTS: CodaLab competition 17094. MSD Task03_Liver: medicaldecathlon.com. "
+        "BTCV: Synapse syn3193805. BMAD: its authors' release",
+        polarity=-1,
+    )
+
+    def phantom_key(self) -> str:
+        """Returns a hash of the generator's version and parameters."""
+        return stable_hash([phantom.VERSION, phantom.PARAMETERS])
+
+    def make_phantom(self, out: Path, progress: Progress) -> None:
+        """Simulates all volumes into a store."""
+        everyone = list(phantom.patients())
+        scale = phantom.PARAMETERS["window"]
+        with StoreWriter(
+            out,
+            dataset=self.name,
+            version=self.version,
+            source="phantom",
+            recipe=f"phantom-{self.phantom_key()}",
+            polarity=self.card.polarity,
+        ) as writer:
+            for done, patient in enumerate(everyone):
+                progress(done, len(everyone), "simulating patients")
+                volume = phantom.simulate(patient)
+                for z in np.flatnonzero(volume.liver.any((1, 2))):
+                    lesion = volume.mask[z].any()
+                    writer.add(
+                        uid=f"{patient.uid}-z{z}",
+                        case=patient.uid,
+                        patient=patient.uid,
+                        role=patient.role,
+                        cohort="phantom",
+                        image=window(volume.hu[z], scale["low"], scale["high"])[None],
+                        body=volume.liver[z],
+                        mask=volume.mask[z],
+                        index=int(z),
+                        kind=patient.kind if lesion else "lesion-patient" if patient.kind else "",
+                        spacing=(patient.pixel, patient.pixel),
+                        thickness=phantom.PARAMETERS["grid"]["interval_mm"],
+                    )
+
+    def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
+        """Converts a folder of a known layout; see the README for the layouts.
+
+        Raises:
+            DataError: If no layout is recognised or a file cannot be used; nothing is left behind.
+        """
+        return prepare.prepare(source, out, recipe, workers, progress, self)
