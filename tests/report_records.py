@@ -77,7 +77,9 @@ def three_seeds(folder: Path, method: str, value: float, **changes: Any) -> None
         write(folder, make_record(method, seed, value + 0.01 * seed, **changes))
 
 
-def made_cases(patients: int, *, healthy: bool = False, slices: int = 1, size: int = 24, skill: float = 1.0) -> Cases:
+def made_cases(
+    patients: int, *, healthy: bool = False, slices: int = 1, size: int = 24, skill: float = 1.0
+) -> list[CaseMaps]:
     """Cases with a disc as lesion in every other patient, or in none; maps see it the better the larger the skill."""
     cases: list[CaseMaps] = []
     rows, columns = np.mgrid[:size, :size]

@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -24,7 +25,7 @@ CASES = 300
 OpenPage = Callable[..., "Page"]
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -104,12 +105,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def many_cases() -> list[CaseMaps]:
     """Frames, and one volume of five slices."""
-    volume = made_cases(1, slices=5)[0]
-    frames = made_cases(CASES - 1)
-    named = {name: getattr(volume, name) for name in CaseMaps.__dataclass_fields__}
-    return [frames[i] for i in range(len(frames))] + [
-        CaseMaps(**{**named, "case": "volume", "patient": "of-the-volume", "kind": "volume"})
-    ]
+    (volume,) = made_cases(1, slices=5)
+    return [*made_cases(CASES - 1), replace(volume, case="volume", patient="of-the-volume", kind="volume")]
 
 
 @pytest.fixture(scope="session")

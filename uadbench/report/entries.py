@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -95,7 +96,11 @@ def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:
     """Returns text of a stranger as one short line without control characters, file paths and credentials."""
-    text = text[: 20 * limit]
+    return _plain(text[: 20 * limit], limit)
+
+
+@lru_cache(maxsize=4096)  # names of cases come back in every run
+def _plain(text: str, limit: int) -> str:
     text = _CREDENTIALS.sub("...@", text)
     text = _PATH.sub("[path]", text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -108,7 +113,7 @@ def _record_files(folder: Path) -> Iterator[Path]:
         if any(part.startswith(".") for part in relative.parts) or "rescored" in relative.parts:
             continue
         stored_run = file.name == "record.json" and len(relative.parts) <= 2
-        within_run = any((folder / part / "record.json").is_file() for part in (".", relative.parts[0]))
+        within_run = any((folder / part / "record.json").is_file() for part in (".", *relative.parts[:1]))
         exported = len(relative.parts) == 4 and "." not in file.stem and not within_run
         if stored_run or exported:
             yield file

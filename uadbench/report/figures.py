@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from uadbench.report.drawing import INK, SOFT, Drawing, axes_of, colours, legend_beside, short, style, to_csv, to_svg
 from uadbench.report.entries import Entry
@@ -129,7 +129,7 @@ def _against_cost(frame: pd.DataFrame, front: pd.DataFrame, column: str, axis: s
         axes.set(xscale="log", xlabel=axis, ylabel="case AP", ylim=(0, min(1.03, max(0.1, 1.2 * top))))
         axes.margins(x=0.25)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         _name_points(axes, frame, column)
         return to_svg(figure)
@@ -223,7 +223,7 @@ def _label_count(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing
 
 def _points(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     """Draws points whose kind shows in colour and in shape."""
-    palette = dict(zip(KINDS, [*colours(2), (0.6, 0.6, 0.6)], strict=True))
+    palette: dict[str, Any] = dict(zip(KINDS, [*colours(2), (0.6, 0.6, 0.6)], strict=True))
     present = [kind for kind in KINDS if kind in set(frame["kind"])]
     sns.scatterplot(
         data=frame,

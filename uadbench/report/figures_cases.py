@@ -100,7 +100,7 @@ def _diagram(result: CriticalDifference, order: list[str], names: dict[str, str]
             label_fmt_left="{label}",
             label_fmt_right="{label}",
             label_props={"fontsize": 9},
-            color_palette=dict.fromkeys(keys, INK),
+            color_palette=[INK] * len(keys),
             crossbar_props={"color": colours(1)[0], "linewidth": 3},
             marker_props={"s": 18},
             text_h_margin=0.08,
@@ -128,7 +128,7 @@ def _curves(table: Table, start: str, records: Mapping[str, Entry]) -> Iterator[
         with style():
             figure, axes = axes_of(4.0)
             sns.lineplot(
-                data=shown.assign(method=shown["method"].map(lambda text: short(text, 30))),
+                data=shown.assign(method=[short(str(name), 30) for name in shown["method"]]),
                 x=x,
                 y=y,
                 hue="method",

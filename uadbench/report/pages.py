@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -184,8 +185,8 @@ def case_rows(entry: Entry) -> tuple[list[str], list[tuple[str, str, str, bool, 
     columns = [(key, head) for key, head in CASE_COLUMNS if key in table.columns]
     numbers: list[list[str]] = []
     for key, _ in columns:
-        values = pd.to_numeric(table[key], errors="coerce")
-        numbers.append(["" if pd.isna(value) else f"{value:.4g}" for value in values])
+        values: list[float] = pd.to_numeric(table[key], errors="coerce").astype(float).tolist()
+        numbers.append(["" if math.isnan(value) else f"{value:.4g}" for value in values])
     rows = [
         (plain(case, 60), plain(patient, 60), "" if pd.isna(kind) else plain(str(kind), 40), bool(lesion), list(found))
         for case, patient, kind, lesion, *found in zip(

@@ -68,9 +68,8 @@ class _Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(
-            page_of=self._page_of, target=pages.target, columns=COLUMNS, short_tier=_short_tier
-        )
+        known: dict[str, Any] = self._templates.globals
+        known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
 
     def build(self, *, include_images: bool, opener: CaseOpener | None) -> list[Path]:
         for name in ASSETS:

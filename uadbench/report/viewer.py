@@ -91,13 +91,13 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
     return Viewer(_inside_script(data), files)
 
 
-def _chosen(entry: Entry, test: Cases) -> list[tuple[int, Mapping[str, Any]]]:
+def _chosen(entry: Entry, test: Cases) -> list[tuple[int, dict[str, Any]]]:
     """Returns positions of the cases that are shown with their rows; of too many, every n-th by AP."""
     if entry.cases is None:
         return []
     table = entry.cases.assign(order=pd.to_numeric(entry.cases["ap"], errors="coerce"))
     table = table.sort_values(["order", "case"], kind="stable")
-    rows: dict[str, Mapping[str, Any]] = {str(row["case"]): row for row in table.to_dict("records")}
+    rows = {str(row["case"]): {str(key): value for key, value in row.items()} for row in table.to_dict("records")}
     position = {test[i].case: i for i in range(len(test))}
     found = [(position[name], row) for name, row in rows.items() if name in position]
     step = -(-len(found) // MAX_CASES) or 1
