@@ -170,8 +170,10 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     lent = LentRun(folder, run.seed, run.device, run.precision == "bf16", run.console, run.checkpoint_seconds)
     fit_method(method, plan, lent)
     folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
-    folder.write_text("fit_key.txt", f"{plan.fit_key} {run.precision}")
     folder.save_weights(method.state_dict())
+    pointer = _fit_pointer(run)
+    pointer.parent.mkdir(exist_ok=True)
+    RunFolder(pointer.parent).write_text(pointer.name, plan.job.id)
     return lent.train_seconds
 
 
@@ -186,11 +188,16 @@ def fit_method(method: Method, plan: Plan, run: Run) -> None:
 
 def _fitted_sibling(run: _Execution) -> Path | None:
     """Finds a run that differs in test cohort, protocol or inference settings alone: one fit serves them all."""
-    wanted = f"{run.plan.fit_key} {run.precision}"
-    for file in sorted(run.folder.path.parent.glob("*/fit_key.txt")):
-        if file.read_text() == wanted and (file.parent / FIT_FILES[1]).exists():
-            return file.parent
-    return None
+    pointer = _fit_pointer(run)
+    if not pointer.exists():
+        return None
+    folder = run.folder.path.with_name(pointer.read_text())
+    return folder if all((folder / name).exists() for name in FIT_FILES) else None
+
+
+def _fit_pointer(run: _Execution) -> Path:
+    """The file that names a run with this fit: one look, however many runs there are."""
+    return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.precision}"
 
 
 def _supervised(plan: Plan) -> bool:
