@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from uadbench.core.errors import UserError
 from uadbench.tuning.book import Book
 from uadbench.tuning.space import Space
+from uadbench.tuning.storage import RETRIES
 from uadbench.tuning.task import StudyTask
 
 
@@ -174,6 +175,25 @@ def test_a_worker_killed_with_sigkill_loses_and_doubles_nothing(tmp_path: Path) 
     failed = [t for t in mine.study.get_trials() if t.state == TrialState.FAIL]
     assert [trial.user_attrs["slot"] for trial in failed] == [slot]
     assert mine.trials()[slot].params == {**mine.trials()[slot].params, **failed[0].params}
+
+
+def test_a_trial_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
+    for _ in range(RETRIES + 1):
+        dying = book(tmp_path, 2, beat=60, grace=1)
+        claimed = dying.claim(None)
+        while not isinstance(claimed, optuna.Trial):
+            time.sleep(0.2)
+            claimed = dying.claim(None)
+        assert claimed.user_attrs["slot"] == 0
+        suggest(claimed)
+    time.sleep(2.5)
+    mine = book(tmp_path, 2)
+    assert work(mine) == 1
+    first, second = mine.trials()
+    assert first.state == TrialState.FAIL
+    assert first.params == {"lr": 0.5, "t": 3}
+    assert second.state == TrialState.COMPLETE
+    assert slots(mine, TrialState.WAITING, TrialState.RUNNING) == Counter()
 
 
 def test_a_study_whose_space_has_changed_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from pathlib import Path
@@ -242,6 +243,19 @@ def test_an_interruption_gives_the_slot_back(tiny_store: Path, tmp_path: Path, m
     result = run(tiny_store, tmp_path, trials=1)
     assert len(result.outcome.trials) == 1
     assert result.outcome.preset is not None
+
+
+def test_a_full_disk_is_bad_input_and_loses_nothing(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("uadbench.runner.folder.RunFolder.save_weights", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            run(tiny_store, tmp_path, trials=1)
+    assert len(run(tiny_store, tmp_path, trials=1).outcome.trials) == 1
 
 
 def test_perfect_and_empty_maps(tiny_store: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,14 +18,14 @@ from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from uadbench.core.errors import UserError
 from uadbench.core.seeding import derive_seed
 from uadbench.tuning.space import Space
-from uadbench.tuning.storage import lock, open_storage, quiet, shown, storage_errors
+from uadbench.tuning.storage import RETRIES, lock, open_storage, quiet, shown, storage_errors
 from uadbench.tuning.task import StudyTask
 
 STARTUP = 10  # trials drawn at random before the model of the objective is used
@@ -130,10 +131,19 @@ class Book:
     def release(self, trial: optuna.Trial) -> None:
         """Gives a slot back, parameters and all, as if its worker had died."""
         with storage_errors(self.task.storage), quiet(), lock(self.task.storage):
-            number = trial.number
-            if not self._finished(trial):
-                self.study.tell(number, state=TrialState.FAIL)
-                RetryHeartbeatStaleTrialCallback()(self.study, self._frozen(number))
+            if self._finished(trial):
+                return
+            trial.set_user_attr("released", True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            frozen = self._frozen(trial.number)
+            again = optuna.trial.create_trial(
+                state=TrialState.WAITING,
+                params=frozen.params,
+                distributions=frozen.distributions,
+                user_attrs={"slot": frozen.user_attrs["slot"]},
+                system_attrs={"fixed_params": frozen.system_attrs.get("fixed_params", {})},
+            )
+            self._storage.create_new_trial(self._id, again)
 
     @contextmanager
     def alive(self, trial: optuna.Trial) -> Generator[None]:
@@ -245,15 +255,21 @@ def slots_of(trials: list[FrozenTrial]) -> dict[int, Slot]:
     """Returns the state of every slot that a trial was opened for.
 
     A failed trial settles its slot only if it says why (a diverged training, for example); one without a reason lost
-    its worker, and its slot is open unless another trial took it over.
+    its worker, and its slot is open unless another trial took it over, or too many workers were lost on it.
     """
     slots: dict[int, Slot] = {}
+    lost: Counter[int] = Counter()
     for trial in sorted(trials, key=lambda trial: trial.number):
         slot = trial.user_attrs.get("slot")
         if slot is None or "surplus" in trial.user_attrs:
             continue
         known = slots.setdefault(slot, Slot("open"))
-        if known.state == "done" or (trial.state == TrialState.FAIL and "reason" not in trial.user_attrs):
+        if known.state == "done":
+            continue
+        if trial.state == TrialState.FAIL and "reason" not in trial.user_attrs:
+            lost[slot] += "released" not in trial.user_attrs
+            if lost[slot] > RETRIES:
+                slots[slot] = Slot("done", trial)
             continue
         if trial.state.is_finished():
             slots[slot] = Slot("done", trial)

@@ -27,6 +27,7 @@ _SVG: dict[Any, Any] = {"svg.hashsalt": "uadbench", "svg.fonttype": "none", "tex
 # Parameters whose curve a reader looks for: the scale of the noise, the strength of the noising, the number of stages.
 CURVES = ("sigma", "noise_std", "noise_cells", "frequency", "t", "stages")
 MEASURES = {"ap": "case AP", "dice": "Dice at 1 % healthy FPR"}
+LOST = "its workers died"
 FEW = 4  # with fewer different trials nothing can be said about parameters
 PAIRS = 3  # contour plots, of the most important parameters
 
@@ -107,7 +108,7 @@ def table(task: StudyTask, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
             "value": trial.values[0] if done else math.nan,
             "feasible": done and feasible(trial),
             "healthy_fp": trial.user_attrs.get("healthy_fp", math.nan),
-            "reason": trial.user_attrs.get("reason", ""),
+            "reason": trial.user_attrs.get("reason", LOST if trial.state == TrialState.FAIL else ""),
         }
         for measure in MEASURES:
             row[measure] = _mean(trial, measure) if done else math.nan

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from uadbench.core.errors import UserError
 
 WAIT = 60  # seconds that a writer waits for SQLite's lock
+RETRIES = 3  # of a trial whose worker died: it may be the trial that kills
 
 
 def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
@@ -39,14 +40,19 @@ def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
         except OSError as error:
             raise UserError(f"The study's storage {file} cannot be made: {error.strerror}.") from error
     options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if file is not None else {"pool_pre_ping": True}
-    with storage_errors(address), quiet(), lock(address):
-        return RDBStorage(
-            address,
-            engine_kwargs=options,
-            heartbeat_interval=beat,
-            grace_period=grace,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        )
+    try:
+        with storage_errors(address), quiet(), lock(address):
+            return RDBStorage(
+                address,
+                engine_kwargs=options,
+                heartbeat_interval=beat,
+                grace_period=grace,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            )
+    except OSError as error:  # the lock beside a SQLite file
+        raise UserError(f"The study's storage {shown(address)} failed: {error.strerror}.", REMEDY) from error
+    except RuntimeError as error:  # Optuna's word for a database of another version
+        raise UserError(f"The study's storage {shown(address)} cannot be used: {error}.", REMEDY) from error
 
 
 def parse(address: str) -> URL:
@@ -97,11 +103,6 @@ def storage_errors(address: str) -> Generator[None]:
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         raise UserError(f"The study's storage {shown(address)} failed: {reason(error, address)}.", REMEDY) from error
-    except OSError as error:
-        raise UserError(f"The study's storage {shown(address)} failed: {error.strerror}.", REMEDY) from error
-    except RuntimeError as error:
-        # Optuna's word for a database of another version
-        raise UserError(f"The study's storage {shown(address)} cannot be used: {error}.", REMEDY) from error
 
 
 REMEDY = "Check that it is up and writable; the same command goes on where it stopped."

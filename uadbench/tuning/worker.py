@@ -118,6 +118,12 @@ class Worker:
             trial.set_user_attr("reason", _reason(error, self.task.workers))
             self.book.finish(trial, TrialState.FAIL)
             words = f"failed: {_reason(error, self.task.workers)}"
+        except OSError as error:
+            self.book.release(trial)
+            raise UserError(
+                f"Study {self.task.name} cannot keep its fits: {error.strerror or error}.",
+                "Free some space, or write elsewhere; the same command goes on.",
+            ) from error
         except BaseException:
             self.book.release(trial)
             raise
