@@ -61,7 +61,7 @@ Pair = tuple[str, str, Path, Path]
 
 def _pairs(source: Path, pattern: str, partner: str, cohort: str, folders: tuple[str, str] | None = None) -> list[Pair]:
     """Returns (cohort, number, image, labels) of every image with its labels, sorted by number."""
-    every = [path for path in files(source, "*.nii", "*.nii.gz")]
+    every = files(source, "*.nii", "*.nii.gz")
     labels = {_stem(path): path for path in every if folders is None or path.parent.name == folders[1]}
     found: dict[str, Pair] = {}
     for path in every:
@@ -140,9 +140,7 @@ def _bmad(source: Path) -> Found | None:
         name = f"bmad-{part}-{good.lower()}-{path.stem}"
         role = roles[part]
         cases.append(Case(name, "bmad", role, path, labels if good == "Ungood" else None, patient=name))
-    note = (
-        "BMAD names no patients: images of one patient may be in several roles, and the grey levels are its authors'."
-    )
+    note = "BMAD names no patients: images of one patient may be in several roles, and grey levels are theirs."
     return Found("BMAD liver", _calib(cases), volumes=False, ranked=False, notes=[note]) if cases else None
 
 

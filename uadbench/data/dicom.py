@@ -1,0 +1,87 @@
+"""Reading a DICOM series as a volume: geometry and pixels, never who it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from pydicom.errors import InvalidDicomError
+
+from uadbench.core.errors import DataError
+from uadbench.data.nifti import MAX_VOXELS, Volume
+
+GEOMETRY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+
+
+def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
+    """Reads the slices of one series, sorted by position, in RAS orientation and rescaled (HU for CT).
+
+    Args:
+        folder: Named in messages.
+        files: Its DICOM files.
+
+    Returns:
+        The volume, and the modality, e.g. "CT".
+
+    Raises:
+        DataError: If a file is damaged, series are mixed, or slices are missing or double.
+    """
+    heads = [_head(path) for path in files]
+    first = heads[0]
+    if len({str(head.SeriesInstanceUID) for head in heads}) > 1:
+        raise DataError(f"{folder} mixes several DICOM series.", "Keep one series a folder.")
+    for path, head in zip(files, heads, strict=True):
+        same = (head.Rows, head.Columns) == (first.Rows, first.Columns)
+        turned = np.subtract(head.ImageOrientationPatient, first.ImageOrientationPatient)
+        if not same or np.abs(turned.astype(float)).max() > 1e-3:
+            raise DataError(f"{path} has another size or orientation than {files[0].name}.", "Keep one series.")
+    if int(first.Rows) * int(first.Columns) * len(files) > MAX_VOXELS or not int(first.Rows) * int(first.Columns):
+        raise DataError(f"{files[0]} has a header with an impossible size.", "Export the series again.")
+    rows, columns = (np.array(first.ImageOrientationPatient[i : i + 3], float) for i in (0, 3))
+    normal = np.cross(rows, columns)
+    places = np.array([np.array(head.ImagePositionPatient, float) @ normal for head in heads])
+    order = np.argsort(places)
+    gaps = np.diff(places[order])
+    if len(gaps) and (gaps.min() < 1e-3 or gaps.max() > 1.5 * float(np.median(gaps))):
+        what = "two slices in one place" if gaps.min() < 1e-3 else "missing slices"
+        at = int(np.argmin(gaps) if gaps.min() < 1e-3 else np.argmax(gaps))
+        raise DataError(f"{folder} has {what} after {files[order[at]].name}.", "Export the series again.")
+    data = np.stack([_pixels(files[i]) for i in order], -1).transpose(1, 0, 2)  # (column, row, slice)
+    dy, dx = (float(value) for value in first.PixelSpacing)
+    dz = float(np.median(gaps)) if len(gaps) else float(getattr(first, "SliceThickness", 1) or 1)
+    if min(dx, dy, dz) <= 0:
+        raise DataError(f"{files[0]} has a spacing of 0.", "Correct its header.")
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = rows * dx, columns * dy, normal * dz
+    affine[:3, 3] = np.array(heads[order[0]].ImagePositionPatient, float)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and back, RAS to the right and front
+    turn = io_orientation(affine)
+    turned_affine = affine @ inv_ornt_aff(turn, data.shape)
+    canonical = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
+    steps = np.linalg.norm(turned_affine[:3, :3], axis=0)
+    spacing = (float(steps[0]), float(steps[1]), float(steps[2]))
+    return Volume(folder, canonical, turned_affine, spacing), str(getattr(first, "Modality", ""))
+
+
+def _head(path: Path) -> pydicom.Dataset:
+    try:
+        head = pydicom.dcmread(path, stop_before_pixels=True)
+    except (InvalidDicomError, OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is no readable DICOM file.", "Export it again.") from error
+    missing = [name for name in GEOMETRY if name not in head]
+    if missing:
+        raise DataError(f"{path} lacks {missing[0]}.", "Export the series as CT or MR images.")
+    return head
+
+
+def _pixels(path: Path) -> np.ndarray:
+    try:
+        slice_ = pydicom.dcmread(path)
+        pixels = slice_.pixel_array.astype(np.float32)
+    except Exception as error:  # decoders raise what they like
+        raise DataError(f"{path} holds no readable pixels.", "Export it again, uncompressed.") from error
+    if pixels.ndim != 2:
+        raise DataError(f"{path} is no single grey slice.", "Export one grey slice a file.")
+    return pixels * float(getattr(slice_, "RescaleSlope", 1)) + float(getattr(slice_, "RescaleIntercept", 0))
