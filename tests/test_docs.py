@@ -37,10 +37,13 @@ PARSED_ALONE = {
     r"^(tune|bench)\b": "takes minutes: suites and studies are run by tests of their own",
     r"^submit|\.zip\b": "needs a run above smoke: run by tests/test_submit.py",
     TO_BE_MADE: "names what is to be made: run by tests/test_new.py and tests/test_add_a_method.py",
+    r"--tuned\b": "needs a finished study: tests/test_tuning_study.py",
     r"leaderboard/": "writes the committed leaderboard",
-    r"^report$": "needs records beside it: run by tests/test_report.py",
+    r"^report(?!.*--records)": "reads the committed records: run by tests/test_report.py",
     r"--install-completion": "changes the shell",
 }
+RUN_ID = re.compile(r"<id>|\bID\b")
+"""How pages name the folder of a run."""
 FRAGMENTS = ("run.resume(",)
 """Python that shows a part of a method: compiled, not run."""
 
@@ -161,13 +164,11 @@ def in_smoke(words: list[str], folder: Path) -> None:
             words[words.index("--preset") + 1] = "smoke"
         else:
             words += ["--preset", "smoke"]
-        # What a page sets for preset quick may be too long for smoke.
-        words = [re.sub(r"^steps=\d+$", "steps=4", word) for word in words]
-    if any("<id>" in word for word in words):
+    if any(RUN_ID.search(word) for word in words):
         made = sorted((folder / "runs").glob("*/record.json"), key=lambda file: file.stat().st_mtime)
         if not made:
             in_smoke(["run", "--method", "position", "--dataset", "carotid_us"], folder)
             made = list((folder / "runs").glob("*/record.json"))
-        words = [word.replace("<id>", made[-1].parent.name) for word in words]
+        words = [RUN_ID.sub(made[-1].parent.name, word) for word in words]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, f"{' '.join(words)}\n{result.output}\n{result.exception!r}"

@@ -2,38 +2,127 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
 
 from uadbench.cli.console import to_stdout
-from uadbench.core.errors import JobFailed
+from uadbench.core.errors import JobFailed, UserError
 
-OPTIONAL = {"SimpleITK": "medical", "pydicom": "medical", "monai": "medical", "surface-distance": "medical"}
+LOW_GB = 5.0
+EXTRA = re.compile(r"^([A-Za-z0-9_.-]+)[^;]*;.*\bextra\s*==\s*['\"](\w+)['\"]")
+SILENT = ("dev",)
+"""Extras that only people who change uadbench need."""
 
 
 def doctor() -> None:
-    """Checks the environment: packages that must match, devices, precision and optional parts."""
+    """Checks the environment: packages that must match, devices, precision, storage and optional parts."""
     from uadbench.core.catalog import DATASETS, METHODS
 
-    line = to_stdout().out
-    line(f"methods   {len(METHODS.names())}, datasets {len(DATASETS.names())}", highlight=False)
+    _say("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    _say("uadbench", f"{version('uadbench')}, {len(METHODS.names())} methods, {len(DATASETS.names())} datasets")
+    for problem in _packages():
+        raise JobFailed(problem)
+    for text in _devices():
+        _say("device", text)
+    problems = list(_storage())
+    for extra, names in sorted(_extras().items()):
+        missing = sorted(name for name in names if not _installed(name))
+        told = f"all {len(names)} packages" if not missing else f"without {', '.join(missing)}"
+        _say(f"[{extra}]", told if not missing else f"{told}: pip install 'uadbench[{extra}]'")
+    problems += _plugins()
+    _say("shell", "uadbench --install-completion completes commands and options")
+    for problem in problems:
+        _say("problem", problem)
+    if problems:
+        raise JobFailed(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}, see above.")
+
+
+def _say(what: str, text: str) -> None:
+    to_stdout().out(f"{what:<11} {text}", highlight=False)
+
+
+def _packages() -> Iterator[str]:
+    """Yields what is wrong with the packages that must fit each other."""
     try:
         import timm
         import torch
         import torchvision
     except (ImportError, RuntimeError) as error:
-        raise JobFailed(
+        yield (
             f"torch, torchvision and timm do not fit together ({error}). "
             "Install them in one command: pip install -U torch torchvision timm"
-        ) from error
+        )
+        return
+    _say("packages", f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}")
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
     from uadbench.runner.precision import pick_device, pick_precision
 
     device = pick_device("auto")
-    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
-    line(f"packages  {versions}", highlight=False)
-    line(f"device    {device}, {torch.get_num_threads()} threads on the CPU", highlight=False)
-    line(f"precision auto picks {pick_precision('auto', device)}", highlight=False)
-    for name, extra in OPTIONAL.items():
-        try:
-            line(f"optional  {name} {version(name)}", highlight=False)
-        except PackageNotFoundError:
-            line(f"optional  {name} is missing: pip install 'uadbench[{extra}]'", highlight=False)
+    threads, cores = (
+        torch.get_num_threads(),
+        len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+    )
+    yield f"CPU, {threads} threads on {cores} cores" + ("" if device.type == "cuda" else " (what auto picks)")
+    if device.type == "cuda":
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            yield f"cuda:{index} {properties.name}, {properties.total_memory / 1e9:.0f} GB"
+    yield f"precision auto picks {pick_precision('auto', device)} on {device}"
+
+
+def _storage() -> Iterator[str]:
+    """Says how much room there is, and yields what is wrong with it."""
+    from uadbench.runner.sources import cache_folder
+
+    for what, folder in (("phantoms", cache_folder()), ("runs", Path.cwd() / "runs")):
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(there).free / 1e9
+        _say("storage", f"{what}: {free:.0f} GB free")
+        if not os.access(there, os.W_OK):
+            yield f"the folder of {what} cannot be written: choose another --out, or set XDG_CACHE_HOME for phantoms"
+        if free < LOW_GB:
+            yield f"less than {LOW_GB:.0f} GB are free for {what}"
+
+
+def _extras() -> dict[str, set[str]]:
+    """Returns the packages of each optional part as the installed metadata tell them."""
+    found: dict[str, set[str]] = {}
+    for line in distribution("uadbench").requires or []:
+        match = EXTRA.match(line)
+        if match and match[2] not in SILENT:
+            found.setdefault(match[2], set()).add(match[1])
+    return found
+
+
+def _installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _plugins() -> Iterator[str]:
+    """Loads what other packages bring, and yields what cannot be loaded."""
+    from importlib.metadata import entry_points
+
+    from uadbench.core.catalog import DATASETS, METHODS
+
+    for registry in (METHODS, DATASETS):
+        for point in entry_points(group=registry.package):
+            try:
+                registry.load(point.name)
+            except UserError as error:
+                yield str(error)
+            else:
+                _say("plug-in", f"{registry.kind} {point.name} from {point.value}")
