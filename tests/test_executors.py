@@ -225,20 +225,22 @@ def test_slurm_scripts_work_through_a_suite(suite: Path, cluster: str) -> None:
     assert len(workers) <= 2
 
 
-def test_a_slurm_worker_that_is_killed_is_submitted_again(suite: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR2], ids=["killed", "out of time"])
+def test_a_slurm_worker_that_is_ended_from_outside_comes_back(suite: Path, number: signal.Signals) -> None:
+    """SIGUSR2 is what submitit asks SLURM to send before a job's time is up."""
     need("submitit")
     executor = make_executor("slurm", 1, "cpu", {"cluster": "local", "timeout_min": 10})
     killed = False
     rows: list[JobRow] = []
     for rows in drive(open_suite(suite), executor):
         if not killed and any(row.state == "running" for row in rows):
-            killed = kill_worker(rows, suite)
+            killed = signal_worker(rows, suite, number)
     assert killed
     complete(suite, rows, retried=1)
 
 
-def kill_worker(rows: list[JobRow], suite: Path) -> bool:
-    """Kills the process that holds the lock of the worker which has a job, as the kernel lists it."""
+def signal_worker(rows: list[JobRow], suite: Path, number: signal.Signals) -> bool:
+    """Signals the process that holds the lock of the worker which has a job, as the kernel lists it."""
     owner = next(row.owner for row in rows if row.state == "running")
     lock = table_file(suite).with_suffix(".workers") / f"{owner}.lock"
     for folder in Path("/proc").glob("[0-9]*/fd"):
@@ -247,7 +249,7 @@ def kill_worker(rows: list[JobRow], suite: Path) -> bool:
         except OSError:
             continue
         if lock in opened:
-            os.kill(int(folder.parent.name), signal.SIGKILL)
+            os.kill(int(folder.parent.name), number)
             return True
     return False
 

@@ -14,6 +14,9 @@ CLUSTERS = ("slurm", "local", "debug")
 STOP_SECONDS = 20.0
 MAX_DEATHS = 12
 
+# How often a worker may come back after its time was up: a suite may take weeks of days.
+REQUEUES = 1000
+
 # Settings that submitit knows on every cluster; any other name is one of sbatch, e.g. partition or account.
 GENERIC = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
 DAY = 24 * 60
@@ -86,7 +89,9 @@ class SlurmExecutor:
         self._worker = SlurmWorker(replace(task, threads=int(self._settings["cpus_per_task"])))
         named = {key if key in GENERIC else f"slurm_{key}": value for key, value in self._settings.items()}
         try:
-            self._executor = AutoExecutor(folder=task.table.parent / "slurm", cluster=self._cluster)
+            self._executor = AutoExecutor(
+                folder=task.table.parent / "slurm", cluster=self._cluster, slurm_max_num_timeout=REQUEUES
+            )
             # No array size limit of ours: SLURM's own rules say how many run at once.
             self._executor.update_parameters(name="uadbench", slurm_array_parallelism=self.workers, **named)
             with self._executor.batch():
