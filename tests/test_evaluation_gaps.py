@@ -28,8 +28,11 @@ def test_cases() -> list[CaseMaps]:
     """Volumes of two slices, patients with one or three of them: slices and patients weigh differently."""
     cases = make_cases(12, frames=3, depth=2)
     kept = [case for i, case in enumerate(cases) if i % 3 == 0 or case.patient.endswith(("0", "4"))]
-    empty = [replace(case, mask=np.where(np.arange(2)[:, None, None] == 0, case.mask, 0)) for case in kept[:4]]
-    return empty + kept[4:]
+    first = (np.arange(2) == 0)[:, None, None]
+    return [
+        replace(case, mask=case.mask * first) if i < 4 and case.mask is not None else case
+        for i, case in enumerate(kept)
+    ]
 
 
 def scored(protocol: Protocol, calib: list[CaseMaps], cases: list[CaseMaps]) -> Evaluation:

@@ -145,19 +145,18 @@ def test_a_bad_replacement_costs_nothing(store: Store, maps: Path, tmp_path: Pat
     assert again.metrics == record.metrics
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda maps: maps.rename(maps.with_name("gone")), "not a folder"),
-        (lambda maps: (maps / "train").mkdir(), "holds the folder train"),
-        (lambda maps: shutil.rmtree(maps / "test"), "no folder test"),
-        (lambda maps: (maps / "loose.npy").write_text(""), "loose.npy beside its folders"),
-    ],
-)
-def test_bad_folders_are_named(
-    store: Store, maps: Path, tmp_path: Path, change: Callable[[Path], object], message: str
-) -> None:
+FOLDERS: dict[str, Callable[[Path], object]] = {
+    "not a folder": lambda maps: maps.rename(maps.with_name("gone")),
+    "holds the folder train": lambda maps: (maps / "train").mkdir(),
+    "no folder test": lambda maps: shutil.rmtree(maps / "test"),
+    "loose.npy beside its folders": lambda maps: (maps / "loose.npy").write_text(""),
+}
+
+
+@pytest.mark.parametrize("message", FOLDERS)
+def test_bad_folders_are_named(store: Store, maps: Path, tmp_path: Path, message: str) -> None:
     copy = shutil.copytree(maps, tmp_path / "maps")
+    change = FOLDERS[message]
     change(copy)
     with pytest.raises(DataError, match=message):
         score_outside(copy, CLAIM, store, STRICT, tmp_path / "runs")
@@ -195,13 +194,10 @@ def test_volumes_are_read_from_nifti_in_any_orientation(tmp_path: Path) -> None:
                 )
     store = Store(tmp_path / "store")
     flipped = np.diag([-1.0, 1.0, 2.0, 1.0])  # stored from left to right
-    for folder, affine, change in (
-        ("ras", np.diag([1.0, 1.0, 2.0, 1.0]), lambda v: v),
-        ("las", flipped, lambda v: v[::-1]),
-    ):
+    for folder, affine, step in (("ras", np.diag([1.0, 1.0, 2.0, 1.0]), 1), ("las", flipped, -1)):
         (tmp_path / folder).mkdir()
         for case, volume in volumes.items():
-            image = nib.Nifti1Image(change(volume), affine)  # pyright: ignore[reportPrivateImportUsage]
+            image = nib.Nifti1Image(volume[::step], affine)  # pyright: ignore[reportPrivateImportUsage]
             nib.save(image, tmp_path / folder / f"{case}.nii.gz")  # pyright: ignore[reportPrivateImportUsage]
     (tmp_path / "npy").mkdir()
     for case, volume in volumes.items():

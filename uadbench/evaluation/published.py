@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -230,25 +230,20 @@ def _compared(
 ) -> Comparison:
     first, ids = group[0], tuple(record.id for record in group)
     tested = _tested(first)
-    values = {"records": ids, **{name: getattr(base, name) for name in _SHARED}}
+    base = replace(base, records=ids)
     if tested.source != "real":
-        return Comparison(**values, state="other data", causes=(Cause(f"ours is a {tested.source}"),))
+        return replace(base, state="other data", causes=(Cause(f"ours is a {tested.source}"),))
     known = set(cohorts.get(first.id, ()))
     if base.cohort not in known:
         here = ", ".join(sorted(known)) or "not known"
-        return Comparison(
-            **values, state="other data", causes=(Cause(f"cohort {base.cohort}; our test cohort is {here}"),)
-        )
-    return Comparison(
-        **values,
+        return replace(base, state="other data", causes=(Cause(f"cohort {base.cohort}; our test cohort is {here}"),))
+    return replace(
+        base,
         state="compared",
         ours=_mean(base.key, group),
         honest=_mean(HEADLINE, group) if base.metric == "dice" else None,
         causes=tuple(_causes(base, first, gaps.get(first.id, {}))),
     )
-
-
-_SHARED = ("method", "dataset", "cohort", "metric", "published", "source", "measured", "key")
 
 
 def _causes(base: Comparison, record: Record, gaps: Mapping[str, Any]) -> Iterable[Cause]:

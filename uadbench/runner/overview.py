@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from uadbench.evaluation.cases import CaseMaps
+from uadbench.evaluation.cases import CaseMaps, Cases
 
 COLUMNS = ("input", "reconstruction", "raw map", "prediction", "truth")
 
 
-def draw_overview(path: Path, cases: Sequence[CaseMaps], table: pd.DataFrame, threshold: float | None) -> None:
+def draw_overview(path: Path, cases: Cases, table: pd.DataFrame, threshold: float | None) -> None:
     """Draws three lesion cases by AP (best, median, worst) and the healthy case with the highest image score.
 
     Args:
