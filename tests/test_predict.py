@@ -21,12 +21,16 @@ from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.body import extracted_body
-from uadbench.data.incoming import find_incoming, normalise_new, read_new_volume
+from uadbench.data.incoming import find_incoming, normalise_new, read_frame, read_new_volume
+from uadbench.data.nifti import axial
 from uadbench.data.normalise import mr_scale
 from uadbench.data.store import Store
 from uadbench.datasets.brain_mri.cases import Case, convert
 from uadbench.datasets.brain_mri.dataset import BrainMri
 from uadbench.datasets.carotid_us.dataset import CarotidUS, to_intensity
+from uadbench.datasets.folder import images as folder_images
+from uadbench.datasets.folder.dataset import Folder
+from uadbench.datasets.folder.rows import Row
 from uadbench.runner.apply import apply_run, load_fitted, predict_planes
 from uadbench.runner.plan import plan_run
 from uadbench.runner.predict import to_native
@@ -115,6 +119,28 @@ def test_volumes_are_scaled_as_the_dataset_scales_them(tmp_path: Path) -> None:
     assert np.flatnonzero(body.any((0, 1))).tolist() == slices.index
     ours = np.stack([image[::-1, ::-1, z].T for z in slices.index])
     assert np.array_equal(ours, slices.image[:, 0].astype(np.float16).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["picture", "magnitude", "ct"])
+def test_own_images_are_scaled_as_folder_scales_them(tmp_path: Path, kind: str) -> None:
+    if kind == "picture":
+        file = grey(tmp_path / "a.png")
+    else:
+        volume = head() if kind == "magnitude" else np.where(head() > 0, head() * 3 - 500, -1000).astype(np.float32)
+        file = save(tmp_path / "a.nii.gz", volume, "LPS")
+    slices = folder_images.convert(Row(file, None, None, "p", -1, "", False))
+    found = find_incoming(file)[0]
+    if kind == "picture":
+        image, body = normalise_new(Folder(), read_frame(found, 1), None, "strict")
+        ours, inside = image, body[None]
+    else:
+        new = read_new_volume(found)
+        image, body = normalise_new(Folder(), new.data, new.spacing, "strict")
+        ours = np.stack([axial(image, z) for z in np.flatnonzero(body.any((0, 1)))])
+        inside = np.stack([axial(body, z) for z in np.flatnonzero(body.any((0, 1)))])
+    theirs = np.stack([one.image for one in slices]).astype(np.float16)
+    assert np.array_equal(ours, theirs.astype(np.float32))
+    assert np.array_equal(inside, np.stack([one.body for one in slices]))
 
 
 @pytest.mark.parametrize(("axes", "tilt"), [("RAS", 0.0), ("LPS", 0.3), ("PIR", 0.0), ("SAL", -0.2)])

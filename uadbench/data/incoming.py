@@ -13,21 +13,23 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 from PIL import Image
 
 from uadbench.core.errors import DataError
-from uadbench.data.body import extracted_body
+from uadbench.data.body import extracted_body, fill_slices, largest_part
 from uadbench.data.nifti import read_volume
-from uadbench.data.normalise import mr_scale
+from uadbench.data.normalise import mr_scale, window
 
-Shape = Literal["volume", "frame"]
+Shape = Literal["volume", "frame", "any"]
 
-PICTURES = (".png", ".tif", ".tiff")
+PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 NIFTI = (".nii", ".nii.gz")
 MIN_BRAIN_MM2 = 2000.0
 """Slices with less brain are left out, as the recipes of brain datasets do: no method was trained on them."""
+
+# Of data of any modality (the dataset ``folder``): what tells CT from magnitudes, where its body ends, its window.
+CT_FLOOR, CT_AIR, CT_WINDOW = -500.0, -300.0, (-160.0, 240.0)
 
 
 @runtime_checkable
@@ -37,13 +39,14 @@ class NormalisesNew(Protocol):
     new_images: ClassVar[Shape]
 
     def normalise_new(
-        self, data: NDArray[np.float32], spacing: tuple[float, float, float] | None, recipe: str
+        self, data: NDArray[np.float32], spacing: tuple[float, float, float] | None, modality: str, recipe: str
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Returns intensities in [-1, 1] and the body.
 
         Args:
             data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels 0..255.
             spacing: Millimetres a voxel; None for a frame.
+            modality: What a DICOM series says, e.g. "CT"; "" for other files.
             recipe: Recipe of the store that the method was trained on.
 
         Returns:
@@ -83,12 +86,14 @@ class NewVolume:
     Attributes:
         data: Intensities in RAS order, float32 (x, y, z).
         spacing: Millimetres a voxel in RAS order.
-        original: The image as it lies on disk, whose grid the heat-map gets.
+        original: The image as it lies on disk, whose grid the heat-map gets; of a DICOM series its volume.
+        modality: What a DICOM series says; "" for other files.
     """
 
     data: NDArray[np.float32]
     spacing: tuple[float, float, float]
     original: nib.Nifti1Image
+    modality: str = ""
 
 
 def find_incoming(path: Path) -> list[Incoming]:
@@ -154,24 +159,26 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
         original = nib.load(file)
         assert isinstance(original, nib.Nifti1Image)  # noqa: S101 (read_volume accepts nothing else)
         return NewVolume(volume.data, volume.spacing, original)
-    original = _series_image(incoming)
-    turned = nib.as_closest_canonical(original)
-    x, y, z = voxel_sizes(turned.affine)
-    data = np.asarray(turned.dataobj, dtype=np.float32)
-    if not np.isfinite(data).all():
-        raise DataError(f"{file.parent} holds NaN or infinite values.", "Repair or remove the series.")
-    return NewVolume(data, (float(x), float(y), float(z)), original)
+    if len(incoming.files) < 2:
+        raise DataError(f"{file} is no slice of a volume.", "Give a folder with the whole series.")
+    read_series: Any = _dicom(file).read_series
+    volume, modality = read_series(file.parent, list(incoming.files))
+    return NewVolume(volume.data, volume.spacing, nib.Nifti1Image(volume.data, volume.affine), modality)
 
 
 def shape_of(dataset: Any) -> Shape:
-    """Returns whether a dataset is made of volumes or of frames."""
+    """Returns whether a dataset is made of volumes, of frames, or of whatever it was given."""
     if isinstance(dataset, NormalisesNew):
         return dataset.new_images
-    return "frame" if dataset.card.modality == "US" else "volume"
+    return "frame" if dataset.card.modality == "US" else "any" if dataset.card.modality == "any" else "volume"
 
 
 def normalise_new(
-    dataset: Any, data: NDArray[np.float32], spacing: tuple[float, float, float] | None, recipe: str
+    dataset: Any,
+    data: NDArray[np.float32],
+    spacing: tuple[float, float, float] | None,
+    recipe: str,
+    modality: str = "",
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Brings a new image to the scale of a dataset: by its own rule, else by that of its modality.
 
@@ -182,13 +189,15 @@ def normalise_new(
         DataError: If the image is constant, or nothing says how it is normalised.
     """
     if isinstance(dataset, NormalisesNew):
-        image, body = dataset.normalise_new(data, spacing, recipe)
+        image, body = dataset.normalise_new(data, spacing, modality, recipe)
     elif recipe == "paper":
         raise DataError(f"The recipe 'paper' of {dataset.name} is not defined for new images.", "Use a strict run.")
     elif dataset.card.modality == "MRI" and spacing is not None:
         image, body = _brain(data, spacing)
     elif dataset.card.modality == "US":
         image, body = data / np.float32(127.5) - 1, np.ones(data.shape[-2:], dtype=bool)
+    elif dataset.card.modality == "any":
+        image, body = _any(data, spacing, modality)
     else:
         raise DataError(f"{dataset.name} does not say how new images are normalised.", "Give it normalise_new.")
     inside = image[body] if image.shape == body.shape else image[:, body]
@@ -210,6 +219,18 @@ def _brain(
     return image, body
 
 
+def _any(
+    data: NDArray[np.float32], spacing: tuple[float, float, float] | None, modality: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Frames by their full range, CT by a window, other volumes as magnitudes."""
+    if spacing is None:
+        return 2 * (data / np.float32(255)) - 1, np.ones(data.shape[-2:], dtype=bool)
+    if modality == "CT" or data.min() < CT_FLOOR:
+        return window(data, *CT_WINDOW), fill_slices(largest_part(data > CT_AIR))
+    body = extracted_body(data)
+    return mr_scale(data, body), body
+
+
 def _suffix(file: Path) -> str:
     name = file.name.lower()
     return next((end for end in (*NIFTI[::-1], *PICTURES) if name.endswith(end)), "")
@@ -228,69 +249,51 @@ def _is_dicom(file: Path) -> bool:
 
 def _series(files: Sequence[Path], root: Path, asked: Path) -> list[Incoming]:
     """Groups DICOM files by folder and series; a name says the folder and never an identifier."""
+    if files and asked.is_file():
+        return [Incoming(asked.stem, (asked,), "dicom")]
     found: list[Incoming] = []
     for folder in sorted({file.parent for file in files}):
         place = folder.relative_to(root).as_posix()
         name = root.name if place == "." else place
-        if asked.is_file():
-            return [Incoming(asked.stem, (asked,), "dicom")]
-        reader: Any = _simpleitk(folder).ImageSeriesReader
-        groups = [
-            tuple(map(Path, reader.GetGDCMSeriesFileNames(str(folder), uid)))
-            for uid in sorted(reader.GetGDCMSeriesIDs(str(folder)))
-        ]
-        groups = groups or [tuple(file for file in files if file.parent == folder)]
-        for number, group in enumerate(groups, 1):
-            found.append(Incoming(name if len(groups) == 1 else f"{name}-{number}", group, "dicom"))
+        groups: dict[str, list[Path]] = {}
+        for file in files:
+            if file.parent == folder:
+                groups.setdefault(_series_of(file), []).append(file)
+        for number, group in enumerate(groups.values(), 1):
+            found.append(Incoming(name if len(groups) == 1 else f"{name}-{number}", tuple(group), "dicom"))
     return found
 
 
-def _simpleitk(what: Path) -> Any:
+def _dicom(file: Path) -> Any:
+    """Imports the reader of DICOM, which needs an extra."""
     try:
-        import SimpleITK
+        from uadbench.data import dicom
     except ImportError as error:
-        raise DataError(
-            f"{what} holds DICOM, which needs SimpleITK.", "Run: pip install 'uadbench[medical]'"
-        ) from error
-    SimpleITK.ProcessObject.GlobalWarningDisplayOff()
-    return SimpleITK
+        raise DataError(f"{file} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
+    return dicom
 
 
-def _read_dicom(incoming: Incoming) -> Any:
-    sitk = _simpleitk(incoming.first)
-    names = [str(file) for file in incoming.files]
+def _series_of(file: Path) -> str:
+    """Returns what tells the series of a file from others; "" if the file does not say."""
+    pydicom: Any = _dicom(file).pydicom
     try:
-        return sitk.ReadImage(names if len(names) > 1 else names[0])
-    except RuntimeError as error:
-        raise DataError(f"{incoming.first} is truncated or no DICOM image.", "Export it again.") from error
-
-
-def _series_image(incoming: Incoming) -> nib.Nifti1Image:
-    """Returns a series as a NIfTI image; DICOM counts from left, back and below, NIfTI from right."""
-    import SimpleITK
-
-    image = _read_dicom(incoming)
-    if len(incoming.files) < 2 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise DataError(f"{incoming.first} is no slice of a volume.", "Give a folder with the whole series.")
-    flip = np.diag([-1.0, -1.0, 1.0])
-    affine = np.eye(4)
-    affine[:3, :3] = flip @ np.array(image.GetDirection()).reshape(3, 3) @ np.diag(image.GetSpacing())
-    affine[:3, 3] = flip @ np.array(image.GetOrigin())
-    return nib.Nifti1Image(SimpleITK.GetArrayFromImage(image).T.astype(np.float32), affine)
+        return str(
+            pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True).SeriesInstanceUID
+        )
+    except Exception:  # what cannot be read is named when its turn comes
+        return ""
 
 
 def _dicom_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
-    import SimpleITK
-
-    array = np.squeeze(SimpleITK.GetArrayFromImage(_read_dicom(incoming)))
-    if (
-        len(incoming.files) > 1
-        or array.dtype != np.uint8
-        or array.ndim not in (2, 3)
-        or array.ndim == 3 != array.shape[-1]
-    ):
+    pydicom: Any = _dicom(incoming.first).pydicom
+    try:
+        pixels = np.squeeze(np.asarray(pydicom.dcmread(incoming.first).pixel_array))
+    except Exception as error:  # decoders raise what they like
+        raise DataError(f"{incoming.first} holds no readable pixels.", "Export the frame as PNG.") from error
+    coloured = pixels.ndim == 3 and pixels.shape[-1] == 3
+    if len(incoming.files) > 1 or pixels.dtype != np.uint8 or not (pixels.ndim == 2 or coloured):
         raise DataError(f"{incoming.first} is no single 8-bit frame.", "Export the frame as PNG.")
-    return _planes(Image.fromarray(array), channels)
+    return _planes(Image.fromarray(pixels), channels)
 
 
 def _planes(image: Image.Image, channels: int) -> NDArray[np.float32]:

@@ -193,8 +193,9 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
         raise DataError(f"{incoming.first}: {fitted.job.dataset.name} is made of volumes.", "Give NIfTI or DICOM.")
     if wanted == "frame" and incoming.kind == "nifti":
         raise DataError(f"{incoming.first}: {fitted.job.dataset.name} is made of frames.", "Give PNG or TIFF.")
+    flat = incoming.kind == "picture" or (incoming.kind == "dicom" and len(incoming.files) == 1)
     target = out / incoming.name
-    if wanted == "frame":
+    if wanted == "frame" or (wanted == "any" and flat):
         image, body = normalise_new(
             fitted.dataset, read_frame(incoming, fitted.spec.channels), None, fitted.job.dataset.recipe
         )
@@ -203,7 +204,9 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
         file = write_picture(target, maps[0], calibrated_scale(fitted.path) or own_scale(maps[0]))
     else:
         volume = read_new_volume(incoming)
-        image, body = normalise_new(fitted.dataset, volume.data, volume.spacing, fitted.job.dataset.recipe)
+        image, body = normalise_new(
+            fitted.dataset, volume.data, volume.spacing, fitted.job.dataset.recipe, volume.modality
+        )
         kept = [int(z) for z in np.flatnonzero(body.any(axis=(0, 1)))]
         planes = np.ascontiguousarray(np.stack([axial(image, z) for z in kept])[:, None])
         bodies = np.ascontiguousarray(np.stack([axial(body, z) for z in kept]))
@@ -220,7 +223,7 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
         "slices": len(kept),
         "score": round(top_mean(values, fitted.top_fraction), 6),
         "own_score": round(float(own.max()), 6),
-        "top_slice": kept[int(own.argmax())] if wanted == "volume" else "",
+        "top_slice": "" if maps.shape[0] == 1 and flat else kept[int(own.argmax())],
         "heatmap": file.relative_to(out).as_posix(),
     }
 
