@@ -7,13 +7,15 @@ from typing import ClassVar
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
-from uadbench.core.errors import UserError
+from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
 from uadbench.data.store import StoreWriter
 from uadbench.data.workers import in_order
 from uadbench.datasets.folder.images import convert
 from uadbench.datasets.folder.rows import Row, find
 from uadbench.datasets.folder.split import roles
+
+UNRANKED = "A role is empty, or test holds no lesion: not ranked."
 
 
 @DATASETS.register("folder")
@@ -73,12 +75,15 @@ class Folder:
                 *([] if ranked else ["A role is empty, or test holds no lesion: not ranked."]),
             ],
         ) as writer:
+            shapes: dict[str, tuple[int, ...]] = {}
             sick = {row.patient for row in rows if row.abnormal}
             for done, (row, slices) in enumerate(zip(rows, in_order(convert, rows, workers), strict=True), 1):
                 patient = f"p{numbers[row.patient]:05d}"
                 case = patient if row.index >= 0 else f"{patient}-{done:05d}"
                 for z, one in enumerate(slices):
                     lesion = bool(one.mask.any())
+                    if shapes.setdefault(case, one.body.shape) != one.body.shape:
+                        raise DataError(f"{row.image} has another size than its case.", "Leave its slice number empty.")
                     writer.add(
                         uid=f"{patient}-{done:05d}-{z:04d}",
                         case=case,

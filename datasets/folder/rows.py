@@ -87,6 +87,11 @@ def _table(source: Path) -> tuple[str, list[Row], list[str]]:
                 label in ABNORMAL if label else mask is not None,
             )
         )
+    taken: dict[tuple[str, int], Row] = {}
+    for row in rows:
+        other = taken.setdefault((row.patient, row.index), row)
+        if row.index >= 0 and other is not row:
+            raise DataError(f"{row.image} and {other.image} are the same slice of a patient.", "Number them anew.")
     return "metadata.csv", rows, notes
 
 
