@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import html
 import io
 import json
 import os
@@ -22,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from markupsafe import escape
 
 from uadbench.core.errors import DataError
 from uadbench.evaluation.cases import Cases
@@ -32,7 +34,7 @@ from uadbench.report.entries import Entry, read_entries
 from uadbench.report.figures import draw_numbers
 from uadbench.report.figures_cases import draw_cases
 from uadbench.report.model import Arena
-from uadbench.report.pages import cleaned, method_card, overview, target
+from uadbench.report.pages import breakable, cleaned, method_card, overview, target
 from uadbench.report.tables import make_leaderboard
 
 from .report_records import export, made_cases, make_record, scored, store, three_seeds, write
@@ -324,6 +326,13 @@ def test_records_on_the_site_hold_no_paths(tmp_path: Path) -> None:
     for file in (tmp_path / "site").rglob("*"):
         assert file.is_dir() or "somebody" not in file.read_text(), file
     assert cleaned({"/home/a/b": ["/home/a/b"], "n": 1.5}) == {"[path]": ["[path]"], "n": 1.5}
+
+
+@given(st.text(max_size=60))
+def test_labels_break_without_becoming_markup(text: str) -> None:
+    shown = str(breakable(text)).replace("<wbr>", "")
+    assert "<" not in shown
+    assert html.unescape(shown) == html.unescape(str(escape(text)))
 
 
 def test_figure_data_hold_no_formulas(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -69,7 +70,7 @@ def overview(arenas: list[Arena]) -> list[Matrix]:
             or row.label == f"{row.method}[pretrained=false]"
         }
         groups = [(tier, _lines(tier, cells, len(columns))) for tier in TIERS]
-        title = f"Protocol {key[0]} (version {key[1]}), preset {key[3]}"
+        title = f"Protocol {key[0]} (version {key[1]}, rules {plain(key[2][:8])}), preset {key[3]}"
         matrices.append(Matrix(title, columns, [(tier, lines) for tier, lines in groups if lines]))
     return matrices
 
@@ -91,6 +92,11 @@ def _lines(
         row = next(cell for cell in found if cell is not None).row
         lines.append((row.method, label, row.trivial, found))
     return lines
+
+
+def breakable(text: str) -> Markup:
+    """Returns a label that a narrow column may break before its variant and between its settings."""
+    return Markup("<wbr>").join(re.split(r"(?=\[)|(?<=,)", text))  # joining escapes each part
 
 
 def target(row: Row, root: str, metric: str = "") -> str:

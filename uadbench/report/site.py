@@ -70,6 +70,7 @@ class _Site:
         )
         known: dict[str, Any] = self._templates.globals
         known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
+        self._templates.filters["breakable"] = pages.breakable
 
     def build(self, *, include_images: bool, opener: CaseOpener | None) -> list[Path]:
         for name in ASSETS:
@@ -98,6 +99,8 @@ class _Site:
         others = [
             other for other in self._board.arenas if other.tested.name == arena.tested.name and other.key != arena.key
         ]
+        tiers = [f"{arena.key}-{table.tier.replace(' ', '-')}" for table in arena.tables]
+        drawings.sort(key=lambda drawing: [not drawing.name.startswith(tier) for tier in tiers])
         figures = self._figures(drawings)
         self._page(
             "dataset.html", self._page_of[arena.key], arena=arena, figures=figures, notes=notes(arena), others=others

@@ -22,7 +22,7 @@ class RunOpener:
     """Opens the calibration and test cases of runs; each store is opened once.
 
     Args:
-        sources: Folder of prepared data by dataset name; phantoms need none.
+        sources: Folder of prepared data by dataset name; the phantom of a dataset needs none.
         progress: Called while a phantom is made.
     """
 
@@ -56,7 +56,7 @@ class RunOpener:
         folder = self._sources.get(part.name)
         if part.source != "phantom" and folder is None:
             raise DataError(f"The prepared data of {part.name} are needed.", f"Give --source {part.name}=FOLDER.")
-        store = open_source(part.name, "phantom" if part.source == "phantom" else str(folder), self._progress)
+        store = open_source(part.name, "phantom" if folder is None else str(folder), self._progress)
         if store.manifest.fingerprint != part.fingerprint:
             raise DataError(f"{part.name} has changed since the run was made.", "Run it again.")
         self._stores[part.fingerprint] = store
