@@ -11,8 +11,9 @@ import pytest
 
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
+from uadbench.data.checks import perceptual_hash
 from uadbench.data.store import Item, StoreManifest, StoreWriter, fingerprint
-from uadbench.testing.dataset_checks import check_dataset, perceptual_hash
+from uadbench.testing.dataset_checks import check_dataset
 from uadbench.testing.images import synthetic_images
 
 ROLES = (Role.TRAIN, Role.CALIB, Role.TEST, Role.TEST)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import shutil
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uadbench.cli.console import progress_bar, to_stdout
-from uadbench.core.errors import DataError, UserError
+from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.core.errors import DataError, UnknownName, UserError
+
+if TYPE_CHECKING:
+    from uadbench.core.dataset import Dataset
+    from uadbench.data.store import Store
 
 
 def prepare(
@@ -17,25 +25,56 @@ def prepare(
     out: Annotated[Path, typer.Option(help="Folder of the store to make.")],
     recipe: Annotated[str, typer.Option(help="strict or paper.")] = "strict",
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
+    modality: Annotated[str | None, typer.Option(help="Of MRI: flair, t2, t1 or t1c.")] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="Option of the dataset, key=value.")] = None,
 ) -> None:
-    """Converts raw files into a verified store."""
+    """Converts raw files into a verified store and draws its contact sheet."""
     from uadbench.core.catalog import DATASETS
+    from uadbench.core.config import parse_overrides
+    from uadbench.data.checks import check_store
+    from uadbench.data.contact_sheet import write_contact_sheet
+    from uadbench.data.store import Store
 
     if recipe not in ("strict", "paper"):
         raise UserError(f"Unknown recipe '{recipe}'.", "Use strict or paper.")
     if not source.is_dir():
         raise DataError(f"{source} is not a folder.", "Check --source.")
-    maker = DATASETS.load(dataset)()
+    chosen = parse_overrides(options or []) | ({"modality": modality} if modality else {})
+    maker = _configured(DATASETS.load(dataset), dataset, chosen)
     with progress_bar("prepare") as progress:
         found = maker.prepare(source, out, recipe, workers, progress)
-    from collections import Counter
-
-    from uadbench.data.store import Store
-
     store = Store(out)
+    try:
+        warnings = check_store(store)
+    except DataError:
+        # A store that leaks between roles must not be left for a run to find.
+        shutil.rmtree(out)
+        raise
+    _say(store, found)
+    for warning in warnings:
+        to_stderr().print(f"Warning: {warning}", highlight=False, markup=False)
+    sheet = write_contact_sheet(store, out, warnings)
+    to_stdout().print(f"Contact sheet: {sheet[-1]}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _configured(kind: type[Dataset], name: str, options: Mapping[str, Any]) -> Dataset:
+    """Makes a dataset with options: the keyword arguments that its class takes.
+
+    Raises:
+        UnknownName: If it takes no such option.
+    """
+    known = list(inspect.signature(kind).parameters)
+    for key in options:
+        if key not in known:
+            raise UnknownName(f"option of {name}", key, known)
+    return kind(**options)
+
+
+def _say(store: Store, found: str) -> None:
     patients = Counter(item.role.value for item in {item.patient: item for item in store.items}.values())
     counts = Counter(item.role.value for item in store.items)
-    to_stdout().print(f"Found: {found}", highlight=False, markup=False)
+    to_stdout().print(f"Found: {found}", highlight=False, markup=False, soft_wrap=True)
     for role, count in counts.items():
         to_stdout().print(f"  {role}: {count} images of {patients[role]} patients")
-    to_stdout().print(f"Fingerprint {store.manifest.fingerprint[:16]}, stored in {out}", highlight=False, markup=False)
+    line = f"Fingerprint {store.manifest.fingerprint[:16]}, stored in {store.path}"
+    to_stdout().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -14,26 +14,17 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.fft import dctn
 from sklearn.metrics import roc_auc_score
 
 from uadbench.core.roles import Role
-from uadbench.data.batches import resize_image, resize_mask
-from uadbench.data.store import Item, Store
+from uadbench.data.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation
+from uadbench.data.store import Store
 from uadbench.testing.results import CheckResult, require, run_checks
 
-HASH_SIDE = 8  # the perceptual hash keeps 8 x 8 low frequencies
-HASH_DISTANCE = 8  # bits of 63 by which near-duplicates may differ: a proposal, so generous
-DUPLICATE = 0.99  # docs/protocol.md: a correlation above this on body pixels decides
-OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside the body mask
 SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label
-SIDE = 64  # grid on which images of different shapes are compared
 
 
 class _Subject:
@@ -122,49 +113,15 @@ def _no_paths(subject: _Subject) -> str:
     return ""
 
 
-def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Returns 63 bits: which low frequencies of the cosine transform exceed their median.
-
-    The mean intensity is left out, so that a change of brightness or gain keeps the hash.
-
-    Args:
-        image: Intensities, (c, h, w); channels are averaged.
-    """
-    small = resize_image(image.mean(0, keepdims=True), (4 * HASH_SIDE, 4 * HASH_SIDE))[0, 0].numpy()
-    low = dctn(small.astype(np.float64), norm="ortho")[:HASH_SIDE, :HASH_SIDE].ravel()[1:]
-    return low > np.median(low)
-
-
-def body_correlation(store: Store, one: Item, other: Item) -> float:
-    """Returns the normalised correlation of two images over the pixels that are in either body.
-
-    Images of one shape are compared as they are, others on a common grid.
-    """
-    size = one.shape[1:] if one.shape == other.shape else (SIDE, SIDE)
-    inside = resize_mask(store.body(one), size)[0, 0] | resize_mask(store.body(other), size)[0, 0]
-    values = torch.stack([resize_image(store.image(item), size)[0][:, inside].flatten() for item in (one, other)])
-    return float(torch.nan_to_num(torch.corrcoef(values.double()))[0, 1])
-
-
 def _no_duplicates_across_roles(subject: _Subject) -> str:
-    store = subject.store
-    roles = {role: store.role(role) for role in Role if store.role(role)}
-    # as signs, so that the number of equal bits of all pairs is one matrix product
-    signs = {
-        role: np.array([perceptual_hash(store.image(item)) for item in items]).astype(np.float32) * 2 - 1
-        for role, items in roles.items()
-    }
     proposed = 0
-    for left, right in combinations(roles, 2):
-        differing = (signs[left].shape[1] - signs[left] @ signs[right].T) / 2
-        for i, j in np.argwhere(differing <= HASH_DISTANCE):
-            one, other = roles[left][i], roles[right][j]
-            value = body_correlation(store, one, other)
-            require(
-                value <= DUPLICATE,
-                f"{one.uid} ({left}) and {other.uid} ({right}) are near-duplicates (r = {value:.3f})",
-            )
-            proposed += 1
+    for one, other in alike_across_roles(subject.store):
+        value = body_correlation(subject.store, one, other)
+        require(
+            value <= DUPLICATE,
+            f"{one.uid} ({one.role}) and {other.uid} ({other.role}) are near-duplicates (r = {value:.3f})",
+        )
+        proposed += 1
     return f"{proposed} pairs looked alike, none is a duplicate"
 
 
