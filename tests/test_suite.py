@@ -148,6 +148,14 @@ def test_a_relative_source_starts_from_the_given_folder(tmp_path: Path) -> None:
     assert not any(planned.plan for planned in plans(suite, no_progress, tmp_path))
 
 
+def test_a_job_without_tuned_settings_is_skipped(tmp_path: Path, tiny_store: Path) -> None:
+    content = {**GOOD, "methods": ["random"], "tuned": True, "sources": {"carotid_us": str(tiny_store)}}
+    found = plans(load_suite(write_suite(tmp_path / "s.yaml", **content)), no_progress)
+    assert [planned.plan for planned in found] == [None, None]
+    assert "no tuned setting" in found[0].reason
+    assert found[0].row.label == "random[tuned]"
+
+
 def test_a_suite_needs_a_name() -> None:
     with pytest.raises(ValueError, match="name"):
         Suite.model_validate({"methods": ["intensity"]})

@@ -23,6 +23,7 @@ from uadbench.runner.export import export_record
 from uadbench.runner.job import method_label
 from uadbench.runner.plan import Plan, plan_run
 from uadbench.runner.sources import open_source
+from uadbench.runner.tuned import load_tuned
 
 __all__ = ["PlannedRow", "Row", "Suite", "export_record", "load_suite", "open_row", "plans", "rows"]
 
@@ -44,6 +45,7 @@ class Suite(BaseModel):
         test_on: Where a dataset's methods are tested, if not on the dataset itself.
         variants: Further rows of a method, each a set of config values.
         plain: Whether a method that has variants is also run without any.
+        tuned: Whether the committed tuned settings are used (experiments/tuned); jobs that have none are skipped.
         included: What ``include`` names, filled in by ``load_suite``.
     """
 
@@ -60,6 +62,7 @@ class Suite(BaseModel):
     test_on: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
     variants: dict[str, list[dict[str, Any]]] = Field(default_factory=dict[str, list[dict[str, Any]]])
     plain: bool = True
+    tuned: bool = False
     included: tuple[Suite, ...] = Field(default=(), exclude=True)
 
     @property
@@ -80,6 +83,7 @@ class Row(BaseModel):
         seed: Training seed.
         preset: Preset of the method.
         protocol: Rules of scoring.
+        tuned: Whether the committed tuned settings are used.
         overrides: Config values of the variant.
     """
 
@@ -93,6 +97,7 @@ class Row(BaseModel):
     seed: int
     preset: str
     protocol: str
+    tuned: bool = False
     overrides: dict[str, Any]
 
     @property
@@ -100,7 +105,8 @@ class Row(BaseModel):
         """The method with its variant, e.g. ``ddpm[noise=coarse]``."""
         kind = METHODS.load(self.method).config_type
         plain, varied = kind.resolve(self.preset), kind.resolve(self.preset, None, self.overrides)
-        return method_label(self.method, plain.model_dump(mode="json"), varied.model_dump(mode="json"))
+        values = plain.model_dump(mode="json"), varied.model_dump(mode="json")
+        return method_label(self.method, *values, tuned=self.tuned)
 
     @property
     def data(self) -> str:
@@ -165,6 +171,7 @@ def rows(suite: Suite) -> Iterator[Row]:
                     seed=seed,
                     preset=suite.preset,
                     protocol=suite.protocol,
+                    tuned=suite.tuned,
                     overrides=values,
                 )
 
@@ -201,6 +208,7 @@ def open_row(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, s
         test=test,
         preset=row.preset,
         protocol=row.protocol,
+        tuned=load_tuned(row.method, registered(row.dataset)) if row.tuned else None,
         overrides=row.overrides,
         seed=row.seed,
     )
