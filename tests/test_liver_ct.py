@@ -228,9 +228,9 @@ def test_the_same_from_any_orientation_and_with_workers(tmp_path: Path, code: st
     turn = nib.orientations.axcodes2ornt(tuple(code))
     for path in raw.rglob("*.nii"):
         image = nib.Nifti1Image.from_filename(path)
-        change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), turn)
+        change = nib.orientations.ornt_transform(nib.io_orientation(image.affine), turn).tolist()
         turned_image = image.as_reoriented(change)
-        save(tmp_path / "turned" / path.name, np.asarray(turned_image.dataobj), turned_image.affine)
+        save(tmp_path / "turned" / path.name, np.asarray(turned_image.dataobj), np.asarray(turned_image.affine))
     _, turned = prepare(tmp_path / "turned", tmp_path / "b", workers=2 if code == "LPS" else 1)
     assert turned.manifest.fingerprint == straight.manifest.fingerprint
 

@@ -73,7 +73,7 @@ def _volume(row: Row) -> list[Slice]:
     thickness = volume.spacing[2]
     return [
         Slice(axial(scaled, z), axial(body, z), axial(mask, z), volume.slice_spacing, thickness)
-        for z in np.flatnonzero(body.any((0, 1)))
+        for z in map(int, np.flatnonzero(body.any((0, 1))))
     ]
 
 

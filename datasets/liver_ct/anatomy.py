@@ -69,7 +69,7 @@ def _trunk(canvas: Canvas, body: Body, rng: np.random.Generator) -> Array:
     canvas.paint(canvas.cover((rib - 1) * 4.5) * lateral, hu["cortical"])
     canvas.paint(canvas.cover((rib - 0.5) * 4.5) * lateral, hu["trabecular"])
     canvas.paint(canvas.cover(fat + body.wall - inward), hu["fat"] + 7 * canvas.waves((9, 40), rng))
-    return inward - (fat - body.fat)
+    return (inward - (fat - body.fat)).astype(np.float32)
 
 
 def _hollow_organs(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) -> None:

@@ -54,9 +54,10 @@ class Canvas:
         right = np.vstack([np.sin(along), np.cos(along)]).astype(np.float32)
         return (left @ right).reshape(len(heights), len(axis), len(axis)) / np.float32(np.sqrt(3))
 
-    def cover(self, distance: Array, edge_mm: float = 0.0) -> Array:
+    def cover(self, distance: NDArray[np.floating], edge_mm: float = 0.0) -> Array:
         """Returns the share of each pixel inside a shape from its signed distance in mm (negative inside)."""
-        return np.clip(0.5 - distance / np.float32(max(self.pixel, edge_mm)), 0, 1)
+        share = np.clip(0.5 - distance / np.float32(max(self.pixel, edge_mm)), 0, 1)
+        return share.astype(np.float32, copy=False)
 
     def distance(self, centre: Point, radii: Point, turn: float = 0.0) -> Array:
         """Returns about the signed distance in mm to an ellipsoid turned in the plane by ``turn`` radians."""

@@ -20,7 +20,7 @@ from uadbench.datasets.liver_ct.anatomy import Body, branches, paint_abdomen
 from uadbench.datasets.liver_ct.canvas import Array, Canvas
 from uadbench.datasets.liver_ct.scanner import quantum_noise
 
-VERSION = "1"
+VERSION = "2"
 PARAMETERS: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())
 
 
@@ -169,7 +169,7 @@ def _vessels(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Gene
     """Hepatic veins that meet at the cava and portal branches from the hilum."""
     a, b = patient.body.a, patient.body.b
     where = liver > 0
-    place = np.stack([canvas.x[where], canvas.y[where], canvas.z[where]], -1)
+    place: Array = np.stack([canvas.x[where], canvas.y[where], canvas.z[where]], -1).astype(np.float32)
     hu, inside = canvas.hu[where], liver[where]
     cava = np.array([-22.0, 0.46 * b - 40, 48])
     veins = [np.array([-0.32 * a, 0.02 * b, -34]), np.array([-0.12 * a, -0.35 * b, -28]), np.array([30, -0.4 * b, -18])]

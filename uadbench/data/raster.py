@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return pixels > 0
 
 
-def _decode(path: Path) -> tuple[NDArray[np.generic], int]:
+def _decode(path: Path) -> tuple[NDArray[Any], int]:
     """Returns pixels and bits a channel (0 for floats)."""
     try:
         with warnings.catch_warnings():
