@@ -79,6 +79,7 @@ def _watch(run: SuiteRun, states: Iterator[list[JobRow]], costs: Costs) -> list[
             for row in rows:
                 if row.state in ENDED and row.id not in told:
                     told.add(row.id)
+                    costs.add_table([row], run.by_id)
                     to_stdout().out(_line(run.by_id[row.id], _state(row), row.reason), highlight=False)
             live.update(_table(run, rows, costs))
     return rows
