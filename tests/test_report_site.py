@@ -37,6 +37,7 @@ from uadbench.report.model import Arena
 from uadbench.report.pages import breakable, cleaned, method_card, overview, target
 from uadbench.report.tables import make_leaderboard
 
+from .conftest import write_store
 from .report_records import export, made_cases, make_record, scored, store, three_seeds, write
 
 
@@ -87,6 +88,7 @@ def test_every_figure_of_a_question_is_drawn_with_its_data(records: Path) -> Non
     assert set(sizes["method"]) == {"synomaly", "autoencoder", "intensity"}
 
 
+@pytest.mark.slow
 def test_figures_and_pages_are_the_same_in_every_process(records: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from uadbench.report import build_report;"
@@ -342,3 +344,23 @@ def test_figure_data_hold_no_formulas(tmp_path: Path) -> None:
     for drawing in [*draw_numbers(arena, by_id), *draw_cases(arena, by_id)]:
         for row in csv.reader(io.StringIO(drawing.csv)):
             assert not any(cell.startswith("=") for cell in row)
+
+
+@pytest.mark.slow
+def test_a_real_run_gets_its_viewer(tmp_path: Path, tiny_store: Path) -> None:
+    def uadbench(*arguments: str) -> None:
+        subprocess.run([sys.executable, "-m", "uadbench", *arguments], check=True, cwd=tmp_path, capture_output=True)
+
+    data = ("--method", "intensity", "--dataset", "carotid_us", "--preset", "smoke", "--source", str(tiny_store))
+    uadbench("run", *data, "--out", "runs")
+    (tmp_path / "records").mkdir()
+    shown = ("report", "--records", "records", "--runs", "runs")
+    uadbench(*shown, "--source", f"carotid_us={tiny_store}")
+    (page,) = (tmp_path / "site/runs").glob("*.html")
+    assert 'id="viewer-data"' in page.read_text()
+    table = pd.read_csv(tmp_path / "runs" / page.stem / "cases.csv")
+    assert len(list((tmp_path / "site/cases" / page.stem).glob("*.js"))) == len(table)
+    uadbench(*shown, "--source", f"carotid_us={write_store(tmp_path / 'other', name='other')}")
+    assert "has changed since the run was made" in page.read_text()
+    for file in (tmp_path / "site").rglob("*.*"):
+        assert str(tmp_path) not in file.read_text(), file
