@@ -151,7 +151,7 @@ TAMPERINGS: dict[str, tuple[Edit, str]] = {
     "rule": (_json(RECORD, "metrics", "dice@oracle", "rule", value="val"), "metric dice@oracle has rule val"),
     "bad metric left out": (
         _json(RECORD, "metrics", "healthy_fp_fraction", value=None),
-        "healthy_fp_fraction is missing",
+        "missing metrics: healthy_fp_fraction (",
     ),
     "metric made up": (
         _json(RECORD, "metrics", "dice_best", value={"value": 0.9, "n_patients": 6}),

@@ -58,13 +58,13 @@ def verify(
         result = verify_run(folder, source, test_source, progress, rerun=rerun)
     problems += result.problems
     for problem in problems:
-        to_stdout().print(problem, style="red", markup=False, highlight=False)
+        to_stdout().print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
     if problems:
         raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     level = note_level(folder, result.level)
     if exported:
         run.with_name(f"{run.stem}.verification.json").write_text(json.dumps({"level": level}))
-    to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False)
+    to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False, soft_wrap=True)
 
 
 def report(

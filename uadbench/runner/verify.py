@@ -163,6 +163,10 @@ def _compare_scores(run: OpenRun) -> list[str]:
     problems: list[str] = []
     for key in sorted({*evaluation.metrics, *record.metrics}):
         problems += _compare_metric(key, evaluation.metrics.get(key), record.metrics.get(key))
+    missing = sorted(evaluation.metrics.keys() - record.metrics.keys())
+    if missing:
+        hint = "if an older version wrote it: uadbench evaluate --in-place"
+        problems.append(f"record.json: missing metrics: {', '.join(missing)} ({hint})")
     for name in TABLES:
         # Records of older versions name fewer tables.
         if name in record.hashes and hashes[name] != record.hashes[name]:
@@ -174,7 +178,7 @@ def _compare_metric(key: str, ours: Metric | None, theirs: Metric | None) -> lis
     if ours is None:
         return [f"record.json: metric {key} is not one of the protocol's"]
     if theirs is None:
-        return [f"record.json: metric {key} is missing (if an older version wrote it: uadbench evaluate --in-place)"]
+        return []  # all that are missing are named in one line
     mine, other = ours.model_dump(), theirs.model_dump()
     fields = [name for name, value in mine.items() if not _close(value, other[name])]
     return [f"record.json: metric {key} has {name} {other[name]}, the maps give {mine[name]}" for name in fields]
