@@ -19,6 +19,7 @@ from uadbench.runner.executors.local import threads_each
 from uadbench.runner.export import exported_record
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.job_table import JobRow
+from uadbench.runner.scoring import TABLES
 from uadbench.runner.suite import load_suite
 from uadbench.runner.suite_run import SuiteRun
 from uadbench.runner.worker import work
@@ -80,7 +81,7 @@ def test_every_record_is_exported_and_a_second_call_does_nothing(store: Path, tm
     assert states(rows) == ["done", "done"]
     assert executor.ended == 2
     files = sorted(path.name for path in (tmp_path / "records").rglob("*.*") if path.is_file())
-    assert files == sorted(f"{row.id}{suffix}" for row in rows for suffix in (".json", ".cases.csv", ".curves.json"))
+    assert files == sorted(f"{row.id}.{name}" for row in rows for name in ("json", *TABLES))
     again, executor, _ = run_all(tmp_path, suite)
     assert states(again) == ["done", "done"]
     assert executor.ended == 0

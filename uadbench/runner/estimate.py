@@ -84,8 +84,8 @@ def stored_records(*folders: Path) -> list[Record]:
     found: dict[str, Record] = {}
     for folder in folders:
         for file in [*folder.glob("*/record.json"), *folder.glob("*/*/*/*.json")]:
-            if file.name.endswith(".curves.json"):
-                continue
+            if "." in file.stem:
+                continue  # a table beside a record
             try:
                 record = Record.model_validate_json(file.read_bytes())
             except (OSError, ValueError):
