@@ -294,8 +294,9 @@ def test_curves_of_another_run_are_refused(tmp_path: Path) -> None:
 def test_stored_maps_are_no_records(tmp_path: Path) -> None:
     record = make_record()
     folder = store(tmp_path / "runs", record, {})
-    (folder / "maps/test").mkdir(parents=True)
-    (folder / "maps/test/uids.json").write_text("[]")
+    for run in (folder, tmp_path / "runs" / "stopped"):  # the second has no record yet
+        (run / "maps/test").mkdir(parents=True)
+        (run / "maps/test/uids.json").write_text("[]")
     entries, refusals = read_entries([tmp_path / "runs"])
     assert len(entries) == 1
     assert not refusals

@@ -110,7 +110,7 @@ def _plain(text: str, limit: int) -> str:
 def _record_files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*.json")):
         relative = file.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or "rescored" in relative.parts:
+        if any(part.startswith(".") for part in relative.parts) or {"rescored", "maps"} & set(relative.parts):
             continue
         stored_run = file.name == "record.json" and len(relative.parts) <= 2
         within_run = any((folder / part / "record.json").is_file() for part in (".", *relative.parts[:1]))
