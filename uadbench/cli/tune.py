@@ -78,7 +78,7 @@ def tune(
         timeout=timeout,
     )
     stderr = to_stderr()
-    result = run_study(task, out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False))
+    result = run_study(task, out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False), stderr)
     _print(result, trials, measure)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
@@ -38,13 +39,14 @@ class Tuning:
     page: Path
 
 
-def tune(task: StudyTask, out: Path, say: Say) -> Tuning:
+def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None) -> Tuning:
     """Fills the study's slots and writes the tuned settings and the page.
 
     Args:
         task: The study.
         out: Root of the tuned settings.
         say: Told one line a trial.
+        console: Where a single worker draws the progress of its fits.
 
     Raises:
         UserError: If the data, the space or the storage cannot be used, or the study was begun differently.
@@ -55,7 +57,7 @@ def tune(task: StudyTask, out: Path, say: Say) -> Tuning:
     space = load_space(METHODS.load(task.method))
     book = open_book(task, view, space)  # refuses a changed study before any process is started
     if task.workers == 1:
-        Worker(task, say).run()
+        Worker(task, say, console).run()
     else:
         _run_workers(task)
     definition = book.study.user_attrs["definition"]

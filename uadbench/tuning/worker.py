@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import torch
 from optuna.trial import TrialState
+from rich.console import Console
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
@@ -69,9 +70,10 @@ class Worker:
     Args:
         task: The study.
         say: Told one line a trial.
+        console: Where the progress of a fit is drawn; None for silence.
     """
 
-    def __init__(self, task: StudyTask, say: Say) -> None:
+    def __init__(self, task: StudyTask, say: Say, console: Console | None = None) -> None:
         self.task = task
         self._say = say
         self._method = METHODS.load(task.method)
@@ -83,7 +85,7 @@ class Worker:
         self._space = load_space(self._method)
         self.book = open_book(task, self._view, self._space)
         precision = self.book.precision(pick_precision("auto", self._device))
-        self._fits = Fits(task, self._view, self._method, self._device, precision)
+        self._fits = Fits(task, self._view, self._method, self._device, precision, console)
         self._lesions, self._lesion_items = lesion_images(task, self._view)
         self._images: dict[int, tuple[Images, Images, Images]] = {}
 
