@@ -38,12 +38,17 @@ help:
 	@$(PIP) -e '.[dev,medical]'
 	@touch $@
 
-setup: .venv/.stamp-medical
+# The slow tests run a Ray cluster, SLURM's local executor and a study's dashboard.
+.venv/.stamp-cluster: .venv/.stamp-medical
+	@$(PIP) -e '.[dev,medical,cluster,dashboard]'
+	@touch $@
+
+setup: .venv/.stamp-cluster
 
 run: .venv/.stamp
 	$(BIN)/python -m uadbench run --method synomaly --dataset carotid_us
 
-check: .venv/.stamp-medical
+check: .venv/.stamp-cluster
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -53,10 +58,10 @@ check: .venv/.stamp-medical
 test: .venv/.stamp-medical
 	$(BIN)/python -m pytest -m 'not slow and not gpu' $(PYTEST_ARGS)
 
-slow: .venv/.stamp-medical
+slow: .venv/.stamp-cluster
 	$(BIN)/python -m pytest -m 'slow and not gpu' $(PYTEST_ARGS)
 
-bench: .venv/.stamp
+bench: .venv/.stamp-medical
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
 docs: .venv/.stamp
