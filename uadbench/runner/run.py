@@ -27,6 +27,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.batches import StoreBatches
 from uadbench.data.store import Item
 from uadbench.evaluation.protocol import load_protocol
+from uadbench.runner.allocator import keep_memory
 from uadbench.runner.environment import environment, peak_gb
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.labelled import subsample_patients
@@ -83,6 +84,7 @@ def execute(
     Raises:
         JobFailed: If it failed; the record with its reason is stored.
     """
+    keep_memory()
     folder = RunFolder(root / plan.job.id)
     with folder.locked(fresh=fresh):
         stored = folder.record()
