@@ -7,10 +7,12 @@ from typing import ClassVar
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
-from uadbench.core.errors import DataError, UserError
+from uadbench.core.errors import DataError
+from uadbench.core.record import stable_hash
+from uadbench.data.normalise import mr_scale
 from uadbench.data.store import StoreWriter
 from uadbench.data.workers import in_order
-from uadbench.datasets.brain_mri import mslub
+from uadbench.datasets.brain_mri import mslub, phantom
 from uadbench.datasets.brain_mri.cases import convert
 
 
@@ -29,20 +31,42 @@ class BrainMri:
     )
 
     def phantom_key(self) -> str:
-        """Refuses: there is no brain phantom.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError("brain_mri has no phantom.", "Name a folder made by uadbench prepare brain_mri with --source.")
+        """Returns a hash of the generator's version and parameters."""
+        return stable_hash([phantom.VERSION, phantom.PARAMETERS])
 
     def make_phantom(self, out: Path, progress: Progress) -> None:
-        """Refuses: there is no brain phantom.
-
-        Raises:
-            UserError: Always.
-        """
-        self.phantom_key()
+        """Simulates the FLAIR volumes of all patients into a store."""
+        everyone = list(phantom.patients())
+        grid = phantom.PARAMETERS["grid"]
+        with StoreWriter(
+            out,
+            dataset=self.name,
+            version=self.version,
+            source="phantom",
+            recipe=f"phantom-{self.phantom_key()}",
+            polarity=self.card.polarity,
+        ) as writer:
+            for done, patient in enumerate(everyone):
+                progress(done, len(everyone), "simulating patients")
+                scan = phantom.simulate(patient)
+                image = mr_scale(scan.image, scan.body)
+                image[~scan.body] = -1
+                for z in range(len(image)):
+                    lesion = bool(scan.mask[z].any())
+                    writer.add(
+                        uid=f"{patient.uid}-z{z}",
+                        case=patient.uid,
+                        patient=patient.uid,
+                        role=patient.role,
+                        cohort="phantom",
+                        image=image[z][None],
+                        body=scan.body[z],
+                        mask=scan.mask[z],
+                        index=z,
+                        kind=patient.kind if lesion else "lesion-patient" if patient.kind else "",
+                        spacing=(grid["pixel_mm"], grid["pixel_mm"]),
+                        thickness=grid["distance_mm"],
+                    )
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
         """Converts a folder of a known layout; see the README for the layouts.
