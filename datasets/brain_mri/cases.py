@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.body import extracted_body
-from uadbench.data.nifti import axial, read_binary, read_labels, read_volume
+from uadbench.data.nifti import Volume, axial, read_binary, read_labels, read_volume
 from uadbench.data.normalise import mr_scale
 
 MIN_AREA_MM2 = 2000.0
@@ -20,30 +23,47 @@ MIN_AREA_MM2 = 2000.0
 MAX_LOST = 0.1
 """A mask that loses more of its lesion outside the brain is taken for misregistered."""
 
+PAPER_SLICES = range(80, 100)
+"""The axial slices of BraTS that Synomaly was trained and tested on (Bi et al. 2025)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One volume of a patient.
 
     Attributes:
-        name: Case and patient, unique.
+        name: Unique.
         cohort: Where it comes from, e.g. "mslub".
-        role: Role of the patient.
-        image: NIfTI file, brain extracted.
+        role: Role of the patient, None until one is assigned.
+        image: NIfTI file, brain extracted, or with a brain mask.
         lesions: NIfTI file of the lesion labels; every label above 0 is lesion. None: healthy.
         brain: NIfTI file of the brain mask; None: where the image is not 0.
-        binary: Whether more than one lesion label is an error.
+        labels: What the lesion file may hold; None for any whole numbers, () for 0 and one other value.
+        patient: Patient; the name where it is empty.
         kind: Stratum of the slices that hold a lesion.
+        recipe: How it is converted.
     """
 
     name: str
     cohort: str
-    role: Role
+    role: Role | None
     image: Path
     lesions: Path | None = None
     brain: Path | None = None
-    binary: bool = True
+    labels: tuple[int, ...] | None = ()
+    patient: str = ""
     kind: str = ""
+    recipe: Recipe = "strict"
+
+    @property
+    def person(self) -> str:
+        """The patient."""
+        return self.patient or self.name
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [file for file in (self.image, self.lesions, self.brain) if file is not None]
 
     @property
     def healthy_kind(self) -> str:
@@ -57,7 +77,7 @@ class Slices:
 
     Attributes:
         index: Their z positions in RAS order, length n.
-        image: In [-1, 1], float32 of shape (n, 1, h, w).
+        image: In [-1, 1], floats of shape (n, 1, h, w).
         body: Brain, bool of shape (n, h, w).
         mask: 0 or 1, uint8 of shape (n, h, w).
         spacing: Millimetres a pixel (row, column).
@@ -65,7 +85,7 @@ class Slices:
     """
 
     index: list[int]
-    image: NDArray[np.float32]
+    image: NDArray[np.floating]
     body: NDArray[np.bool_]
     mask: NDArray[np.uint8]
     spacing: tuple[float, float]
@@ -73,32 +93,25 @@ class Slices:
 
 
 def convert(case: Case) -> Slices:
-    """Reads a case under the strict recipe: one scale a volume, native grid, RAS.
+    """Reads a case on its native grid, in RAS order.
 
     Raises:
         DataError: Naming the file that cannot be used.
     """
     volume = read_volume(case.image)
     body = extracted_body(volume.data) if case.brain is None else read_labels(case.brain, volume) > 0
-    truth = np.zeros(volume.data.shape, dtype=bool)
-    if case.lesions is not None:
-        truth = read_binary(case.lesions, volume) if case.binary else read_labels(case.lesions, volume) > 0
-        lost = int((truth & ~body).sum())
-        if lost > MAX_LOST * max(int(truth.sum()), 1):
-            raise DataError(
-                f"{case.lesions}: {lost} of {int(truth.sum())} lesion voxels lie outside the brain.",
-                "Check that image and mask belong together.",
-            )
-        truth &= body
+    truth = _truth(case, volume, body)
     if body.mean() > 0.9:
         raise DataError(f"{case.image} has no empty background.", "Extract the brain first, or give a brain mask.")
     try:
-        scaled = mr_scale(volume.data, body)
+        scaled = mr_scale(volume.data, body) if case.recipe == "strict" else per_slice(volume.data)
     except DataError as error:
         raise DataError(f"{case.image}: {error.message}.", error.remedy) from error
     scaled[~body] = -1
     area = body.sum((0, 1)) * volume.spacing[0] * volume.spacing[1]
     kept = [int(z) for z in np.flatnonzero(area >= MIN_AREA_MM2)]
+    if case.recipe == "paper":
+        kept = [z for z in kept if z in PAPER_SLICES]
     if not kept:
         raise DataError(f"{case.image} has no slice with {MIN_AREA_MM2:.0f} mm² of brain.", "Check its spacing.")
     return Slices(
@@ -109,3 +122,51 @@ def convert(case: Case) -> Slices:
         volume.slice_spacing,
         volume.spacing[2],
     )
+
+
+def per_slice(volume: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps each axial slice from its least to its greatest value onto [-1, 1], lesion included: the paper's choice."""
+    low, high = volume.min((0, 1)), volume.max((0, 1))
+    return (2 * (volume - low) / np.maximum(high - low, 1e-6) - 1).astype(np.float32)
+
+
+def _truth(case: Case, volume: Volume, body: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if case.lesions is None:
+        return np.zeros(volume.data.shape, dtype=bool)
+    if case.labels == ():
+        truth = read_binary(case.lesions, volume)
+    else:
+        found = read_labels(case.lesions, volume)
+        strange = sorted(set(np.unique(found).tolist()) - set(case.labels)) if case.labels else []
+        if strange:
+            raise DataError(
+                f"{case.lesions} holds the label {strange[0]}; {case.cohort} has {list(case.labels or ())}.",
+                "Check which release the file belongs to.",
+            )
+        truth = found > 0
+    lost = int((truth & ~body).sum())
+    if lost > MAX_LOST * max(int(truth.sum()), 1):
+        raise DataError(
+            f"{case.lesions}: {lost} of {int(truth.sum())} lesion voxels lie outside the brain.",
+            "Check that image and mask belong together.",
+        )
+    return truth & body
+
+
+def to_arrays(case: Case) -> dict[str, NDArray[Any]]:
+    """Converts a case to the arrays that are kept while a dataset is prepared."""
+    slices = convert(case)
+    return {
+        "index": np.array(slices.index),
+        "image": slices.image.astype(np.float16),
+        "body": slices.body,
+        "mask": slices.mask,
+        "geometry": np.array([*slices.spacing, slices.thickness]),
+    }
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Slices:
+    """Returns the slices that ``to_arrays`` gave; the store keeps half precision too."""
+    row, column, thickness = (float(value) for value in arrays["geometry"])
+    index = [int(z) for z in arrays["index"]]
+    return Slices(index, arrays["image"], arrays["body"], arrays["mask"], (row, column), thickness)

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
-from uadbench.core.errors import DataError
 from uadbench.core.record import stable_hash
+from uadbench.core.roles import Role
 from uadbench.data.normalise import mr_scale
+from uadbench.data.resume import kept_parts, resumed
 from uadbench.data.store import StoreWriter
-from uadbench.data.workers import in_order
-from uadbench.datasets.brain_mri import mslub, phantom
-from uadbench.datasets.brain_mri.cases import convert
+from uadbench.datasets.brain_mri import phantom
+from uadbench.datasets.brain_mri.cases import Case, Slices, from_arrays, to_arrays
+from uadbench.datasets.brain_mri.discover import discover
+from uadbench.datasets.brain_mri.roles import assign_roles
+from uadbench.datasets.brain_mri.selection import Selection, notes_of
+
+POLARITY = {"flair": 1, "t2": 1, "t1": -1, "t1c": 0}
 
 
 @DATASETS.register("brain_mri")
 class BrainMri:
-    """Axial slices of brain-extracted MRI; a case is a volume."""
+    """Axial slices of brain-extracted MRI; a case is a volume.
+
+    Args:
+        modality: Which images of public layouts to prepare: flair, t2, t1 or t1c; None takes the first that all
+            cohorts of the source have.
+    """
 
     name: ClassVar[str] = "brain_mri"
     version: ClassVar[str] = "1"
     card: ClassVar[DatasetCard] = DatasetCard(
-        title="Brain MRI (FLAIR) with tumours and multiple-sclerosis lesions",
+        title="Brain MRI with tumours, stroke and multiple-sclerosis lesions",
         modality="MRI",
-        licence="MSLUB: CC BY, cite Lesjak et al., Neuroinformatics 2018, doi:10.1007/s12021-017-9348-7",
-        access="MSLUB: Laboratory of Imaging Technologies, University of Ljubljana",
+        licence="Phantom: Apache-2.0. MSLUB: CC BY, cite Lesjak et al., Neuroinformatics 2018, "
+        "doi:10.1007/s12021-017-9348-7. IXI: CC BY-SA 3.0. BraTS and ATLAS: terms of use on registration",
+        access="Phantom: embedded. BraTS: synapse.org. IXI: brain-development.org. ATLAS v2: INDI. MSLUB: Laboratory "
+        "of Imaging Technologies, University of Ljubljana",
         polarity=1,
     )
+
+    def __init__(self, modality: str | None = None) -> None:
+        self.modality = modality
 
     def phantom_key(self) -> str:
         """Returns a hash of the generator's version and parameters."""
@@ -69,41 +85,51 @@ class BrainMri:
                     )
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
-        """Converts a folder of a known layout; see the README for the layouts.
+        """Converts a folder with one or several public layouts; see the README.
 
         Raises:
+            UnknownName: If there is no such modality.
             DataError: If no layout is recognised or a file cannot be used; nothing is left behind.
         """
-        cases = mslub.find(source)
-        if not cases:
-            raise DataError(f"{source} holds no layout that brain_mri knows.", f"Known: {mslub.TITLE}. Check --source.")
-        if recipe != "strict":
-            raise DataError("brain_mri has no recipe 'paper' for this layout.", "Use --recipe strict.")
-        with StoreWriter(
-            out,
-            dataset=self.name,
-            version=self.version,
-            source="real",
-            recipe=recipe,
-            polarity=self.card.polarity,
-            ranked=False,
-            notes=list(mslub.NOTES),
-        ) as writer:
-            for done, (case, slices) in enumerate(zip(cases, in_order(convert, cases, workers), strict=True), 1):
-                for row, z in enumerate(slices.index):
-                    writer.add(
-                        uid=f"{case.name}-z{z:03d}",
-                        case=case.name,
-                        patient=case.name,
-                        role=case.role,
-                        cohort=case.cohort,
-                        image=slices.image[row],
-                        body=slices.body[row],
-                        mask=slices.mask[row],
-                        index=z,
-                        kind=case.kind if slices.mask[row].any() else case.healthy_kind,
-                        spacing=slices.spacing,
-                        thickness=slices.thickness,
-                    )
+        found = discover(source, self.modality)
+        cases = [replace(case, recipe=recipe) for case in assign_roles(found.cases)]
+        selection = Selection(cases)
+        notes = notes_of(cases, found.modality)
+        with (
+            StoreWriter(
+                out,
+                dataset=self.name,
+                version=self.version,
+                source="real",
+                recipe=recipe,
+                polarity=POLARITY[found.modality],
+                ranked=recipe == "strict" and {case.role for case in cases} >= {Role.TRAIN, Role.CALIB, Role.TEST},
+                notes=notes,
+            ) as writer,
+            kept_parts(out) as parts,
+        ):
+            made = resumed(to_arrays, cases, [case.files for case in cases], parts, workers)
+            for done, (case, slices) in enumerate(zip(cases, map(from_arrays, made), strict=True), 1):
+                self._write(writer, case, slices, selection)
                 progress(done, len(cases), case.name)
-        return f"{mslub.TITLE}: {len(cases)} volumes"
+        return f"{'; '.join(found.titles)}: {len(cases)} volumes of {found.modality}"
+
+    def _write(self, writer: StoreWriter, case: Case, slices: Slices, selection: Selection) -> None:
+        for row, z in enumerate(slices.index):
+            lesion = bool(slices.mask[row].any())
+            if case.role is None or not selection.takes(case, z, lesion):
+                continue
+            writer.add(
+                uid=f"{case.name}-z{z:03d}",
+                case=case.name,
+                patient=case.person,
+                role=case.role,
+                cohort=case.cohort,
+                image=slices.image[row],
+                body=slices.body[row],
+                mask=slices.mask[row],
+                index=z,
+                kind=case.kind if lesion else case.healthy_kind,
+                spacing=slices.spacing,
+                thickness=slices.thickness,
+            )
