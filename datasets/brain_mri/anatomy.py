@@ -143,8 +143,8 @@ def tissues(brain: Brain, points: Array, values: dict[str, Any]) -> Tissues:
     # The forehead is narrower than the back of the head.
     breadth = brain.half[0] * (1 - 0.09 * np.clip(y / brain.half[1], -1, 1))
     # Blunter than an ellipse.
-    parts = (np.abs(each) for each in (x / breadth, y / brain.half[1], z / brain.half[2]))
-    relative = sum(part**BLUNT for part in parts) ** np.float32(1 / BLUNT) + np.float32(1e-3)
+    parts = [np.abs(each) ** BLUNT for each in (x / breadth, y / brain.half[1], z / brain.half[2])]
+    relative: Array = (parts[0] + parts[1] + parts[2]) ** np.float32(1 / BLUNT) + np.float32(1e-3)
     outer = size * (1 / relative - 1)  # depth below the hull, mm
     sulcal = _sulci(brain, place, outer, relative, slow)
     ventricle = _ventricle(brain, x, y, z)

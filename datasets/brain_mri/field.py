@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 CORNER_MM = np.array([-110, -110, -50], np.float32)[:, None]
 EXTENT_MM = (220.0, 220.0, 140.0)
 """The part of the head in which slices lie."""

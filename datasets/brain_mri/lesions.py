@@ -117,11 +117,13 @@ def draw_plaques(rng: np.random.Generator, values: dict[str, Any], points: Array
     count = int(rng.integers(*values["count"], endpoint=True))
     where = [int(rng.choice(near if rng.random() < values["periventricular"] else far)) for _ in range(count)]
     centres = points[:, where].T
-    half = np.exp(rng.uniform(*np.log(values["half_mm"]), count))
+    half = np.exp(rng.uniform(np.log(values["half_mm"][0]), np.log(values["half_mm"][1]), count))
     outward = centres * np.array([1, 0.6, 0.2], np.float32) + rng.normal(0, 4, (count, 3))
     return Plaques(
         centres=centres,
-        half=np.stack([half, half * rng.uniform(*values["elongation"], count)], 1).astype(np.float32),
+        half=np.stack([half, half * rng.uniform(values["elongation"][0], values["elongation"][1], count)], 1).astype(
+            np.float32
+        ),
         along=(outward / np.linalg.norm(outward, axis=1, keepdims=True)).astype(np.float32),
         strength=np.exp(rng.normal(0, values["spread"], count)).astype(np.float32),
         edge=float(rng.uniform(*values["edge_mm"])),

@@ -126,7 +126,7 @@ def _positions(rng: np.random.Generator) -> Array:
 
 
 def _draw_tissue(values: dict[str, list[float]], rng: np.random.Generator) -> Tissue:
-    return Tissue(*(float(rng.normal(*values[name])) for name in ("t1", "t2", "pd")))
+    return Tissue(*(float(rng.normal(values[name][0], values[name][1])) for name in ("t1", "t2", "pd")))
 
 
 def _healthy_signal(

@@ -28,6 +28,7 @@ NEAREST = 3  # proposals an item: a duplicate is among the nearest, and the work
 BLOCK = 2048  # items compared at once
 DUPLICATE = 0.99  # docs/protocol.md: a correlation above this on body pixels decides
 FAR = 0.2  # distance of a control's AUROC from 0.5 that is worth a warning
+CHANCE_SDS = 2.5  # standard deviations of an AUROC by chance that it must exceed too
 FEWEST = 5  # patients a side below which a control says nothing
 OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside the body
 SIDE = 64  # grid on which images of different shapes are compared
@@ -97,6 +98,11 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
 
 
+def _far(value: float, n: int, m: int) -> bool:
+    """Whether an AUROC of n against m is far from 0.5, and farther than chance (Mann & Whitney 1947) explains."""
+    return abs(value - 0.5) > max(FAR, CHANCE_SDS * np.sqrt((n + m + 1) / (12 * n * m)))
+
+
 def _refuse_duplicates(store: Store) -> None:
     seen: dict[str, Item] = {}
     for item in store.items:
@@ -146,7 +152,7 @@ def _area_control(store: Store) -> list[str]:
     if min(len(areas[True]), len(areas[False])) < FEWEST:
         return []
     value = auroc(areas[True], areas[False])
-    if abs(value - 0.5) <= FAR:
+    if not _far(value, len(areas[True]), len(areas[False])):
         return []
     return [
         f"Body area alone predicts the label of a test image with AUROC {value:.2f}: image-level metrics mean little."
@@ -164,7 +170,7 @@ def _healthy_control(store: Store) -> list[str]:
         for k, name in enumerate(("mean", "spread", "body area"))
     }
     name, value = max(values.items(), key=lambda pair: abs(pair[1] - 0.5))
-    if abs(value - 0.5) <= FAR:
+    if not _far(value, len(tested), len(known)):
         return []
     return [
         f"Healthy images of test differ from those of train and calib ({name} inside the body: AUROC {value:.2f} over "
