@@ -92,12 +92,12 @@ def _intensities(axes: Any, store: Store, rng: np.random.Generator) -> None:
     groups: defaultdict[str, list[Item]] = defaultdict(list)
     for item in store.items:
         groups[f"{item.cohort}, {'lesion image' if item.lesion else 'healthy image'}"].append(item)
-    edges = np.linspace(-1, 1, 81)
+    edges = np.linspace(-1, 1, 65)  # 8-bit images: as many grey levels in every bin
     for name, items in sorted(groups.items()):
         chosen = [items[int(k)] for k in rng.permutation(len(items))[:MOST_IMAGES]]
         counts = sum(
             (np.histogram(np.clip(store.image(item)[:, store.body(item)], -1, 1), edges)[0] for item in chosen),
-            np.zeros(80),
+            np.zeros(64),
         )
         axes.stairs(counts / counts.sum() / (edges[1] - edges[0]), edges, label=name)
     axes.set(xlabel="intensity inside the body", ylabel="density")
