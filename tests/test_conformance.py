@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
 from uadbench.testing.method_checks import check_method
 
@@ -11,7 +12,7 @@ QUICK = {"autoencoder", "intensity", "equalized", "position", "mean_residual", "
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHODS.names()]
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in METHOD_NAMES]
 )
 def test_method_passes_the_kit(name: str) -> None:
     failures = [f"{r.name}: {r.detail}" for r in check_method(METHODS.load(name)) if not r.passed]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.shipped import DATASET_NAMES, METHOD_NAMES
+
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
 
@@ -60,13 +62,8 @@ def test_an_installed_wheel_lists_the_same_names(wheel: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     where, methods, datasets = json.loads(done.stdout)
     assert where.startswith(str(tmp_path))
-    assert methods == _folders("methods")
-    assert datasets == _folders("datasets")
-
-
-def _folders(kind: str) -> list[str]:
-    """Names as the checkout has them: the registry of this process also holds what other tests registered."""
-    return sorted(file.parent.name for file in (ROOT / kind).glob("[a-z]*/__init__.py"))
+    assert methods == METHOD_NAMES
+    assert datasets == DATASET_NAMES
 
 
 def test_a_clone_without_symbolic_links_says_so(wheel: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import locale
 import shutil
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,7 @@ def test_a_dicom_series_gets_the_map_of_its_nifti(volumes_run: Path, tmp_path: P
     series = tmp_path / "in" / "series"
     series.mkdir(parents=True)
     data = np.round(head()).astype(np.int16)
+    before = locale.setlocale(locale.LC_CTYPE)
     image = SimpleITK.GetImageFromArray(data[::-1, ::-1].T)  # DICOM counts from the left and the back
     image.SetSpacing(SPACING)
     image.SetOrigin((30 - 2.0 * (SIZE - 1), -12 - 2.0 * (SIZE - 1), 5))
@@ -183,6 +185,7 @@ def test_a_dicom_series_gets_the_map_of_its_nifti(volumes_run: Path, tmp_path: P
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(series / f"{9 - z}.dcm"))
         writer.Execute(plane)
+    locale.setlocale(locale.LC_CTYPE, before)  # SimpleITK's DICOM writer leaves the locale "C" behind
     save(tmp_path / "in" / "same.nii.gz", data.astype(np.float32))
     assert not apply_run(volumes_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress).problems
     ours, same = (

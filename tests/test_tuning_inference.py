@@ -8,11 +8,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.testing.method_subject import MethodSubject
 
-NAMES = METHODS.names()
+NAMES = METHOD_NAMES
 
 
 def another(config: MethodConfig, key: str) -> dict[str, Any]:

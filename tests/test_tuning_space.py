@@ -10,13 +10,14 @@ from typing import Any
 import optuna
 import pytest
 
+from tests.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.method import Method
 from uadbench.tuning.space import load_space
 
 TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
-TUNABLE = [name for name in METHODS.names() if name not in TRIVIAL]
+TUNABLE = [name for name in METHOD_NAMES if name not in TRIVIAL]
 
 
 @pytest.mark.parametrize("name", TUNABLE)
