@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for plug-ins; what they register goes away with the test."""
+def plugin(tmp_path: Path) -> Iterator[Path]:
+    """A folder for plug-ins; what they register goes away with the test, and what else was loaded stays."""
+    yield tmp_path
     for registry in (METHODS, DATASETS):
-        classes = {**registry._classes}  # pyright: ignore[reportPrivateUsage]
-        monkeypatch.setattr(registry, "_classes", classes)
-    return tmp_path
+        classes = registry._classes  # pyright: ignore[reportPrivateUsage]
+        for name in [name for name in classes if name.startswith("made_")]:
+            del classes[name]
+    for module in [name for name in sys.modules if name.startswith("uadbench_made_")]:
+        del sys.modules[module]
 
 
 def install(made: Path, module: str, kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
