@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.body import extracted_body, fill_slices, largest_part
-from uadbench.data.dicom import read_series
 from uadbench.data.folder import files
 from uadbench.data.nifti import Volume, axial, read_binary, read_volume
 from uadbench.data.normalise import mr_scale, window
@@ -35,6 +36,17 @@ class Slice:
     mask: NDArray[np.bool_]
     spacing: tuple[float, float] | None = None
     thickness: float | None = None
+
+
+def _series_reader(row: Row) -> Callable[[Path, list[Path]], tuple[Volume, str]]:
+    """Returns the reader of DICOM series, which is an optional part."""
+    try:
+        from uadbench.data.dicom import read_series
+    except ImportError as error:
+        raise DataError(
+            f"{row.image} is a DICOM series, and pydicom is not installed.", "pip install 'uadbench[medical]'"
+        ) from error
+    return read_series
 
 
 def convert(row: Row) -> list[Slice]:
@@ -63,7 +75,7 @@ def _flat(row: Row) -> Slice:
 
 def _volume(row: Row) -> list[Slice]:
     if row.image.is_dir():
-        volume, modality = read_series(row.image, files(row.image, "*.dcm"))
+        volume, modality = _series_reader(row)(row.image, files(row.image, "*.dcm"))
     else:
         volume, modality = read_volume(row.image), ""
     if volume.data.min() == volume.data.max():
