@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,7 +60,8 @@ def bench(
         _print_jobs(run, costs, place.workers)
         return
     try:
-        rows = _watch(run, run.run(place, device), costs)
+        with _interrupts() as asked:
+            rows = _watch(run, run.run(place, device), costs, asked)
     except KeyboardInterrupt:
         # Caught here because the command line's library swallows it without a word.
         to_stderr().print("uadbench: interrupted; the same command goes on where it stopped.")
@@ -68,14 +72,32 @@ def bench(
         raise JobFailed(f"{counts['failed']} jobs failed; the others are stored. The same command tries them again.")
 
 
-def _watch(run: SuiteRun, states: Iterator[list[JobRow]], costs: Costs) -> list[JobRow]:
+@contextmanager
+def _interrupts() -> Generator[list[int]]:
+    """Gives the list of Ctrl-C so far: one that arrives inside a finaliser raises nothing, yet must not be lost."""
+    asked: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _watch(run: SuiteRun, states: Generator[list[JobRow]], costs: Costs, asked: list[int]) -> list[JobRow]:
     """Prints a line as each job ends, over a live table of those that run; returns the jobs as they ended."""
     from rich.live import Live
 
     told: set[str] = set()
     rows: list[JobRow] = []
-    with Live(console=to_stderr(), refresh_per_second=2, transient=True) as live:
+    with closing(states), Live(console=to_stderr(), refresh_per_second=2, transient=True) as live:
         for rows in states:
+            if asked:
+                raise KeyboardInterrupt
             for row in rows:
                 if row.state in ENDED and row.id not in told:
                     told.add(row.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from uadbench.core.dataset import Progress
@@ -64,7 +64,7 @@ class SuiteRun:
         """Opens the job table if the suite was started before."""
         return JobTable(self._table_file) if self._table_file.exists() else None
 
-    def run(self, executor: Executor, device: str) -> Iterator[list[JobRow]]:
+    def run(self, executor: Executor, device: str) -> Generator[list[JobRow]]:
         """Runs every job that is not stored; yields the jobs as they stand, about twice a second.
 
         Raises:

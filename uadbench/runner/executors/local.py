@@ -124,6 +124,8 @@ def _worker_process(task: Work, gpu: str | None) -> None:
     except UserError as error:
         # The job table is out of reach: the parent meets the same error and tells it.
         sys.exit(f"uadbench: {error}")
+    # It ends by itself: a request to end would only break into the last clearing up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
