@@ -75,6 +75,9 @@ def report(
     source: Annotated[
         list[str] | None, typer.Option(help="Prepared data of a dataset for the case viewer, DATASET=FOLDER.")
     ] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="Ledger of published numbers [default: published.yaml beside the records].")
+    ] = None,
 ) -> None:
     """Writes the leaderboard and the site from records alone; stored runs add the case viewer."""
     from uadbench.report import build_report
@@ -85,13 +88,15 @@ def report(
         if not sign:
             raise UserError(f"--source {pair!r} is not of the form DATASET=FOLDER.")
         sources[name] = Path(folder)
+    beside = records.parent / "published.yaml"
+    ledger = published or (beside if beside.is_file() else None)
     opener = None
     with progress_bar("phantom") as progress:
         if runs is not None:
             from uadbench.runner.stored import RunOpener  # imports torch, which records alone do not need
 
             opener = RunOpener(sources, progress)
-        files = build_report(records, runs, out, include_images=include_images, opener=opener)
+        files = build_report(records, runs, out, include_images=include_images, opener=opener, published=ledger)
     for folder in ("leaderboard", "site"):
         written = sum((out / folder) in file.parents for file in files)
         to_stdout().out(f"{out / folder}: {written} files", highlight=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from uadbench.report.beside import published_groups
+from uadbench.report.beside import to_markdown as published_markdown
 from uadbench.report.entries import Entry, read_entries
 from uadbench.report.files import write_text
 from uadbench.report.model import Leaderboard
@@ -20,6 +22,7 @@ def build_report(
     out: Path,
     include_images: bool = False,
     opener: CaseOpener | None = None,
+    published: Path | None = None,
 ) -> list[Path]:
     """Writes the leaderboard and the site; the same records give the same bytes.
 
@@ -29,17 +32,22 @@ def build_report(
         out: Folder that gets ``leaderboard/`` and ``site/``.
         include_images: Whether pictures that show real patients (also as background) may be copied into the site.
         opener: Opens the cases of a stored run, for the case viewer; without it the site has none.
+        published: Ledger of published numbers, set beside the records; None for none.
 
     Returns:
         The files written.
 
     Raises:
-        DataError: If a folder does not exist.
+        DataError: If a folder does not exist, or the ledger cannot be read.
     """
     entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
     board = make_leaderboard(entries, refusals)
+    groups = [] if published is None else published_groups(published, entries)
     written = write_leaderboard(board, entries, out / "leaderboard")
-    return written + build_site(board, entries, out / "site", include_images=include_images, opener=opener)
+    if groups:
+        written.append(write_text(out / "leaderboard" / "published.md", published_markdown(groups)))
+    site = build_site(board, entries, out / "site", include_images=include_images, opener=opener, published=groups)
+    return written + site
 
 
 def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) -> list[Path]:

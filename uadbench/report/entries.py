@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Record
+from uadbench.report.choices import Gaps, Ladder
 from uadbench.report.curves import Curves
 
 MAX_RECORD_BYTES = 2_000_000
@@ -28,6 +29,7 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}[/\\]?|\b[A-Za-z]:\\\S+")
 
 Level = Literal["reported", "recomputed", "rerun"]
+Beside = TypeVar("Beside", bound=BaseModel)
 
 
 class _Verification(BaseModel):
@@ -48,6 +50,8 @@ class Entry:
         verification: How far somebody has checked it.
         cases: One row a test case, if the table is there and has the hash that the record names.
         curves: Its curves, under the same condition.
+        ladder: What post-processing adds, likewise.
+        gaps: Its oracle gap and protocol gap, likewise.
     """
 
     record: Record
@@ -55,6 +59,8 @@ class Entry:
     verification: Level
     cases: pd.DataFrame | None
     curves: Curves | None = None
+    ladder: Ladder | None = None
+    gaps: Gaps | None = None
 
     @property
     def tested(self) -> DatasetPart:
@@ -126,8 +132,15 @@ def _read(file: Path) -> Entry:
     _check(record, file)
     start = "" if file.name == "record.json" else f"{record.id}."
     cases = _cases(file.with_name(f"{start}cases.csv"), record)
-    curves = _curves(file.with_name(f"{start}curves.json"), record)
-    return Entry(record, file, _verification(file.with_name(f"{start}verification.json")), cases, curves)
+    return Entry(
+        record,
+        file,
+        _verification(file.with_name(f"{start}verification.json")),
+        cases,
+        curves=_beside(Curves, "curves.json", file, start, record),
+        ladder=_beside(Ladder, "ladder.json", file, start, record),
+        gaps=_beside(Gaps, "gaps.json", file, start, record),
+    )
 
 
 def _check(record: Record, file: Path) -> None:
@@ -181,13 +194,15 @@ def _cases(file: Path, record: Record) -> pd.DataFrame | None:
     return table if {"case", "patient", "ap"} <= set(table.columns) else None
 
 
-def _curves(file: Path, record: Record) -> Curves | None:
+def _beside(kind: type[Beside], name: str, record_file: Path, start: str, record: Record) -> Beside | None:
+    """Reads a JSON file beside a record; None where there is none, or where it says that there is nothing to tell."""
+    file = record_file.with_name(f"{start}{name}")
     if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
         return None
     content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != record.hashes.get("curves.json"):
-        raise ValueError("its curves are not those whose hash it names")
-    return Curves.model_validate_json(content)
+    if hashlib.sha256(content).hexdigest() != record.hashes.get(name):
+        raise ValueError(f"its {name} is not the one whose hash it names")
+    return None if content.strip() == b"null" else kind.model_validate_json(content)
 
 
 def _first_line(error: Exception) -> str:

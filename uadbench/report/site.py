@@ -15,10 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from uadbench.core.errors import UserError
 from uadbench.report import pages
 from uadbench.report.ablations import draw_ablations
+from uadbench.report.beside import Group
 from uadbench.report.drawing import Drawing
 from uadbench.report.entries import Entry, plain
 from uadbench.report.figures import draw_numbers
 from uadbench.report.figures_cases import draw_cases
+from uadbench.report.figures_choices import draw_choices
 from uadbench.report.files import write_text
 from uadbench.report.model import Arena, Leaderboard
 from uadbench.report.text import COLUMNS, notes
@@ -35,6 +37,7 @@ def build_site(
     *,
     include_images: bool,
     opener: CaseOpener | None = None,
+    published: list[Group] | None = None,
 ) -> list[Path]:
     """Writes index.html, one page a question, a method and a run, the figures and their data.
 
@@ -44,11 +47,12 @@ def build_site(
         folder: Where the site goes.
         include_images: Whether pictures with real patients, also as background, may be shown.
         opener: Opens the cases of stored runs for the case viewer; without it there is none.
+        published: Published numbers beside ours; without them there is no such page.
 
     Returns:
         The files written.
     """
-    return _Site(board, entries, folder).build(include_images=include_images, opener=opener)
+    return _Site(board, entries, folder).build(include_images, opener, published or [])
 
 
 class _Site:
@@ -72,7 +76,7 @@ class _Site:
         known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
         self._templates.filters["breakable"] = pages.breakable
 
-    def build(self, *, include_images: bool, opener: CaseOpener | None) -> list[Path]:
+    def build(self, include_images: bool, opener: CaseOpener | None, published: list[Group]) -> list[Path]:
         for name in ASSETS:
             self._write(f"assets/{name}", self._source(name))
         arenas = self._board.arenas
@@ -84,7 +88,10 @@ class _Site:
             arenas=arenas,
             methods=methods,
             refused=self._board.refused,
+            published=bool(published),
         )
+        if published:
+            self._page("published.html", "published.html", groups=published)
         for arena in arenas:
             self._arena(arena)
         for method in methods:
@@ -96,6 +103,7 @@ class _Site:
 
     def _arena(self, arena: Arena) -> None:
         drawings = [*draw_numbers(arena, self._records), *draw_cases(arena, self._records)]
+        drawings += draw_choices(arena, self._records)
         others = [
             other for other in self._board.arenas if other.tested.name == arena.tested.name and other.key != arena.key
         ]
@@ -155,6 +163,8 @@ class _Site:
             verification=entry.verification,
             metrics=[(plain(name, 80), metric) for name, metric in list(record.metrics.items())[:200]],
             parts=pages.run_parts(entry),
+            ladder=entry.ladder,
+            gaps=entry.gaps,
             case_heads=heads,
             cases=rows,
             viewer=viewer,
