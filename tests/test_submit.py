@@ -18,9 +18,10 @@ from uadbench.cli import app
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.data.store import Store
-from uadbench.runner.bundle import Submission, check_bundle, opened_bundle, write_bundle
+from uadbench.runner.bundle import opened_bundle, write_bundle
 from uadbench.runner.plan import plan_run
 from uadbench.runner.run import execute
+from uadbench.runner.submission import Submission, check_bundle
 
 Files = dict[str, bytes]
 

@@ -20,7 +20,7 @@ from uadbench.runner.folder import RunFolder
 from uadbench.runner.plan import plan_run
 from uadbench.runner.rescore import rescore
 from uadbench.runner.run import execute
-from uadbench.runner.scoring import score_run
+from uadbench.runner.scoring import TABLES, score_run
 from uadbench.runner.suite import export_record
 from uadbench.runner.verify import compare_exported, note_level, verify_run
 
@@ -289,7 +289,10 @@ def test_an_exported_record_is_compared_with_its_run(finished: Finished, tmp_pat
     file = export_record(record, folder, tmp_path)
     assert compare_exported(file, folder) == []
     exported = {path.name.removeprefix(record.id) for path in file.parent.iterdir()}
-    assert exported == {".json", ".cases.csv", ".curves.json", ".ladder.json", ".gaps.json"}
+    assert exported == {".json", *(f".{name}" for name in TABLES)}
+    applied = json.loads((folder / "thresholds.json").read_text())
+    assert applied["headline"] == "healthy-fpr@0.01"
+    assert set(applied["values"]) == set(record.ledger.threshold_labels)
     content = json.loads(file.read_text())
     content["metrics"]["case_ap"]["value"] = 0.99
     file.write_text(json.dumps(content))

@@ -39,7 +39,7 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
         JobFailed: If it does not verify.
     """
     from uadbench.report.entries import read_entries
-    from uadbench.runner.bundle import check_bundle
+    from uadbench.runner.submission import check_bundle
 
     def refused(folder: Path) -> list[str]:
         return [refusal.reason for refusal in read_entries([folder])[1]]

@@ -6,30 +6,24 @@ larger than it says. Nothing in it is ever executed or unpickled: a checker know
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 from uuid import uuid4
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.record import Record
-from uadbench.runner.export import export_record
 from uadbench.runner.folder import RunFolder
-from uadbench.runner.job import Job
-from uadbench.runner.scoring import TABLES
+from uadbench.runner.scoring import TABLES, sha256_of
 from uadbench.runner.verify import verify_run
 
 CONTENTS = "bundle.json"
@@ -41,11 +35,8 @@ NEEDED = ("record.json", "config.yaml", "cases.csv", "curves.json")
 KILO, MEGA, GIGA = 10**3, 10**6, 10**9
 LIMITS = {"record.json": 2 * MEGA, "config.yaml": 100 * KILO, "spec.json": KILO, CONTENTS: 100 * KILO}
 LARGEST_TEXT, LARGEST_ARRAY, LARGEST_BUNDLE = 100 * MEGA, 8 * GIGA, 16 * GIGA
-MOST_ENTRIES, DEEPEST = 32, 16
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+MOST_ENTRIES = 32
 _MOMENT = (1980, 1, 1, 0, 0, 0)
-
-Level = Literal["reported", "recomputed"]
 
 
 class Contents(BaseModel):
@@ -62,23 +53,6 @@ class Contents(BaseModel):
     format: Literal[1] = 1
     id: str
     files: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What checking a bundle gave.
-
-    Attributes:
-        record: Its record.
-        level: ``recomputed`` if every metric was computed again from its maps, ``reported`` if it holds no maps.
-        problems: One line each; empty if the bundle holds.
-        exported: Where its record was put.
-    """
-
-    record: Record
-    level: Level
-    problems: list[str]
-    exported: Path | None = None
 
 
 def write_bundle(
@@ -122,7 +96,7 @@ def write_bundle(
         names += [name for name in record.hashes if MAPS.fullmatch(name)]
     if weights and WEIGHTS in record.hashes:
         names.append(WEIGHTS)
-    contents = Contents(id=record.id, files={name: _sha256(run / name) for name in sorted(names)})
+    contents = Contents(id=record.id, files={name: sha256_of(run / name) for name in sorted(names)})
     part = out.with_name(f".{out.name}-{uuid4().hex[:8]}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -155,85 +129,6 @@ def opened_bundle(bundle: Path) -> Generator[Path]:
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{bundle} is no readable bundle ({type(error).__name__}).", "Write it again.") from error
         yield folder
-
-
-def check_bundle(
-    bundle: Path,
-    source: str | None,
-    test_source: str | None,
-    progress: Progress,
-    *,
-    look: Callable[[Path], list[str]] = lambda _: [],
-    records: Path | None = None,
-) -> Submission:
-    """Verifies a bundle without running anything that it brings.
-
-    With maps, every metric, table and ledger entry is computed again under the rules and the data of this machine.
-
-    Args:
-        bundle: The file.
-        source: Where the data are, None for the phantom.
-        test_source: Where the test data are.
-        progress: Called while a phantom is made.
-        look: Gets the unpacked folder before anything is computed, and returns what is wrong with it.
-        records: Where record and tables are put if all holds, with the level reached; None: nowhere.
-
-    Raises:
-        DataError: If it is no bundle, or the data are not those that it was made on.
-    """
-    with opened_bundle(bundle) as folder:
-        try:
-            record = Record.model_validate_json((folder / "record.json").read_bytes())
-        except ValidationError as error:
-            raise DataError("record.json in the bundle is no record.", "Write it again.") from error
-        problems = [*look(folder), *_compare_job(record, folder / "config.yaml")]
-        if problems:
-            return Submission(record, "reported", problems)
-        result = _compare_files(record, folder, source, test_source, progress)
-        if result.problems or records is None:
-            return result
-        target = export_record(record, folder, records)
-        target.with_name(f"{target.stem}.verification.json").write_text(json.dumps({"level": result.level}))
-        return replace(result, exported=target)
-
-
-def _compare_job(record: Record, config: Path) -> list[str]:
-    """Compares the record with the job that its id hashes, and refuses names that are no names."""
-    tested = record.test_on or record.dataset
-    for name in (record.id, record.protocol.name, record.dataset.name, tested.name, record.method.name):
-        if not _NAME.fullmatch(name):
-            return [f"record.json: the name {name[:60]!r} is not allowed"]
-    if record.status != "done" or record.method.preset == "smoke":
-        return ["record.json: it is no finished run above preset smoke"]
-    try:
-        job = Job.model_validate(_plain_yaml(config))
-    except ValueError:
-        return ["config.yaml: it is no job"]
-    parts = ("id", "method", "seed", "dataset", "test_on", "protocol")
-    return [
-        f"record.json: {part} is not that of config.yaml"
-        for part in parts
-        if getattr(job, part) != getattr(record, part)
-    ]
-
-
-def _compare_files(
-    record: Record, folder: Path, source: str | None, test_source: str | None, progress: Progress
-) -> Submission:
-    if not (folder / "maps").is_dir():
-        wrong = [
-            f"{name}: it has not the hash that record.json names"
-            for name in TABLES
-            if record.hashes.get(name) != (_sha256(folder / name) if (folder / name).exists() else None)
-        ]
-        return Submission(record, "reported", wrong)
-    try:
-        found = verify_run(folder, source, test_source, progress).problems
-    except RecursionError:
-        found = ["maps: a file is nested too deeply"]
-    # The hash of the weights stands in the record whether or not they came along.
-    expected = set[str]() if (folder / WEIGHTS).exists() else {f"{WEIGHTS}: missing"}
-    return Submission(record, "recomputed", [line for line in found if line not in expected])
 
 
 def _checked(archive: zipfile.ZipFile) -> Contents:
@@ -271,26 +166,8 @@ def _unpack(archive: zipfile.ZipFile, contents: Contents, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(name) as stream, target.open("wb") as file:
             shutil.copyfileobj(stream, file)
-        if _sha256(target) != expected:
+        if sha256_of(target) != expected:
             raise DataError(f"{name} in the bundle has another hash than {CONTENTS} says.", "Write it again.")
-
-
-def _plain_yaml(file: Path) -> object:
-    """Returns the content of a YAML file.
-
-    Raises:
-        ValueError: If it cannot be read, holds an alias (whose expansion could fill the memory) or is nested deeply.
-    """
-    text = file.read_text()
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise ValueError("it holds an alias or is nested too deeply")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError("it is no YAML") from error
 
 
 def _limit(name: str) -> int:
@@ -302,8 +179,3 @@ def _entry(name: str) -> zipfile.ZipInfo:
     entry.create_system = 3  # the same bytes on every system
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     return entry
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Scores stored maps and writes cases.csv, curves.json, ladder.json, gaps.json and overview.png. Needs no model."""
+"""Scores stored maps and writes the tables behind a record, and overview.png. Needs no model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from uadbench.core.roles import Role
 from uadbench.data.store import Item, Pixels, Store
@@ -24,9 +26,10 @@ from uadbench.runner.predict import StoredCases
 
 HEADLINE_RATE = 0.01
 HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
-TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json")
+TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
 GAP_BETWEEN = ("strict-v1", "paper-v1")
 SYNTHETIC = "synthetic"
+LOWEST = float(np.finfo(np.float32).min)
 
 
 def score_run(
@@ -70,13 +73,24 @@ def score_run(
     )
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
-    extras = (("ladder.json", ladder_of(protocol, cases, seed)), ("gaps.json", gaps_of(evaluation, cases, seed)))
+    extras = (
+        ("ladder.json", ladder_of(protocol, cases, seed)),
+        ("gaps.json", gaps_of(evaluation, cases, seed)),
+        ("thresholds.json", thresholds_of(evaluation, protocol)),
+    )
     for name, content in extras:
         folder.write_text(name, json.dumps(content, indent=1, allow_nan=False))
     if picture:
         threshold = evaluation.thresholds.get(HEADLINE)
         folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
+
+
+def thresholds_of(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
+    """Returns the headline rule and the threshold that each applied rule gave, ``map > threshold`` being predicted."""
+    # A threshold below every value may be minus infinity, which JSON does not know.
+    values = {rule: max(value, LOWEST) for rule, value in evaluation.thresholds.items()}
+    return {"headline": protocol.headline, "values": values}
 
 
 def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
@@ -122,6 +136,11 @@ def hash_files(folder: Path) -> dict[str, str]:
     for name in names:
         file = folder / name
         if file.exists():
-            with file.open("rb") as stream:
-                hashes[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            hashes[name] = sha256_of(file)
     return hashes
+
+
+def sha256_of(file: Path) -> str:
+    """Returns the SHA-256 of a file in hex digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,7 +6,6 @@ can prove is not checked: when and where a run was made, what it cost, and which
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from uadbench.evaluation.score import Evaluation
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.opened import OpenRun, open_run
 from uadbench.runner.run import build_method, make_ledger, predict_roles
-from uadbench.runner.scoring import TABLES, hash_files, score_run
+from uadbench.runner.scoring import TABLES, hash_files, score_run, sha256_of
 
 Level = Literal["recomputed", "rerun"]
 # What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
@@ -89,7 +88,7 @@ def compare_exported(record_file: Path, run: Path) -> list[str]:
     problems += [f"{record_file.name}: {key} is not that of the run" for key in ours if ours[key] != theirs[key]]
     for name in TABLES:
         file = record_file.with_name(f"{record_file.stem}.{name}")
-        if file.exists() and _sha256(file) != stored.hashes.get(name):
+        if file.exists() and sha256_of(file) != stored.hashes.get(name):
             problems.append(f"{file.name}: it is not that of the run")
     return problems
 
@@ -101,7 +100,7 @@ def note_level(folder: Path, level: Level) -> Level:
         folder: Folder of the run.
         level: What a verification has just shown.
     """
-    file, record = folder / "verification.json", _sha256(folder / "record.json")
+    file, record = folder / "verification.json", sha256_of(folder / "record.json")
     try:
         before = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -236,8 +235,3 @@ def _compare_predictions(run: OpenRun) -> list[str]:
             if not same:
                 problems.append(f"maps/{name}: the weights give others")
     return problems
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

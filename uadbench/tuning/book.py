@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import optuna
@@ -24,28 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from uadbench.core.errors import UserError
 from uadbench.core.seeding import derive_seed
+from uadbench.tuning.slots import Slot, group_size, slots_of
 from uadbench.tuning.space import Space
-from uadbench.tuning.storage import RETRIES, lock, open_storage, quiet, shown, storage_errors
+from uadbench.tuning.storage import lock, open_storage, quiet, shown, storage_errors
 from uadbench.tuning.task import StudyTask
 
 STARTUP = 10  # trials drawn at random before the model of the objective is used
-WHOLE = 2**31  # more slots than a study has
 MILESTONES = 4  # parts of a phase of training after which a fit may be pruned
-
-SlotState = Literal["open", "running", "done"]
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place in the study.
-
-    Attributes:
-        state: Whether it is to do, in hands, or done.
-        trial: Its newest trial that counts, if there is one.
-    """
-
-    state: SlotState
-    trial: FrozenTrial | None = None
 
 
 class Book:
@@ -249,40 +232,6 @@ class Book:
 
     def _finished(self, trial: optuna.Trial) -> bool:
         return self._frozen(trial.number).state.is_finished()
-
-
-def slots_of(trials: list[FrozenTrial]) -> dict[int, Slot]:
-    """Returns the state of every slot that a trial was opened for.
-
-    A failed trial settles its slot only if it says why (a diverged training, for example); one without a reason lost
-    its worker, and its slot is open unless another trial took it over, or too many workers were lost on it.
-    """
-    slots: dict[int, Slot] = {}
-    lost: Counter[int] = Counter()
-    for trial in sorted(trials, key=lambda trial: trial.number):
-        slot = trial.user_attrs.get("slot")
-        if slot is None or "surplus" in trial.user_attrs:
-            continue
-        known = slots.setdefault(slot, Slot("open"))
-        if known.state == "done":
-            continue
-        if trial.state == TrialState.FAIL and "reason" not in trial.user_attrs:
-            lost[slot] += "released" not in trial.user_attrs
-            if lost[slot] > RETRIES:
-                slots[slot] = Slot("done", trial)
-            continue
-        if trial.state.is_finished():
-            slots[slot] = Slot("done", trial)
-        elif trial.state == TrialState.RUNNING:
-            slots[slot] = Slot("running", trial)
-        elif known.trial is None:
-            slots[slot] = Slot("open", trial)
-    return slots
-
-
-def group_size(settings: int, space: Space) -> int:
-    """Returns how many slots share a fit: no more than there are settings; all if none differs in training."""
-    return max(1, int(min(settings, space.settings))) if space.training else WHOLE
 
 
 def make_pruner(task: StudyTask) -> optuna.pruners.BasePruner:
