@@ -18,13 +18,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from uadbench.cli import app
-from uadbench.core.dataset import no_progress
+from uadbench.core.dataset import Recipe, no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.body import extracted_body
-from uadbench.data.incoming import find_incoming, normalise_new, read_frame, read_new_volume
+from uadbench.data.incoming import find_incoming, read_frame, read_new_volume
+from uadbench.data.incoming_scale import normalise_new
 from uadbench.data.nifti import axial
 from uadbench.data.normalise import mr_scale
+from uadbench.data.region import Regions
 from uadbench.data.store import Store
 from uadbench.datasets.brain_mri.cases import Case, convert
 from uadbench.datasets.brain_mri.dataset import BrainMri
@@ -32,6 +34,8 @@ from uadbench.datasets.carotid_us.dataset import CarotidUS, to_intensity
 from uadbench.datasets.folder import images as folder_images
 from uadbench.datasets.folder.dataset import Folder
 from uadbench.datasets.folder.rows import Row
+from uadbench.datasets.liver_ct import cases as liver_cases
+from uadbench.datasets.liver_ct.dataset import LiverCT
 from uadbench.runner.apply import apply_run, load_fitted, predict_planes
 from uadbench.runner.plan import plan_run
 from uadbench.runner.predict import to_native
@@ -268,3 +272,119 @@ def test_what_cannot_be_applied_is_refused(frames_run: Path, tmp_path: Path) -> 
     with pytest.raises(DataError, match="damaged"):
         apply_run(broken, tmp_path / "in", tmp_path / "out", "cpu", no_progress)
     assert not (tmp_path / "out").exists()
+
+
+def liver_ct(folder: Path, axes: str = "RAS", name: str = "ct") -> tuple[Path, Path]:
+    """A tiny abdomen in HU with its liver, in the orientation ``axes``; slices 0 and 5 show too little liver."""
+    folder.mkdir(parents=True, exist_ok=True)
+    x, y, z = np.mgrid[:SIZE, :SIZE, :6]
+    organ = (x - 14) ** 2 + (y - 20) ** 2 < np.array([0, 190, 180, 200, 170, 20])[z]
+    hu = np.where((x - 20) ** 2 + (y - 20) ** 2 < 350, 40 + 70 * organ + (x + 3 * y + z) % 7, -1000).astype(np.float32)
+    return (
+        save(folder / f"{name}.nii.gz", hu, axes),
+        save(folder / f"{name}_liver_mask.nii.gz", organ.astype(np.float32), axes),
+    )
+
+
+@pytest.fixture(scope="module")
+def liver_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on livers whose map is the normalised image itself."""
+    root = tmp_path_factory.mktemp("liver")
+    store = write_store(root / "store", dataset="liver_ct", frames=1)
+    return trained(root / "runs", store, "intensity", image_size=SIZE)
+
+
+@pytest.mark.parametrize(("axes", "recipe"), [("RAS", "strict"), ("LPS", "paper")])
+def test_a_liver_is_scaled_as_prepare_scales_it(tmp_path: Path, axes: str, recipe: Recipe) -> None:
+    image, liver = liver_ct(tmp_path, axes)
+    slices = liver_cases.convert(liver_cases.Case("a", "a", Role.TEST, image, liver), recipe)
+    found, masks = Regions().find(find_incoming(tmp_path), "liver")
+    assert [each.name for each in found] == ["ct"]
+    volume = read_new_volume(found[0])
+    region = Regions().of_volume(masks["ct"], found[0], volume)
+    ours, body = normalise_new(LiverCT(), volume.data, volume.spacing, recipe, region=region)
+    for one in slices:
+        assert np.array_equal(axial(ours, one.index), one.image.astype(np.float16).astype(np.float32))
+        assert np.array_equal(axial(body, one.index), one.body)
+    if recipe == "strict":  # the paper selects slices by share, a new volume keeps what the liver fills
+        assert np.flatnonzero(body.any((0, 1))).tolist() == [one.index for one in slices] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("place", ["beside", "file", "folder"])
+def test_a_raw_ct_gets_a_map_inside_its_liver(liver_run: Path, tmp_path: Path, place: str) -> None:
+    source = tmp_path / "in"
+    image, liver = liver_ct(source, "LPI")
+    arguments: list[str] = []
+    if place != "beside":
+        (tmp_path / "roi").mkdir()
+        liver = liver.rename(tmp_path / "roi" / "ct.nii.gz")
+        labels = np.asarray(read(liver).dataobj) * 5 + 2  # 2 elsewhere, 7 the liver
+        nib.save(nib.Nifti1Image(labels.astype(np.uint8), read(liver).affine), liver)
+        arguments = ["--roi", str(liver if place == "file" else tmp_path / "roi"), "--roi-label", "7"]
+    out = tmp_path / "out"
+    command = ["predict", "--run", str(liver_run), "--input", str(source), "--out", str(out), *arguments]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert [row["input"] for row in rows_of(out)] == ["ct"]
+    assert rows_of(out)[0]["slices"] == "4"
+    heat = read(out / "ct_heatmap.nii.gz")
+    assert np.allclose(heat.affine, read(image).affine)
+    organ = np.asarray(read(liver).dataobj) == (1 if place == "beside" else 7)
+    organ[..., [0, 5]] = False  # too little liver there
+    values, hu = np.asarray(heat.dataobj), np.asarray(read(image).dataobj)
+    assert np.allclose(values[organ], np.clip(hu[organ] / 75 - 1, -1, 1), atol=1e-3)
+    assert np.ptp(values[~organ]) == 0
+
+
+def test_a_liver_without_a_usable_mask_is_named(liver_run: Path, tmp_path: Path) -> None:
+    for name in ("good", "none", "small", "grid", "many"):
+        liver = liver_ct(tmp_path / "in", name=name)[1]
+        data = np.asarray(read(liver).dataobj)
+        if name == "none":
+            liver.unlink()
+        elif name == "small":
+            save(liver, np.where(np.arange(SIZE)[:, None, None] < 12, data, 0))
+        elif name == "grid":
+            save(liver, data[:-1])
+        elif name == "many":
+            save(liver, data * 2 + (data.cumsum(0) == 1))
+    applied = apply_run(liver_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress)
+    assert [row["input"] for row in applied.rows] == ["good"]
+    said = dict(zip(("grid", "many", "none", "small"), applied.problems, strict=True))
+    assert all(name in text for name, text in said.items())
+    assert "another grid" in said["grid"]
+    assert "--roi-label" in said["many"]
+    assert "--roi FILE" in said["none"]
+    assert "of liver" in said["small"]
+    with pytest.raises(DataError, match="one mask for 8 inputs"):
+        apply_run(
+            liver_run,
+            tmp_path / "in",
+            tmp_path / "out",
+            "cpu",
+            no_progress,
+            Regions(tmp_path / "in" / "good_liver_mask.nii.gz"),
+        )
+    with pytest.raises(DataError, match="does not exist"):
+        apply_run(liver_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress, Regions(tmp_path / "gone"))
+
+
+def test_a_brain_mask_makes_a_head_usable_and_a_frame_takes_one(
+    volumes_run: Path, frames_run: Path, tmp_path: Path
+) -> None:
+    whole = head() + 1  # no empty background
+    (tmp_path / "in").mkdir()
+    save(tmp_path / "in" / "v.nii.gz", whole)
+    brain = save(tmp_path / "brain.nii.gz", (head() > 0).astype(np.float32))
+    bad = apply_run(volumes_run, tmp_path / "in", tmp_path / "no", "cpu", no_progress).problems
+    assert "--roi" in bad[0]
+    assert not apply_run(volumes_run, tmp_path / "in", tmp_path / "out", "cpu", no_progress, Regions(brain)).problems
+    grey(tmp_path / "frames/a.png")
+    half = np.zeros((SIZE, SIZE), np.uint8)
+    half[:, : SIZE // 2] = 255
+    (tmp_path / "rois").mkdir()
+    Image.fromarray(half).save(tmp_path / "rois/a_roi.png")
+    source = tmp_path / "frames"
+    part = apply_run(frames_run, source, tmp_path / "f", "cpu", no_progress, Regions(tmp_path / "rois"))
+    raw = np.asarray(Image.open(tmp_path / "f/a_map.tiff"))
+    assert part.rows[0]["score"] == pytest.approx(np.sort(raw[half > 0])[-8:].mean(), rel=1e-4)

@@ -19,6 +19,7 @@ from uadbench.core.record import Record
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
 from uadbench.data.batches import StoreBatches
+from uadbench.data.region import Regions
 from uadbench.data.store import Store
 from uadbench.runner.apply import apply_run, load_fitted
 from uadbench.runner.detector import Detector
@@ -197,7 +198,15 @@ def load_maps(run_folder: Path | str, part: str = "test") -> Maps:
     )
 
 
-def predict(run_folder: Path | str, source: Path | str, out: Path | str, *, device: str = "auto") -> pd.DataFrame:
+def predict(
+    run_folder: Path | str,
+    source: Path | str,
+    out: Path | str,
+    *,
+    device: str = "auto",
+    roi: Path | str | None = None,
+    roi_labels: Iterable[int] = (),
+) -> pd.DataFrame:
     """Applies a run to new images or volumes, as ``uadbench predict`` does.
 
     Args:
@@ -205,6 +214,8 @@ def predict(run_folder: Path | str, source: Path | str, out: Path | str, *, devi
         source: PNG, TIFF, NIfTI or DICOM file, or a folder of them.
         out: Folder of the heat-maps and of scores.csv.
         device: auto, cpu or cuda.
+        roi: Mask of the region of interest, or a folder of masks called as the inputs.
+        roi_labels: Labels of the region in masks with several.
 
     Returns:
         One row an input.
@@ -214,7 +225,8 @@ def predict(run_folder: Path | str, source: Path | str, out: Path | str, *, devi
     """
     import pandas as pd
 
-    applied = apply_run(Path(run_folder), Path(source), Path(out), device, no_progress)
+    regions = Regions(None if roi is None else Path(roi), tuple(roi_labels))
+    applied = apply_run(Path(run_folder), Path(source), Path(out), device, no_progress, regions)
     if applied.problems:
         raise DataError(f"{len(applied.problems)} inputs could not be used: {'; '.join(applied.problems)}")
     return pd.DataFrame(applied.rows)

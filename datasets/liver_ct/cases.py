@@ -87,16 +87,22 @@ def convert(case: Case, recipe: Recipe) -> list[Slice]:
     kind = "lesion-patient" if lesion.any() else ""
     result: list[Slice] = []
     for z in kept:
-        scaled = window(axial(volume.data, z), *WINDOW)
-        if recipe == "paper":
-            low, high = float(scaled.min()), float(scaled.max())
-            scaled = np.clip((scaled - low) * 2 / max(high - low, 1e-6) - 1, -1, 1).astype(np.float32)
+        scaled = to_scale(axial(volume.data, z), recipe)
         mask = axial(lesion, z).astype(np.uint8)
         body = ndimage.binary_fill_holes(axial(liver, z))
         result.append(
             Slice(z, scaled, np.asarray(body, bool), mask, kind, volume.slice_spacing, float(volume.spacing[2]))
         )
     return result
+
+
+def to_scale(plane: NDArray[np.float32], recipe: str) -> NDArray[np.float32]:
+    """Brings an axial slice in HU to [-1, 1]: by the window, under the recipe "paper" by its own extremes after it."""
+    scaled = window(plane, *WINDOW)
+    if recipe != "paper":
+        return scaled
+    low, high = float(scaled.min()), float(scaled.max())
+    return np.clip((scaled - low) * 2 / max(high - low, 1e-6) - 1, -1, 1).astype(np.float32)
 
 
 def _kept(

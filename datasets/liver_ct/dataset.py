@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
+from uadbench.core.errors import DataError
 from uadbench.core.record import stable_hash
+from uadbench.data.body import fill_slices
 from uadbench.data.normalise import window
 from uadbench.data.store import StoreWriter
 from uadbench.datasets.liver_ct import phantom, prepare
+from uadbench.datasets.liver_ct.cases import MIN_AREA_MM2, to_scale
 
 
 @DATASETS.register("liver_ct")
@@ -30,6 +34,8 @@ class LiverCT:
         "BTCV: Synapse syn3193805. BMAD: its authors' release",
         polarity=-1,
     )
+    new_images: ClassVar[Literal["volume"]] = "volume"
+    region: ClassVar[str] = "liver"
 
     def phantom_key(self) -> str:
         """Returns a hash of the generator's version and parameters."""
@@ -66,6 +72,32 @@ class LiverCT:
                         spacing=(patient.pixel, patient.pixel),
                         thickness=phantom.PARAMETERS["grid"]["interval_mm"],
                     )
+
+    def normalise_region(
+        self,
+        data: NDArray[np.float32],
+        region: NDArray[np.bool_],
+        spacing: tuple[float, float, float] | None,
+        recipe: str,
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Brings a new volume in HU to the scale of the stores; the body is the liver where there is enough of it.
+
+        Args:
+            data: HU, (x, y, z) in RAS order.
+            region: The liver with its lesions, same shape.
+            spacing: Millimetres a voxel.
+            recipe: "paper" for its scale of each slice; the phantom and "strict" have the window alone.
+
+        Raises:
+            DataError: If it is a frame, or no slice shows enough liver.
+        """
+        if spacing is None:
+            raise DataError("liver_ct is made of volumes", "Give NIfTI or DICOM.")
+        area = region.sum((0, 1)) * spacing[0] * spacing[1]
+        body = fill_slices(region & (area >= MIN_AREA_MM2))
+        if not body.any():
+            raise DataError(f"no slice has {MIN_AREA_MM2:.0f} mm² of liver", "Check the mask and the spacing.")
+        return np.stack([to_scale(data[..., z], recipe) for z in range(data.shape[2])], -1), body
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
         """Converts a folder of a known layout; see the README for the layouts.

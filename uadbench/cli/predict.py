@@ -16,12 +16,20 @@ def predict(
     source: Annotated[Path, typer.Option("--input", help="PNG, TIFF, NIfTI or DICOM, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="Folder of the heat-maps and of scores.csv.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    roi: Annotated[
+        Path | None,
+        typer.Option(help="Mask of the region of interest, or a folder of masks called as the inputs."),
+    ] = None,
+    roi_label: Annotated[
+        list[int] | None, typer.Option(help="Label of the region in masks with several; may be repeated.")
+    ] = None,
 ) -> None:
     """Writes a heat-map an input and scores.csv; larger is more anomalous. No medical device."""
+    from uadbench.data.region import Regions
     from uadbench.runner.apply import apply_run
 
     with progress_bar("predict") as progress:
-        applied = apply_run(run, source, out, device, progress)
+        applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())))
     for problem in applied.problems:
         to_stderr().out(problem, style="red", highlight=False)
     if applied.scores is not None:

@@ -1,4 +1,4 @@
-"""New images for a trained method: found, read and brought to the scale of the dataset that it was trained on.
+"""New images for a trained method: found and read; ``incoming_scale`` brings them to the scale of a dataset.
 
 A volume is (x, y, z) in RAS orientation; a frame is (c, h, w) in grey levels 0..255.
 """
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,46 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from uadbench.core.errors import DataError
-from uadbench.data.body import extracted_body, fill_slices, largest_part
 from uadbench.data.nifti import read_volume
-from uadbench.data.normalise import mr_scale, window
-
-Shape = Literal["volume", "frame", "any"]
 
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 NIFTI = (".nii", ".nii.gz")
-MIN_BRAIN_MM2 = 2000.0
-"""Slices with less brain are left out, as the recipes of brain datasets do: no method was trained on them."""
-
-# Of data of any modality (the dataset ``folder``): what tells CT from magnitudes, where its body ends, its window.
-CT_FLOOR, CT_AIR, CT_WINDOW = -500.0, -300.0, (-160.0, 240.0)
-
-
-@runtime_checkable
-class NormalisesNew(Protocol):
-    """A dataset that says itself how new images are brought to its scale; otherwise its modality says it."""
-
-    new_images: ClassVar[Shape]
-
-    def normalise_new(
-        self, data: NDArray[np.float32], spacing: tuple[float, float, float] | None, modality: str, recipe: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Returns intensities in [-1, 1] and the body.
-
-        Args:
-            data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels 0..255.
-            spacing: Millimetres a voxel; None for a frame.
-            modality: What a DICOM series says, e.g. "CT"; "" for other files.
-            recipe: Recipe of the store that the method was trained on.
-
-        Returns:
-            Intensities of the same shape, and the body: (x, y, z), or (h, w) for a frame. A slice without body is
-            left out.
-
-        Raises:
-            DataError: If the image cannot be used.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -94,6 +58,11 @@ class NewVolume:
     spacing: tuple[float, float, float]
     original: nib.Nifti1Image
     modality: str = ""
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Voxel index of ``data`` to millimetres, RAS+, (4, 4)."""
+        return np.asarray(nib.as_closest_canonical(self.original).affine, dtype=np.float64)
 
 
 def find_incoming(path: Path) -> list[Incoming]:
@@ -164,71 +133,6 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     read_series: Any = _dicom(file).read_series
     volume, modality = read_series(file.parent, list(incoming.files))
     return NewVolume(volume.data, volume.spacing, nib.Nifti1Image(volume.data, volume.affine), modality)
-
-
-def shape_of(dataset: Any) -> Shape:
-    """Returns whether a dataset is made of volumes, of frames, or of whatever it was given."""
-    if isinstance(dataset, NormalisesNew):
-        return dataset.new_images
-    return "frame" if dataset.card.modality == "US" else "any" if dataset.card.modality == "any" else "volume"
-
-
-def normalise_new(
-    dataset: Any,
-    data: NDArray[np.float32],
-    spacing: tuple[float, float, float] | None,
-    recipe: str,
-    modality: str = "",
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Brings a new image to the scale of a dataset: by its own rule, else by that of its modality.
-
-    Returns:
-        Intensities in [-1, 1] and the body, as ``NormalisesNew.normalise_new`` does.
-
-    Raises:
-        DataError: If the image is constant, or nothing says how it is normalised.
-    """
-    if isinstance(dataset, NormalisesNew):
-        image, body = dataset.normalise_new(data, spacing, modality, recipe)
-    elif recipe == "paper":
-        raise DataError(f"The recipe 'paper' of {dataset.name} is not defined for new images.", "Use a strict run.")
-    elif dataset.card.modality == "MRI" and spacing is not None:
-        image, body = _brain(data, spacing)
-    elif dataset.card.modality == "US":
-        image, body = data / np.float32(127.5) - 1, np.ones(data.shape[-2:], dtype=bool)
-    elif dataset.card.modality == "any":
-        image, body = _any(data, spacing, modality)
-    else:
-        raise DataError(f"{dataset.name} does not say how new images are normalised.", "Give it normalise_new.")
-    inside = image[body] if image.shape == body.shape else image[:, body]
-    if inside.size == 0 or float(inside.min()) == float(inside.max()):
-        raise DataError("the image is constant, or no slice shows a body", "Check the file.")
-    # The store keeps half precision: what a method was trained on.
-    return image.astype(np.float16).astype(np.float32), body
-
-
-def _brain(
-    data: NDArray[np.float32], spacing: tuple[float, float, float]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    body = extracted_body(data)
-    if body.mean() > 0.9:
-        raise DataError("the volume has no empty background", "Extract the brain first.")
-    image = mr_scale(data, body)
-    image[~body] = -1
-    body[..., body.sum((0, 1)) * spacing[0] * spacing[1] < MIN_BRAIN_MM2] = False
-    return image, body
-
-
-def _any(
-    data: NDArray[np.float32], spacing: tuple[float, float, float] | None, modality: str
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Frames by their full range, CT by a window, other volumes as magnitudes."""
-    if spacing is None:
-        return 2 * (data / np.float32(255)) - 1, np.ones(data.shape[-2:], dtype=bool)
-    if modality == "CT" or data.min() < CT_FLOOR:
-        return window(data, *CT_WINDOW), fill_slices(largest_part(data > CT_AIR))
-    body = extracted_body(data)
-    return mr_scale(data, body), body
 
 
 def _suffix(file: Path) -> str:

@@ -25,15 +25,10 @@ from uadbench.core.errors import DataError
 from uadbench.core.method import Method
 from uadbench.core.types import ImageSpec, Scan
 from uadbench.data.batches import resize_image, resize_mask
-from uadbench.data.incoming import (
-    Incoming,
-    find_incoming,
-    normalise_new,
-    read_frame,
-    read_new_volume,
-    shape_of,
-)
+from uadbench.data.incoming import Incoming, find_incoming, read_frame, read_new_volume
+from uadbench.data.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.nifti import axial
+from uadbench.data.region import Regions
 from uadbench.evaluation.pixels import top_mean
 from uadbench.evaluation.protocol import load_protocol
 from uadbench.runner.folder import RunFolder
@@ -117,7 +112,9 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
     return Fitted(path, job, method, spec, config.predict_batch, fraction, dataset, target)
 
 
-def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progress) -> Applied:
+def apply_run(
+    run: Path, source: Path, out: Path, device: str, progress: Progress, regions: Regions | None = None
+) -> Applied:
     """Predicts every image and volume of a file or folder.
 
     Args:
@@ -126,6 +123,7 @@ def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progres
         out: Folder of the heat-maps and of scores.csv.
         device: auto, cpu or cuda.
         progress: Called with images done, images in all and the name.
+        regions: Where masks of the region of interest are; by default beside the images, for datasets that need one.
 
     Returns:
         What was written, and what could not be used; a bad input never costs the others.
@@ -137,6 +135,8 @@ def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progres
         raise DataError(f"{out} lies inside the input.", "Choose another --out: heat-maps would become inputs.")
     found = find_incoming(source)
     fitted = load_fitted(run, device)
+    regions = regions or Regions()
+    found, masks = regions.find(found, region_of(fitted.dataset))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,10 +146,13 @@ def apply_run(run: Path, source: Path, out: Path, device: str, progress: Progres
     for done, incoming in enumerate(found):
         progress(done, len(found), incoming.name)
         try:
-            rows.append(_apply(fitted, incoming, out))
+            rows.append(_apply(fitted, incoming, out, regions, masks.get(incoming.name)))
         except DataError as error:
             # A reader names its file, a rule of the data cannot.
-            text = str(error) if str(incoming.first.parent) in error.message else _about(incoming, error)
+            named = any(
+                str(file.parent) in error.message for file in (incoming.first, masks.get(incoming.name)) if file
+            )
+            text = str(error) if named else _about(incoming, error)
             problems.append(text)
     progress(len(found), len(found), "done")
     scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
@@ -187,7 +190,7 @@ def predict_planes(
     return maps, scores
 
 
-def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
+def _apply(fitted: Fitted, incoming: Incoming, out: Path, regions: Regions, mask: Path | None) -> dict[str, Any]:
     wanted = shape_of(fitted.dataset)
     if wanted == "volume" and incoming.kind == "picture":
         raise DataError(f"{incoming.first}: {fitted.job.dataset.name} is made of volumes.", "Give NIfTI or DICOM.")
@@ -196,16 +199,17 @@ def _apply(fitted: Fitted, incoming: Incoming, out: Path) -> dict[str, Any]:
     flat = incoming.kind == "picture" or (incoming.kind == "dicom" and len(incoming.files) == 1)
     target = out / incoming.name
     if wanted == "frame" or (wanted == "any" and flat):
-        image, body = normalise_new(
-            fitted.dataset, read_frame(incoming, fitted.spec.channels), None, fitted.job.dataset.recipe
-        )
+        frame = read_frame(incoming, fitted.spec.channels)
+        region = None if mask is None else regions.of_frame(mask, frame)
+        image, body = normalise_new(fitted.dataset, frame, None, fitted.job.dataset.recipe, region=region)
         maps, own = predict_planes(fitted, image[None], body[None])
         kept, values = [0], maps[body[None]]
         file = write_picture(target, maps[0], calibrated_scale(fitted.path) or own_scale(maps[0]))
     else:
         volume = read_new_volume(incoming)
+        region = None if mask is None else regions.of_volume(mask, incoming, volume)
         image, body = normalise_new(
-            fitted.dataset, volume.data, volume.spacing, fitted.job.dataset.recipe, volume.modality
+            fitted.dataset, volume.data, volume.spacing, fitted.job.dataset.recipe, volume.modality, region
         )
         kept = [int(z) for z in np.flatnonzero(body.any(axis=(0, 1)))]
         planes = np.ascontiguousarray(np.stack([axial(image, z) for z in kept])[:, None])
