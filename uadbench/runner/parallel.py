@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed
 
 from uadbench.core.errors import JobFailed
@@ -49,6 +47,10 @@ def team(plan: Plan, root: Path, device: str) -> Generator[Announce | None]:
     if world == 1:
         yield lambda _: None
         return
+    # Imported where it is needed: it takes two seconds, which every single process would pay.
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     fabric = Fabric(
         accelerator=pick_device(device).type,

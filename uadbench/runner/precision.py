@@ -1,4 +1,4 @@
-"""Device and precision: chosen through lightning-fabric and a short timed probe."""
+"""Device and precision: what there is, and what a short timed probe says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from typing import Literal
 
 import torch
-from lightning_fabric.accelerators.cuda import CUDAAccelerator
 
 from uadbench.core.errors import UserError
 from uadbench.runner.job import Precision
@@ -18,7 +17,7 @@ def pick_device(name: str) -> torch.device:
     Raises:
         UserError: If CUDA is asked for and there is none.
     """
-    available = CUDAAccelerator.is_available()
+    available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name == "cuda" and not available:
