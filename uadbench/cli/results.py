@@ -32,7 +32,9 @@ def evaluate(
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, its record.json, an exported record, or a bundle.")],
+    run: Annotated[
+        Path, typer.Argument(help="Folder of a run, its record.json, an exported record, a bundle, or a leaderboard.")
+    ],
     rerun: Annotated[bool, typer.Option("--rerun", help="Predict again from the weights.")] = False,
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
@@ -40,8 +42,17 @@ def verify(
     accept: Annotated[
         Path | None, typer.Option(help="For a bundle that holds: put its record below this folder.", show_default=False)
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="For a leaderboard: the one before; what is new may claim no more than it shows."),
+    ] = None,
 ) -> None:
-    """Checks hashes and recomputes every metric from the raw maps."""
+    """Checks hashes and recomputes every metric from the raw maps; of a leaderboard, what its own tables tell."""
+    if (run / "records").is_dir():
+        from uadbench.cli.submit import check_leaderboard
+
+        check_leaderboard(run, base)
+        return
     if run.suffix == ".zip":
         from uadbench.cli.submit import check_submission
 

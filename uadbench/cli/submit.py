@@ -1,4 +1,4 @@
-"""``uadbench submit``, and what ``uadbench verify`` does with a bundle."""
+"""``uadbench submit``, and what ``uadbench verify`` does with a bundle and with a leaderboard."""
 
 from __future__ import annotations
 
@@ -54,3 +54,29 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
     to_stdout().out(f"{bundle}: verified ({result.level}).", highlight=False)
     if result.exported is not None:
         to_stdout().out(f"Its record is {result.exported}", highlight=False)
+
+
+def check_leaderboard(folder: Path, base: Path | None) -> None:
+    """Checks all that was submitted to a leaderboard, without running any of it.
+
+    Raises:
+        DataError: If it is no leaderboard.
+        JobFailed: If something does not hold.
+    """
+    from uadbench.report.entries import read_entries
+    from uadbench.runner.audit import LEVELS, audit
+
+    def refused(records: Path) -> list[tuple[str, str]]:
+        return [(refusal.file, refusal.reason) for refusal in read_entries([records])[1]]
+
+    with progress_bar("verify") as progress:
+        found = audit(folder, look=refused, progress=progress, base=base)
+    for problem in found.problems:
+        to_stdout().out(problem, style="red", highlight=False)
+    if found.problems:
+        count = f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
+        raise JobFailed(f"{folder} does not hold: {count}.")
+    claimed = ", ".join(f"{found.levels[level]} {level}" for level in LEVELS if found.levels[level])
+    to_stdout().out(f"{folder}: {found.levels.total()} records hold ({claimed}).", highlight=False)
+    for name, level in found.bundles.items():
+        to_stdout().out(f"submissions/{name}.zip: {level}", highlight=False)

@@ -25,15 +25,20 @@ OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
 def summarise(
-    protocol: Protocol, table: pd.DataFrame, pool: Pool, calib: pd.DataFrame, synthetic: pd.DataFrame, seed: int
+    protocol: Protocol,
+    table: pd.DataFrame,
+    pool: Pool | None,
+    calib: pd.DataFrame | None,
+    synthetic: pd.DataFrame | None,
+    seed: int,
 ) -> dict[str, Metric]:
     """Returns the metrics in the order in which a table shows them.
 
     Args:
         protocol: The rules.
         table: One row a test case.
-        pool: Pixel histograms of the test cases.
-        calib: Patient and image score of each calibration case.
+        pool: Pixel histograms of the test cases; None leaves out what only pixels tell.
+        calib: Patient and image score of each calibration case; None leaves out what needs them.
         synthetic: The same with synthetic lesions.
         seed: Seed of the bootstrap.
     """
@@ -44,15 +49,14 @@ def summarise(
         build.mean(f"dice@{rule.key}", f"dice@{rule.key}", rule=rule.key, ceiling=f"ceiling@{rule.key}")
     build.mean("aupro", "aupro")
     build.mean("pixel_auroc", "auroc")
-    pool_n = len(pool.patients)
-    dense = pool.dense()
-    build.add("pixel_auroc_pooled", pool.auroc, intervals.pooled_auroc(*dense), pool_n, pool.smaller_class)
-    build.add("pixel_ap_pooled", pool.ap, intervals.pooled_ap(*dense), pool_n, pool.smaller_class)
+    if pool is not None:
+        build.pooled(pool)
     build.image("image_auroc", "image_score")
     build.image("image_ap", "image_score", ap=True)
     build.image("image_auroc_own", "own_score")
-    build.controls(calib)
-    build.calibration(calib, synthetic)
+    if calib is not None and synthetic is not None:
+        build.controls(calib)
+        build.calibration(calib, synthetic)
     build.mean("healthy_fp_fraction", f"fpr@{head}", rule=head, higher=False, lesion=False)
     for name, unit in (("fp_area_mm2", "mm2"), ("fp_volume_mm3", "mm3")):
         if f"{name}@{head}" in table:
@@ -131,6 +135,12 @@ class _Builder:
         if ceiling in table:
             top = self._average(table, ceiling)[1]
         self.add(key, value, statistic, n, unit=unit, higher_is_better=higher, rule=rule, ceiling=top)
+
+    def pooled(self, pool: Pool) -> None:
+        """Adds the areas of the curves over all pixels."""
+        n, dense = len(pool.patients), pool.dense()
+        self.add("pixel_auroc_pooled", pool.auroc, intervals.pooled_auroc(*dense), n, pool.smaller_class)
+        self.add("pixel_ap_pooled", pool.ap, intervals.pooled_ap(*dense), n, pool.smaller_class)
 
     def image(self, key: str, column: str, *, ap: bool = False) -> None:
         """Adds AUROC or AP of a score over cases."""

@@ -18,7 +18,7 @@ from uadbench.core.record import Record
 from uadbench.runner.bundle import WEIGHTS, opened_bundle
 from uadbench.runner.export import export_record
 from uadbench.runner.job import Job
-from uadbench.runner.scoring import TABLES, sha256_of
+from uadbench.runner.scoring import TABLES, hash_files
 from uadbench.runner.verify import verify_run
 
 DEEPEST = 16
@@ -52,6 +52,7 @@ def check_bundle(
     *,
     look: Callable[[Path], list[str]] = lambda _: [],
     records: Path | None = None,
+    with_data: bool = True,
 ) -> Submission:
     """Verifies a bundle without running anything that it brings.
 
@@ -63,6 +64,7 @@ def check_bundle(
         test_source: Where the test data are.
         progress: Called while a phantom is made.
         look: Gets the unpacked folder before anything is computed, and returns what is wrong with it.
+        with_data: Whether the data are at hand; without them the hashes alone are compared.
         records: Where record and tables are put if all holds, with the level reached; None: nowhere.
 
     Raises:
@@ -76,7 +78,7 @@ def check_bundle(
         problems = [*look(folder), *_compare_job(record, folder / "config.yaml")]
         if problems:
             return Submission(record, "reported", problems)
-        result = _compare_files(record, folder, source, test_source, progress)
+        result = _compare_files(record, folder, source, test_source, progress, with_data=with_data)
         if result.problems or records is None:
             return result
         target = export_record(record, folder, records)
@@ -105,13 +107,14 @@ def _compare_job(record: Record, config: Path) -> list[str]:
 
 
 def _compare_files(
-    record: Record, folder: Path, source: str | None, test_source: str | None, progress: Progress
+    record: Record, folder: Path, source: str | None, test_source: str | None, progress: Progress, *, with_data: bool
 ) -> Submission:
-    if not (folder / "maps").is_dir():
+    if not with_data or not (folder / "maps").is_dir():
+        hashes = hash_files(folder)
         wrong = [
             f"{name}: it has not the hash that record.json names"
-            for name in TABLES
-            if record.hashes.get(name) != (sha256_of(folder / name) if (folder / name).exists() else None)
+            for name in sorted({*hashes, *TABLES})
+            if record.hashes.get(name) != hashes.get(name)
         ]
         return Submission(record, "reported", wrong)
     try:

@@ -17,11 +17,12 @@ import torch
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
-from uadbench.core.record import Metric, Record
+from uadbench.core.record import Record
 from uadbench.evaluation.protocol import load_protocol
 from uadbench.evaluation.score import Evaluation
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.opened import OpenRun, open_run
+from uadbench.runner.recount import compare_metrics
 from uadbench.runner.run import build_method, make_ledger, predict_roles
 from uadbench.runner.scoring import TABLES, hash_files, score_run, sha256_of
 
@@ -159,9 +160,9 @@ def _compare_scores(run: OpenRun) -> list[str]:
             )
         except (DataError, ValueError, OSError, EOFError) as error:
             return [f"maps: they cannot be scored ({error})"]
-    problems: list[str] = []
-    for key in sorted({*evaluation.metrics, *record.metrics}):
-        problems += _compare_metric(key, evaluation.metrics.get(key), record.metrics.get(key))
+    problems = compare_metrics(evaluation.metrics, record.metrics, "maps give")
+    for key in sorted(record.metrics.keys() - evaluation.metrics.keys()):
+        problems.append(f"record.json: metric {key} is not one of the protocol's")
     missing = sorted(evaluation.metrics.keys() - record.metrics.keys())
     if missing:
         hint = "if an older version wrote it: uadbench evaluate --in-place"
@@ -171,22 +172,6 @@ def _compare_scores(run: OpenRun) -> list[str]:
         if name in record.hashes and hashes[name] != record.hashes[name]:
             problems.append(f"{name}: it is not what the maps give")
     return problems + _compare_ledger(run, evaluation)
-
-
-def _compare_metric(key: str, ours: Metric | None, theirs: Metric | None) -> list[str]:
-    if ours is None:
-        return [f"record.json: metric {key} is not one of the protocol's"]
-    if theirs is None:
-        return []  # all that are missing are named in one line
-    mine, other = ours.model_dump(), theirs.model_dump()
-    fields = [name for name, value in mine.items() if not _close(value, other[name])]
-    return [f"record.json: metric {key} has {name} {other[name]}, the maps give {mine[name]}" for name in fields]
-
-
-def _close(ours: object, theirs: object) -> bool:
-    if isinstance(ours, float) and isinstance(theirs, float):
-        return bool(np.isclose(ours, theirs, rtol=1e-6, atol=1e-9))
-    return ours == theirs
 
 
 def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
