@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.disk import writing
 from uadbench.data.store import IGNORE, Item, Store
 
 COLUMNS = 8
@@ -37,11 +38,15 @@ def write_contact_sheet(store: Store, out: Path, warnings: Sequence[str] = ()) -
 
     Returns:
         The files, picture first.
+
+    Raises:
+        DataError: If they cannot be written; the store itself is whole.
     """
-    out.mkdir(parents=True, exist_ok=True)
     picture, page = out / "contact_sheet.png", out / "contact_sheet.html"
-    _draw(store, picture)
-    page.write_text(_page(store, picture.name, warnings), encoding="utf-8")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _draw(store, picture)
+        page.write_text(_page(store, picture.name, warnings), encoding="utf-8")
     return [picture, page]
 
 

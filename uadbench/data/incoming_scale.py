@@ -51,6 +51,7 @@ class NormalisesNew(Protocol):
 class NormalisesRegion(Protocol):
     """A dataset whose body is a region that no rule finds in an image, such as an organ: its mask must be given."""
 
+    name: ClassVar[str]
     new_images: ClassVar[Shape]
     region: ClassVar[str]
 

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from uadbench.core.errors import DataError
 from uadbench.core.record import stable_hash
+from uadbench.data.disk import writing
 from uadbench.data.workers import in_order
 
 Job = TypeVar("Job")
@@ -73,15 +73,13 @@ def _make(part: _Part[Any]) -> Path:
     arrays = part.function(part.job)
     unfinished = part.file.with_name(f"{part.file.stem}.{os.getpid()}.unfinished")
     try:
-        part.file.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
-        unfinished.rename(part.file)
-    except OSError as error:
+        with writing(part.file.parent):
+            part.file.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **arrays)
+            unfinished.rename(part.file)
+    finally:
         unfinished.unlink(missing_ok=True)
-        raise DataError(
-            f"Cannot write to {part.file.parent}: {error.strerror}.", "Free some space or choose another --out."
-        ) from error
     return part.file
 
 

@@ -25,6 +25,7 @@ from uadbench.core.errors import DataError
 from uadbench.core.method import Method
 from uadbench.core.types import ImageSpec, Scan
 from uadbench.data.batches import resize_image, resize_mask
+from uadbench.data.disk import writing
 from uadbench.data.incoming import Incoming, find_incoming, read_frame, read_new_volume
 from uadbench.data.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.nifti import axial
@@ -137,10 +138,8 @@ def apply_run(
     fitted = load_fitted(run, device)
     regions = regions or Regions()
     found, masks = regions.find(found, region_of(fitted.dataset))
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot write to {out}: {error.strerror}.", "Choose another --out.") from error
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     for done, incoming in enumerate(found):

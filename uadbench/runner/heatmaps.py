@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +15,8 @@ from matplotlib import colormaps
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from PIL import Image
+
+from uadbench.data.disk import writing
 
 LOW, HIGH = 0.5, 0.999
 SAMPLE = 1_000_000
@@ -57,8 +61,15 @@ def own_scale(anomaly_map: NDArray[np.float32]) -> Scale:
 
 def write_picture(path: Path, anomaly_map: NDArray[np.float32], scale: Scale) -> Path:
     """Writes ``PATH_heatmap.png`` in colours and ``PATH_map.tiff`` with the raw values, (h, w); returns the first."""
-    atomically(_named(path, "_map.tiff"), lambda part: Image.fromarray(anomaly_map).save(part))
-    return atomically(_named(path, "_heatmap.png"), lambda part: Image.fromarray(scale.colours(anomaly_map)).save(part))
+    _write_image(_named(path, "_map.tiff"), anomaly_map, "TIFF")
+    return _write_image(_named(path, "_heatmap.png"), scale.colours(anomaly_map), "PNG")
+
+
+def _write_image(file: Path, pixels: NDArray[Any], kind: str) -> Path:
+    # Encoded in memory: the TIFF encoder does not notice a disk that takes only a part of what it writes.
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, kind)
+    return atomically(file, lambda part: part.write_bytes(encoded.getvalue()))
 
 
 def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nifti1Image) -> Path:
@@ -83,12 +94,17 @@ def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nift
 
 
 def atomically(final: Path, write: Callable[[Path], object]) -> Path:
-    """Writes under a temporary name and renames: a reader never sees half of a file."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    """Writes under a temporary name and renames: a reader never sees half of a file.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
     part = final.with_name(f".tmp-{os.getpid()}-{final.name}")
     try:
-        write(part)
-        part.replace(final)
+        with writing(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            write(part)
+            part.replace(final)
     finally:
         part.unlink(missing_ok=True)
     return final

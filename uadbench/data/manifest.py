@@ -1,0 +1,84 @@
+"""The manifest of a store: what it holds, item by item, and the fingerprint of the whole.
+
+Layout of a store folder::
+
+    manifest.json   StoreManifest: what the data are, one entry an item (slice or frame)
+    image.bin       float16 intensities, nominally in [-1, 1], all items after one another, each (c, h, w)
+    body.bin        uint8, 1 inside the body, each (h, w)
+    mask.bin        uint8, 0 normal, 1 lesion, 255 ignore (e.g. acoustic shadow), each (h, w)
+
+Items keep their native grid; they may differ in size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from uadbench.core.dataset import Source
+from uadbench.core.roles import Role
+
+IGNORE = 255
+FORMAT = 1
+
+
+class Item(BaseModel):
+    """One image: a slice of a volume or a frame.
+
+    Attributes:
+        uid: Opaque identifier, unique in the store.
+        case: The unit of scoring: the volume for MRI and CT, the frame for US and single images.
+        patient: Opaque identifier of the patient, the unit of splitting and of statistics.
+        index: Position of a slice in its case.
+        role: The set that the patient is in.
+        cohort: Where the patient comes from, e.g. "ixi".
+        lesion: Whether the mask holds a lesion.
+        kind: Free label for strata, e.g. the plaque type; "" for plain healthy, "sham" for a sham insertion.
+        spacing: Millimetres a pixel (row, column) on the native grid; None if unknown.
+        thickness: Slice distance in mm; None for frames.
+        shape: (channels, height, width).
+        offset: Number of pixels (h*w) before this item in body.bin and mask.bin.
+        sha256: Hash of image, body and mask bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uid: str
+    case: str
+    patient: str
+    index: int = 0
+    role: Role
+    cohort: str
+    lesion: bool
+    kind: str = ""
+    spacing: tuple[float, float] | None = None
+    thickness: float | None = None
+    shape: tuple[int, int, int]
+    offset: int
+    sha256: str
+
+
+class StoreManifest(BaseModel):
+    """What a store holds and how it was made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    dataset: str
+    version: str
+    source: Source
+    recipe: str
+    polarity: int = 0
+    ranked: bool = True
+    notes: list[str] = Field(default_factory=list[str])
+    items: list[Item]
+    fingerprint: str
+
+
+def fingerprint(head: dict[str, Any], items: list[Item]) -> str:
+    """Returns the SHA-256 over the dataset's head and every item, hashes of the pixels included."""
+    text = json.dumps([head, [item.model_dump(mode="json") for item in items]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
