@@ -88,6 +88,8 @@ def recount(record: Record, file: Path) -> list[str]:
     problems += _compare_pooled(record, file.with_suffix(".curves.json"))
     if "gaps.json" in record.hashes:
         problems += _compare_gap(record, table, file.with_suffix(".gaps.json"))
+    if "thresholds.json" in record.hashes:
+        problems += _compare_thresholds(rules, table, file.with_suffix(".thresholds.json"))
     return problems + _compare_ledger(record, rules, table)
 
 
@@ -100,9 +102,8 @@ def read_cases(file: Path) -> pd.DataFrame:
     """
     columns = list(pd.read_csv(file, nrows=0).columns)
     if len(columns) > MOST_COLUMNS or not set(columns) >= NEEDED:
-        raise ValueError(
-            f"it has {len(columns)} columns, without {', '.join(sorted(NEEDED - set(columns))) or 'reason'}"
-        )
+        lacking = ", ".join(sorted(NEEDED - set(columns)))
+        raise ValueError(f"it has {len(columns)} columns" + (f" and lacks {lacking}" if lacking else ""))
     numbers = {name: np.float64 for name in columns if name not in (*NAMES, "lesion")}
     kinds: dict[str, Any] = {**dict.fromkeys(NAMES, str), "lesion": np.bool_, **numbers}
     table = pd.read_csv(file, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
@@ -157,11 +158,28 @@ def _compare_gap(record: Record, table: pd.DataFrame, gaps: Path) -> list[str]:
     return ["gaps.json: its oracle gap is not what the cases give"]
 
 
+def _compare_thresholds(rules: Protocol, table: pd.DataFrame, thresholds: Path) -> list[str]:
+    """Compares the rules alone: which threshold a rule gives, only the maps tell."""
+    try:
+        content = json.loads(thresholds.read_bytes())
+        values = {str(rule): float(value) for rule, value in content["values"].items()}
+        headline = content["headline"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return ["thresholds.json: it holds no thresholds"]
+    if headline != rules.headline or values.keys() != _applied(rules, table).keys():
+        return ["thresholds.json: its rules are not those in cases.csv"]
+    return [] if np.isfinite(list(values.values())).all() else ["thresholds.json: a threshold is not finite"]
+
+
+def _applied(rules: Protocol, table: pd.DataFrame) -> dict[str, str]:
+    """Returns the rules that a table has columns of, each with the labels that it consumes."""
+    return {rule.key: rule.labels_consumed for rule in rules.threshold_rules if f"dice@{rule.key}" in table}
+
+
 def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> list[str]:
     ledger, supervision = record.ledger, record.method.supervision
-    labels = {rule.key: rule.labels_consumed for rule in rules.threshold_rules if f"dice@{rule.key}" in table}
     problems: list[str] = []
-    if ledger.threshold_labels != labels:
+    if ledger.threshold_labels != _applied(rules, table):
         problems.append("record.json: ledger.threshold_labels is not what the rules in cases.csv consume")
     if supervision not in {kind.value for kind in Supervision}:
         problems.append(f"record.json: there is no supervision {supervision[:40]!r}")
