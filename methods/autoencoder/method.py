@@ -35,6 +35,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.config = config
         widths = level_widths(config.width, config.max_width, config.levels)
         # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
@@ -88,7 +89,12 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
-        """Scores images by |x - D(E(x))|; channels are averaged."""
+        """Scores images by |x - D(E(x))|; channels are averaged.
+
+        Raises:
+            UserError: If the images have another shape than the method was built for.
+        """
+        self.spec.check(scan)
         self.eval()
         reconstruction = self(scan.image).float().clamp(-1, 1)
         anomaly_map = (scan.image - reconstruction).abs().mean(1, keepdim=True)

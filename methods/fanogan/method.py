@@ -49,6 +49,7 @@ class FAnoGAN(nn.Module):
 
     def __init__(self, config: FAnoGANConfig, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.config = config
         grid = coarse_shape(spec, config.levels)
         self.generator = Generator(config.latent, spec.channels, config.width, grid, config.levels)
@@ -149,6 +150,7 @@ class FAnoGAN(nn.Module):
     @torch.no_grad()
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores pixels by |x - G(E(x))|, channels averaged, and images by A_R + kappa A_D (the paper's A(x))."""
+        self.spec.check(scan)
         self.eval()
         reconstruction = self.generator(self.encoder(scan.image)).float()
         image_residual, feature_residual = self._residuals(scan.image, reconstruction)

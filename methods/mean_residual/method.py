@@ -30,6 +30,7 @@ class MeanResidual(nn.Module):
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.register_buffer("mean", torch.zeros(spec.channels, spec.height, spec.width))
 
     @classmethod
@@ -49,6 +50,7 @@ class MeanResidual(nn.Module):
 
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - mu|; channels are averaged."""
+        self.spec.check(scan)
         anomaly_map = (scan.image - self.mean).abs().mean(1, keepdim=True)
         reconstruction = self.mean.expand_as(scan.image).clamp(-1, 1)
         return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), reconstruction)

@@ -30,6 +30,7 @@ class Position(nn.Module):
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.register_buffer("deviation", torch.zeros(1, spec.height, spec.width))
 
     @classmethod
@@ -49,5 +50,6 @@ class Position(nn.Module):
 
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
         """Returns the same map for every image."""
+        self.spec.check(scan)
         anomaly_map = self.deviation.expand(len(scan), -1, -1, -1).clone()
         return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))

@@ -42,6 +42,7 @@ class VAE(nn.Module):
 
     def __init__(self, config: VAEConfig, spec: ImageSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.config = config
         widths = level_widths(config.width, config.max_width, config.levels)
         # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
@@ -106,6 +107,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - D(mu(x))|; channels are averaged. The mean code is used, so there is no randomness."""
+        self.spec.check(scan)
         self.eval()
         reconstruction = self.decode(self.encode(scan.image)[0]).clamp(-1, 1)
         anomaly_map = (scan.image - reconstruction).abs().mean(1, keepdim=True)

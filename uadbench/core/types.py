@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from uadbench.core.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
@@ -26,6 +28,19 @@ class ImageSpec:
     height: int
     width: int
     polarity: int = 0
+
+    def check(self, scan: Scan) -> None:
+        """Checks that images have this shape.
+
+        Raises:
+            UserError: If they do not.
+        """
+        wanted, given = (self.channels, self.height, self.width), tuple(scan.image.shape[1:])
+        if given != wanted:
+            raise UserError(
+                f"Images of shape {given} were given to a model for {wanted}.",
+                "Resize them, or train for their shape.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uadbench.core.errors import UserError
 from uadbench.core.method import Run
 from uadbench.core.types import Batches, ImageSpec, Scan
 from uadbench.diffusion.noises import Noise
@@ -102,12 +101,7 @@ class Denoiser(nn.Module):
         Raises:
             UserError: If they do not.
         """
-        wanted = (self.spec.channels, self.spec.height, self.spec.width)
-        if tuple(scan.image.shape[1:]) != wanted:
-            raise UserError(
-                f"Images of shape {tuple(scan.image.shape[1:])} were given to a model for {wanted}.",
-                "Resize them, or train for their shape.",
-            )
+        self.spec.check(scan)
 
 
 Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]

@@ -224,6 +224,10 @@ def _fits_in_bfloat16(subject: MethodSubject) -> str:
 def _refuses_bad_input(subject: MethodSubject) -> str:
     with contextlib.suppress(UserError):  # a method may take 3 x 3 pixels; nothing but a UserError may come of it
         subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
+    side = subject.smoke.image_size
+    with contextlib.suppress(UserError):  # likewise for other channels than it was built for
+        colour = synthetic_images(2, ImageSpec(3, side, side), part="test").scan
+        _require_shapes(predict(subject.reference[0], colour), colour)
     empty = synthetic_images(1, subject.spec).scan.select([])
     if subject.cls.supervision != Supervision.NONE:
         try:
