@@ -340,3 +340,22 @@ def test_pictures_of_patients_need_a_request(tmp_path: Path, source: str, images
     build_report(tmp_path / "records", tmp_path / "runs", tmp_path, include_images=images)
     page = (tmp_path / "site/runs" / f"{record['id']}.html").read_text()
     assert ("data:image/png" in page) is shown
+
+
+def test_a_page_whose_record_is_gone_goes_too_and_other_files_stay(tmp_path: Path) -> None:
+    three_seeds(tmp_path / "records", "synomaly", 0.5)
+    three_seeds(tmp_path / "records", "autoencoder", 0.3)
+    build_report(tmp_path / "records", None, tmp_path / "out")
+    site = tmp_path / "out" / "site"
+    (site / "CNAME").write_text("example.org")
+    outside = tmp_path / "out" / "kept.txt"
+    outside.write_text("kept")
+    (site / ".generated").write_text((site / ".generated").read_text() + "../kept.txt\n")
+    assert (site / "methods" / "autoencoder.html").exists()
+    for file in (tmp_path / "records").rglob("autoencoder/*"):
+        file.unlink()
+    build_report(tmp_path / "records", None, tmp_path / "out")
+    assert not (site / "methods" / "autoencoder.html").exists()
+    assert len(list((site / "runs").iterdir())) == 3
+    assert (site / "CNAME").exists()
+    assert outside.exists()

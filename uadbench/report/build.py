@@ -8,7 +8,7 @@ from pathlib import Path
 from uadbench.report.beside import published_groups
 from uadbench.report.beside import to_markdown as published_markdown
 from uadbench.report.entries import Entry, read_entries
-from uadbench.report.files import write_text
+from uadbench.report.files import sweep, write_text
 from uadbench.report.model import Leaderboard
 from uadbench.report.site import build_site
 from uadbench.report.tables import make_leaderboard
@@ -47,6 +47,7 @@ def build_report(
     if groups:
         written.append(write_text(out / "leaderboard" / "published.md", published_markdown(groups)))
     site = build_site(board, entries, out / "site", include_images=include_images, opener=opener, published=groups)
+    sweep(out / "site", site)
     return written + site
 
 
