@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.track import chosen_tracking
 from uadbench.core.errors import JobFailed, UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,15 @@ def run(
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Redo a run that is stored.")] = False,
+    track: Annotated[
+        str | None, typer.Option(help="Tracker to tell of the run: tensorboard or mlflow.", show_default=False)
+    ] = None,
+    track_to: Annotated[
+        str | None, typer.Option(help="Folder of TensorBoard, or address of MLflow.", show_default="below --out")
+    ] = None,
+    include_images: Annotated[
+        bool, typer.Option("--include-images", help="Show pictures of real patients to the tracker.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
 ) -> None:
     """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
@@ -48,6 +58,7 @@ def run(
     settings = load_tuned(method, dataset) if tuned else None
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, settings.config if settings else None, overrides)
+    tracking = chosen_tracking(track, track_to, out, include_images=include_images)
     with progress_bar("phantom") as progress:
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
@@ -56,7 +67,7 @@ def run(
         if announce is None:
             return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest
         record, folder, stored = execute(
-            plan, root=out, device=device, fresh=fresh, console=to_stderr(), before_fit=announce
+            plan, root=out, device=device, fresh=fresh, console=to_stderr(), before_fit=announce, tracking=tracking
         )
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)

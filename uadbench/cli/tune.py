@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.track import chosen_tracking
 from uadbench.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def tune(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
     out: Annotated[Path | None, typer.Option(help="Root of METHOD/DATASET.yaml [default: experiments/tuned]")] = None,
+    track: Annotated[
+        str | None, typer.Option(help="Tracker to tell of the trials: tensorboard or mlflow.", show_default=False)
+    ] = None,
+    track_to: Annotated[
+        str | None, typer.Option(help="Folder of TensorBoard, or address of MLflow.", show_default="below runs/tune")
+    ] = None,
 ) -> None:
     """Tunes a method on calib, or val, and writes METHOD/DATASET.yaml and a page; called again, it goes on."""
     from uadbench.core.catalog import METHODS
@@ -46,6 +53,7 @@ def tune(
     from uadbench.runner.precision import pick_device
     from uadbench.runner.sources import open_source
     from uadbench.tuning.storage import shown
+    from uadbench.tuning.tracked import tell_trials
     from uadbench.tuning.tune import tune as run_study
 
     METHODS.load(method).config_type.resolve(preset)
@@ -54,6 +62,7 @@ def tune(
     name = study or f"{method}-{dataset}-{preset}-{objective}-{measure}-seed{seed}{'-time' if with_time else ''}"
     if not re.fullmatch(r"[\w.\-]+", name):
         raise UserError(f"--study {name!r} is no name.", "Use letters, digits, dots, dashes and underscores.")
+    tracking = chosen_tracking(track, track_to, Path("runs/tune"))
     with progress_bar("phantom") as progress:
         data = open_source(dataset, source, progress)
     task = _task(
@@ -79,6 +88,8 @@ def tune(
     )
     stderr = to_stderr()
     result = run_study(task, out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False), stderr)
+    if tracking is not None:
+        tell_trials(tracking, task, result.outcome.trials)
     _print(result, trials, measure)
 
 

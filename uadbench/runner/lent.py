@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,6 +20,8 @@ LOG_EVERY = 10
 
 # Called after a report with the phase's position (0 for the first), the step and the phase's number of steps.
 Watch = Callable[[int, int, int], None]
+# Told of a report: the phase, the step and the scalars.
+Track = Callable[[str, int, Mapping[str, float]], None]
 
 
 class LentRun:
@@ -33,6 +35,7 @@ class LentRun:
         console: Where the progress bar is drawn; None for silence.
         checkpoint_seconds: Least time between two checkpoints.
         watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
+        track: Told of every report; the time it takes is not counted as training.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class LentRun:
         console: Console | None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         watch: Watch | None = None,
+        track: Track | None = None,
     ) -> None:
         self._folder = folder
         self._seed = seed
@@ -56,13 +60,16 @@ class LentRun:
         self._earlier = 0.0
         self._status = ""
         self._watch = watch
+        self._track = track
+        self._aside = 0.0
         self._phases = 0
+        self._phase = "fit"
         self._total = 0
 
     @property
     def train_seconds(self) -> float:
         """Seconds spent in ``fit``, those before an interruption included."""
-        return self._earlier + time.monotonic() - self._began
+        return self._earlier + time.monotonic() - self._began - self._aside
 
     def generator(self, *key: str | int) -> torch.Generator:
         """Returns a CPU generator seeded from the run's seed and the key."""
@@ -74,7 +81,7 @@ class LentRun:
         The global generator is reseeded at each step, so that dropout too is the same after a resume.
         """
         self._phases += 1
-        self._total = total
+        self._phase, self._total = phase, total
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -101,6 +108,10 @@ class LentRun:
         self._status = " ".join(f"{name} {value:.4g}" for name, value in scalars.items())
         if step % LOG_EVERY == 0:
             self._folder.log(step=step, seconds=round(self.train_seconds, 3), **scalars)
+        if self._track is not None:
+            told = time.monotonic()
+            self._track(self._phase, step, scalars)
+            self._aside += time.monotonic() - told
         if self._watch is not None and self._phases:
             self._watch(self._phases - 1, step, self._total)
 

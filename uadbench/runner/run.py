@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,7 @@ from uadbench.runner.plan import Plan
 from uadbench.runner.precision import pick_device, pick_precision
 from uadbench.runner.predict import predict_items
 from uadbench.runner.scoring import score_run, scored_parts
+from uadbench.runner.tracking import Tracking, Watcher
 
 FIT_FILES = ("train_s.txt", "weights.safetensors")
 
@@ -51,6 +53,7 @@ class _Execution:
     console: Console | None
     checkpoint_seconds: float
     before_fit: Callable[[str], None] | None = None
+    watcher: Watcher | None = None
 
     @property
     def seed(self) -> int:
@@ -66,6 +69,7 @@ def execute(
     console: Console | None = None,
     checkpoint_seconds: float = 30.0,
     before_fit: Callable[[str], None] | None = None,
+    tracking: Tracking | None = None,
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
 
@@ -77,6 +81,7 @@ def execute(
         console: Where progress is drawn; None for silence.
         checkpoint_seconds: Least time between checkpoints.
         before_fit: Called with the precision if a fit is due: processes that train along wait for it.
+        tracking: Tracker that is told of the run, and of a stored one if it does not know it.
 
     Returns:
         The record, the run's folder, and whether it was stored already.
@@ -86,23 +91,28 @@ def execute(
     """
     keep_memory()
     folder = RunFolder(root / plan.job.id)
-    with folder.locked(fresh=fresh):
+    with folder.locked(fresh=fresh), nullcontext() if tracking is None else tracking.watching(plan.job) as watcher:
         stored = folder.record()
         if stored is not None and stored.status == "done":
+            if watcher is not None and not watcher.told_before:
+                watcher.finish(stored, folder.path)
             return stored, folder.path, True
         target = pick_device(device)
         precision = _precision(plan, folder, target)
-        execution = _Execution(plan, folder, target, precision, console, checkpoint_seconds, before_fit)
+        execution = _Execution(plan, folder, target, precision, console, checkpoint_seconds, before_fit, watcher)
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
+        failure: JobFailed | None = None
         try:
             record = _execute(execution, fresh=fresh)
         except JobFailed as error:
-            record = _record(execution, status="failed", reason=str(error))
-            folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
-            raise
+            record, failure = _record(execution, status="failed", reason=str(error)), error
         folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
+        if watcher is not None:
+            watcher.finish(record, folder.path)
+        if failure is not None:
+            raise failure
         folder.drop_checkpoints()
         return record, folder.path, False
 
@@ -169,7 +179,15 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         return float((folder.path / FIT_FILES[0]).read_text())
     if run.before_fit is not None:
         run.before_fit(run.precision)
-    lent = LentRun(folder, run.seed, run.device, run.precision == "bf16", run.console, run.checkpoint_seconds)
+    lent = LentRun(
+        folder,
+        run.seed,
+        run.device,
+        run.precision == "bf16",
+        run.console,
+        run.checkpoint_seconds,
+        track=None if run.watcher is None else run.watcher.step,
+    )
     fit_method(method, plan, lent)
     folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
     folder.save_weights(method.state_dict())

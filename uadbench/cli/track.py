@@ -1,0 +1,36 @@
+"""What ``--track`` and ``--track-to`` mean to the commands that have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from uadbench.cli.console import to_stderr
+from uadbench.core.errors import UserError
+
+if TYPE_CHECKING:
+    from uadbench.runner.tracking import Tracking
+
+
+def chosen_tracking(
+    track: str | None, place: str | None, root: Path, *, include_images: bool = False
+) -> Tracking | None:
+    """Returns the tracker that was asked for, None if none was.
+
+    Args:
+        track: Name of the tracker.
+        place: Where it keeps its logs, None for its default below ``root``.
+        root: Folder of the runs.
+        include_images: Whether pictures of real patients may be shown to it.
+
+    Raises:
+        UserError: If it is not installed, or the place cannot be used.
+    """
+    if track is None:
+        if place is not None:
+            raise UserError("--track-to names a place without a tracker.", "Add --track tensorboard or --track mlflow.")
+        return None
+    from uadbench.runner.tracking import Tracking, open_tracker
+
+    stderr = to_stderr()
+    return Tracking(open_tracker(track, place, root), lambda line: stderr.out(line, highlight=False), include_images)
