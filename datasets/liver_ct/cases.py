@@ -16,6 +16,7 @@ from uadbench.core.roles import Role
 from uadbench.data.nifti import axial, read_labels, read_volume
 from uadbench.data.normalise import window
 from uadbench.data.raster import read_grey, read_mask
+from uadbench.datasets.liver_ct import chaos
 
 WINDOW = (0.0, 150.0)
 """HU of Bi et al. 2025 for LiTS; Hounsfield units are absolute, so one window serves all volumes."""
@@ -35,8 +36,8 @@ class Case:
         name: Unique name of the case, and of the patient if ``patient`` is empty.
         cohort: Where it comes from, e.g. "lits".
         role: Role of the patient.
-        image: NIfTI file in HU, or a grey image.
-        labels: Its labels; None for a healthy image of a 2-D layout.
+        image: NIfTI file in HU, folder of a DICOM series, or a grey image.
+        labels: Its labels, of a DICOM series the folder of its masks; None for a healthy image of a 2-D layout.
         liver: Label values that are liver.
         lesion: Label values that are lesion.
         patient: Patient.
@@ -73,10 +74,13 @@ def convert(case: Case, recipe: Recipe) -> list[Slice]:
     """
     if case.image.suffix == ".png":
         return [_image(case)]
-    volume = read_volume(case.image)
     if case.labels is None:
         raise DataError(f"{case.image} has no liver mask.", "Add one.")
-    labels = read_labels(case.labels, volume)
+    if case.image.is_dir():
+        volume, labels = chaos.read(case.image, case.labels)
+    else:
+        volume = read_volume(case.image)
+        labels = read_labels(case.labels, volume)
     lesion = np.isin(labels, case.lesion)
     liver = np.isin(labels, case.liver) | lesion
     if not liver.any():

@@ -12,15 +12,19 @@ from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.folder import files
+from uadbench.datasets.liver_ct import chaos
 from uadbench.datasets.liver_ct.cases import Case
+from uadbench.datasets.liver_ct.chaos import Pair
 
 KNOWN = (
     "LiTS (volume-N.nii, segmentation-N.nii), MSD Task03_Liver (imagesTr, labelsTr), BTCV (imgNNNN, labelNNNN), "
-    "BMAD liver (train/good, test/{good,Ungood}), a CT with *liver_mask*.nii.gz"
+    "CHAOS (Train_Sets/CT/N/DICOM_anon with Ground), BMAD liver (train/good, test/{good,Ungood}), "
+    "a CT with *liver_mask*.nii.gz"
 )
 SPLIT = Path(__file__).parent / "splits" / "lits-v1.json"
 LESIONS_WITH_HEALTHY = {Role.LABELLED: 0.2, Role.VAL: 0.1, Role.TEST: 0.7}
 HEALTHY = {Role.TRAIN: 0.7, Role.CALIB: 0.15, Role.TEST: 0.15}
+LIVER = {"btcv": (6,), "chaos": (1,)}
 OWN_HEALTHY = "Train and calibration are slices without tumour of tumour patients: their own kind of healthy."
 NIFTI = (".nii", ".nii.gz")
 
@@ -37,7 +41,7 @@ class Found:
 
 
 def find(source: Path) -> Found:
-    """Recognises the layouts in a folder; LiTS or MSD together with BTCV is one dataset of two cohorts.
+    """Recognises the layouts in a folder; LiTS or MSD together with BTCV or CHAOS is one dataset of several cohorts.
 
     Raises:
         DataError: If one half of a pair is missing, or LiTS and MSD (the same patients) are both there.
@@ -47,16 +51,13 @@ def find(source: Path) -> Found:
     btcv = _pairs(source, r"img(\d+)", "label{}", "btcv")
     if lits and msd:
         raise DataError(f"{source} holds LiTS and MSD Task03, which are the same patients.", "Keep one of them.")
+    healthy = {name: pairs for name, pairs in (("BTCV", btcv), ("CHAOS", chaos.pairs(source))) if pairs}
     if lits or msd:
-        return _tumours(lits or msd, btcv)
-    if btcv:
+        return _tumours(lits or msd, healthy)
+    if healthy:
         note = "Healthy volumes alone: nothing to detect, for training and controls."
-        cases = [_healthy(*pair, role) for pair, role in _drawn(btcv, "btcv", HEALTHY)]
-        return Found("BTCV", cases, ranked=False, notes=[note])
+        return Found(" and ".join(healthy), _healthy(healthy), ranked=False, notes=[note])
     return _bmad(source) or _masked(source)
-
-
-Pair = tuple[str, str, Path, Path]
 
 
 def _pairs(source: Path, pattern: str, partner: str, cohort: str, folders: tuple[str, str] | None = None) -> list[Pair]:
@@ -82,14 +83,15 @@ def _stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
-def _tumours(pairs: list[Pair], healthy: list[Pair]) -> Found:
+def _tumours(pairs: list[Pair], healthy: dict[str, list[Pair]]) -> Found:
     cohort = pairs[0][0]
     title = {"lits": "LiTS", "msd": "MSD Task03_Liver"}[cohort]
     if healthy:
         drawn = _drawn(pairs, cohort, LESIONS_WITH_HEALTHY)
-        cases = [_healthy(*pair, role) for pair, role in _drawn(healthy, "btcv", HEALTHY)]
-        notes = ["Training is of another cohort (BTCV) than the lesions: compare with a healthy control."]
-        return Found(f"{title} with BTCV", [*cases, *(_tumour(*pair, role) for pair, role in drawn)], notes=notes)
+        names = " and ".join(healthy)
+        notes = [f"Training is of another cohort ({names}) than the lesions: compare with a healthy control."]
+        cases = [*_healthy(healthy), *(_tumour(*pair, role) for pair, role in drawn)]
+        return Found(f"{title} with {names}", cases, notes=notes)
     roles = committed_split()
     unknown = next((pair for pair in pairs if int(pair[1]) not in roles), None)
     if unknown:
@@ -104,8 +106,13 @@ def _tumour(cohort: str, number: str, image: Path, labels: Path, role: Role) -> 
     return Case(f"{cohort}-{int(number):03d}", cohort, role, image, labels, (1,), (2,))
 
 
-def _healthy(cohort: str, number: str, image: Path, labels: Path, role: Role) -> Case:
-    return Case(f"{cohort}-{int(number):04d}", cohort, role, image, labels, (6,))
+def _healthy(cohorts: dict[str, list[Pair]]) -> list[Case]:
+    """Draws the roles of healthy patients in each cohort alone, so that none depends on what else is there."""
+    return [
+        Case(f"{cohort}-{int(number):04d}", cohort, role, image, labels, LIVER[cohort])
+        for pairs in cohorts.values()
+        for (cohort, number, image, labels), role in _drawn(pairs, pairs[0][0], HEALTHY)
+    ]
 
 
 def committed_split() -> dict[int, Role]:

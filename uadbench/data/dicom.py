@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from uadbench.core.errors import DataError
 from uadbench.data.nifti import MAX_VOXELS, Volume
 
 GEOMETRY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the slices of a series lie to one another.
+
+    Attributes:
+        order: Indices of the files from the first position to the last.
+        shape: (rows, columns) of a slice.
+        affine: (column, row, slice) to millimetres, RAS+, (4, 4).
+        modality: What the series says, e.g. "CT".
+    """
+
+    order: tuple[int, ...]
+    shape: tuple[int, int]
+    affine: NDArray[np.float64]
+    modality: str
+
+    def stack(self, planes: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Stacks what belongs to the files, each (rows, columns), to (x, y, z) in RAS order; with its affine."""
+        data = np.stack([planes[i] for i in self.order], -1).transpose(1, 0, 2)
+        turn = io_orientation(self.affine)
+        return np.ascontiguousarray(apply_orientation(data, turn)), self.affine @ inv_ornt_aff(turn, data.shape)
 
 
 def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
@@ -28,9 +55,37 @@ def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
     Raises:
         DataError: If a file is damaged, series are mixed, or slices are missing or double.
     """
-    heads = [_head(path) for path in files]
+    geometry = read_geometry(folder, files)
+    return volume_of(folder, files, geometry), geometry.modality
+
+
+def volume_of(folder: Path, files: Sequence[Path], geometry: Geometry) -> Volume:
+    """Reads the pixels of a series whose geometry is known.
+
+    Raises:
+        DataError: If a file holds no readable pixels.
+    """
+    data, affine = geometry.stack([_pixels(path) for path in files])
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    return Volume(
+        folder, data.astype(np.float32, copy=False), affine, (float(steps[0]), float(steps[1]), float(steps[2]))
+    )
+
+
+def read_geometry(folder: Path, files: Sequence[Path], *, one_series: bool = True) -> Geometry:
+    """Reads the headers of a series.
+
+    Args:
+        folder: Named in messages.
+        files: Its DICOM files.
+        one_series: Whether all must say that they are of one series; anonymised data may have lost that.
+
+    Raises:
+        DataError: As ``read_series``.
+    """
+    heads = [_head(path, one_series) for path in files]
     first = heads[0]
-    if len({str(head.SeriesInstanceUID) for head in heads}) > 1:
+    if one_series and len({str(head.SeriesInstanceUID) for head in heads}) > 1:
         raise DataError(f"{folder} mixes several DICOM series.", "Keep one series a folder.")
     for path, head in zip(files, heads, strict=True):
         same = (head.Rows, head.Columns) == (first.Rows, first.Columns)
@@ -48,7 +103,6 @@ def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
         what = "two slices in one place" if gaps.min() < 1e-3 else "missing slices"
         at = int(np.argmin(gaps) if gaps.min() < 1e-3 else np.argmax(gaps))
         raise DataError(f"{folder} has {what} after {files[order[at]].name}.", "Export the series again.")
-    data = np.stack([_pixels(files[i]) for i in order], -1).transpose(1, 0, 2)  # (column, row, slice)
     dy, dx = (float(value) for value in first.PixelSpacing)
     dz = float(np.median(gaps)) if len(gaps) else float(getattr(first, "SliceThickness", 1) or 1)
     if min(dx, dy, dz) <= 0:
@@ -57,20 +111,17 @@ def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = rows * dx, columns * dy, normal * dz
     affine[:3, 3] = np.array(heads[order[0]].ImagePositionPatient, float)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and back, RAS to the right and front
-    turn = io_orientation(affine)
-    turned_affine = affine @ inv_ornt_aff(turn, data.shape)
-    canonical = np.ascontiguousarray(apply_orientation(data, turn), dtype=np.float32)
-    steps = np.linalg.norm(turned_affine[:3, :3], axis=0)
-    spacing = (float(steps[0]), float(steps[1]), float(steps[2]))
-    return Volume(folder, canonical, turned_affine, spacing), str(getattr(first, "Modality", ""))
+    return Geometry(
+        tuple(int(i) for i in order), (int(first.Rows), int(first.Columns)), affine, str(getattr(first, "Modality", ""))
+    )
 
 
-def _head(path: Path) -> pydicom.Dataset:
+def _head(path: Path, one_series: bool) -> pydicom.Dataset:
     try:
         head = pydicom.dcmread(path, stop_before_pixels=True)
     except (InvalidDicomError, OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} is no readable DICOM file.", "Export it again.") from error
-    missing = [name for name in GEOMETRY if name not in head]
+    missing = [name for name in GEOMETRY if name not in head and (one_series or name != "SeriesInstanceUID")]
     if missing:
         raise DataError(f"{path} lacks {missing[0]}.", "Export the series as CT or MR images.")
     return head

@@ -1,0 +1,90 @@
+"""The CT part of CHAOS: DICOM slices and PNG masks of healthy livers (Kavur et al. 2021, Med Image Anal 69:101950).
+
+Layout: ``Train_Sets/CT/N/DICOM_anon/*.dcm`` with ``Train_Sets/CT/N/Ground/liver_GT_NNN.png``. Slices and masks belong
+together in the order of their names; where a slice lies, its header says, and names often count from the top down. The
+patients of ``Test_Sets`` have no masks and are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError
+from uadbench.data.folder import files, inside
+from uadbench.data.nifti import Volume
+from uadbench.data.raster import read_mask
+
+Pair = tuple[str, str, Path, Path]
+"""Cohort, number of the patient, image, labels."""
+
+NO_LIVER = -50.0
+"""HU below which nothing of a liver lies, however fatty: only air, lung and body fat."""
+
+MOST_OUTSIDE = 0.1
+"""Masks with a larger share of such voxels belong to other slices."""
+
+
+def pairs(source: Path) -> list[Pair]:
+    """Returns ("chaos", number, DICOM_anon, Ground) of every CT patient with masks, sorted by number.
+
+    Raises:
+        DataError: If a training patient has no masks, or two have one number.
+    """
+    found: dict[int, Pair] = {}
+    for folder in sorted(source.rglob("DICOM_anon")):
+        patient = inside(source, folder).parent
+        if patient.parent.name != "CT" or not patient.name.isdigit() or patient.parent.parent.name == "Test_Sets":
+            continue
+        masks = patient / "Ground"
+        if not masks.is_dir():
+            raise DataError(f"{patient} has no folder Ground with its masks.", "Download Train_Sets again.")
+        other = found.setdefault(int(patient.name), ("chaos", patient.name, folder, masks))
+        if other[2] != folder:
+            raise DataError(f"{folder} and {other[2]} are the same patient.", "Keep one of them.")
+    return [found[number] for number in sorted(found)]
+
+
+def read(folder: Path, masks: Path) -> tuple[Volume, NDArray[np.int16]]:
+    """Reads a patient in RAS order.
+
+    Args:
+        folder: The DICOM slices.
+        masks: As many PNG masks.
+
+    Returns:
+        The volume in HU, and 1 on the liver, same shape.
+
+    Raises:
+        DataError: If slices and masks do not fit each other, or a file cannot be used.
+    """
+    try:
+        from uadbench.data.dicom import read_geometry, volume_of
+    except ImportError as error:
+        raise DataError(f"{folder} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
+    slices, drawn = (
+        sorted(files(place, pattern), key=_order) for place, pattern in ((folder, "*.dcm"), (masks, "*.png"))
+    )
+    if len(slices) < 2 or len(slices) != len(drawn):
+        raise DataError(
+            f"{folder} holds {len(slices)} slices and {masks} {len(drawn)} masks.", "Download the patient again."
+        )
+    # Anonymisation gave each slice a series of its own.
+    geometry = read_geometry(folder, slices, one_series=False)
+    volume = volume_of(folder, slices, geometry)
+    liver, _ = geometry.stack([read_mask(path, geometry.shape) for path in drawn])
+    outside = float((volume.data[liver] < NO_LIVER).mean()) if liver.any() else 0.0
+    if outside > MOST_OUTSIDE:
+        raise DataError(
+            f"{masks}: {outside:.0%} of the liver lie on air or fat, so the masks are of other slices.",
+            "Keep the original file names.",
+        )
+    return volume, liver.astype(np.int16)
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    """Sorts by the numbers in a name, however many digits they have."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
