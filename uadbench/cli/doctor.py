@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from uadbench.cli.console import to_stdout
@@ -97,7 +97,10 @@ def _storage() -> Iterator[str]:
 def _extras() -> dict[str, set[str]]:
     """Returns the packages of each optional part as the installed metadata tell them."""
     found: dict[str, set[str]] = {}
-    for line in distribution("uadbench").requires or []:
+    # A folder left in a checkout by an older build tells of older extras: what was installed (it has METADATA) counts.
+    known = list(distributions(name="uadbench"))
+    installed = next((each for each in known if each.read_text("METADATA") is not None), known[0])
+    for line in installed.requires or []:
         match = EXTRA.match(line)
         if match and match[2] not in SILENT:
             found.setdefault(match[2], set()).add(match[1])
