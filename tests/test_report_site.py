@@ -225,6 +225,31 @@ def test_the_viewer_gives_the_dice_of_the_scorer(tmp_path: Path) -> None:
         assert item["slice"] == int(truth.sum(axis=(1, 2)).argmax())
 
 
+def test_the_viewer_starts_at_the_threshold_that_was_applied(tmp_path: Path) -> None:
+    calib, test = made_cases(12, healthy=True), made_cases(24)
+    record = make_record()
+    (tmp_path / "records").mkdir()
+    files = scored(record, calib, test)
+    applied = {"headline": "oracle", "values": {"healthy-fpr@0.01": 0.123456, "oracle": 0.654321}}
+    files["thresholds.json"] = json.dumps(applied)
+    record["hashes"]["thresholds.json"] = hashlib.sha256(files["thresholds.json"].encode()).hexdigest()
+    folder = store(tmp_path / "runs", record, files)
+
+    def page() -> str:
+        build_report(tmp_path / "records", tmp_path / "runs", tmp_path, opener=lambda _: (calib, test))
+        return (tmp_path / f"site/runs/{record['id']}.html").read_text()
+
+    found = re.search(r'id="viewer-data">(.*?)</script>', page())
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["headline"] == "oracle"
+    assert {rule: data["thresholds"][place] for rule, place in data["named"].items()} == applied["values"]
+    (folder / "thresholds.json").write_text("{}")
+    assert "its thresholds.json is not the one whose hash it names" in page()
+    (folder / "thresholds.json").unlink()
+    assert "its thresholds.json cannot be read" in page()
+
+
 @pytest.mark.parametrize(("source", "images", "shown"), [("real", False, False), ("real", True, True)])
 def test_cases_of_patients_need_a_request(tmp_path: Path, source: str, images: bool, shown: bool) -> None:
     calib, test = made_cases(12, healthy=True), made_cases(12)

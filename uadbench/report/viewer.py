@@ -7,17 +7,19 @@ Maps travel as levels: a pixel holds the number of thresholds below its value, s
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from uadbench.core.errors import UserError
 from uadbench.evaluation.cases import CaseMaps, Cases
@@ -27,6 +29,7 @@ from uadbench.report.files import write_text
 
 LEVELS = 255
 RATES = (0.01, 0.001, 0.05)
+THRESHOLDS, MAX_RULES = "thresholds.json", 20
 MAX_CASES = 300
 MAX_CASE_BYTES = 64_000_000
 _SAMPLE = 2_000_000  # pixels that the thresholds are spread over
@@ -70,7 +73,8 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
     chosen = _chosen(entry, test)
     if not chosen:
         raise UserError("its table of cases does not name its stored maps")
-    edges, named = _thresholds(calib, test, [index for index, _ in chosen])
+    applied = _applied(entry, calib)
+    edges, named = _thresholds(applied.values, test, [index for index, _ in chosen])
     files: list[Path] = []
     cases: list[dict[str, Any]] = []
     for number, (index, row) in enumerate(chosen):
@@ -86,6 +90,7 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
         "cases": cases,
         "thresholds": [float(f"{edge:.6g}") for edge in edges],
         "named": named,
+        "headline": applied.headline,
         "colours": (np.asarray(mpl.colormaps["magma"](np.arange(256)))[:, :3] * 255).round().astype(int).tolist(),
     }
     return Viewer(_inside_script(data), files)
@@ -104,15 +109,43 @@ def _chosen(entry: Entry, test: Cases) -> list[tuple[int, dict[str, Any]]]:
     return found[::step]
 
 
-def _thresholds(calib: Cases, test: Cases, shown: list[int]) -> tuple[NDArray[np.float32], dict[str, int]]:
-    """Returns rising thresholds, among them the named ones, and where those are.
+class _Applied(BaseModel):
+    """Content of ``thresholds.json``: the threshold that each rule gave when the run was scored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    headline: Annotated[str, Field(max_length=60)]
+    values: Annotated[dict[Annotated[str, Field(max_length=60)], FiniteFloat], Field(max_length=MAX_RULES)]
+
+
+def _applied(entry: Entry, calib: Cases) -> _Applied:
+    """Returns the thresholds that were applied; those of healthy rates are found again where an older run has none.
+
+    Raises:
+        UserError: If they are not those that the record names.
+    """
+    known = entry.record.hashes.get(THRESHOLDS)
+    if known is None:
+        values = healthy_fpr_thresholds(calib, list(RATES)) if len(calib) else []
+        named = zip((f"healthy-fpr@{rate:g}" for rate in RATES), values, strict=False)
+        return _Applied(headline=f"healthy-fpr@{RATES[0]:g}", values=dict(named))
+    try:
+        content = entry.file.with_name(THRESHOLDS).read_bytes()
+        if hashlib.sha256(content).hexdigest() == known:
+            return _Applied.model_validate_json(content)
+    except (OSError, ValidationError) as error:
+        raise UserError(f"its {THRESHOLDS} cannot be read") from error
+    raise UserError(f"its {THRESHOLDS} is not the one whose hash it names")
+
+
+def _thresholds(
+    applied: Mapping[str, float], test: Cases, shown: list[int]
+) -> tuple[NDArray[np.float32], dict[str, int]]:
+    """Returns rising thresholds, among them the applied ones, and where those are.
 
     The rest are quantiles of the scored pixels, ever denser towards the top, where predictions are decided.
     """
-    wanted: dict[str, float] = {}
-    if len(calib):
-        for rate, value in zip(RATES, healthy_fpr_thresholds(calib, list(RATES)), strict=True):
-            wanted[f"healthy-fpr@{rate:g}"] = float(np.float32(value))
+    wanted = {rule: float(np.float32(value)) for rule, value in applied.items()}
     step = max(1, sum(test[i].maps.size for i in shown[:1]) * len(shown) // _SAMPLE)
     cases = (test[i] for i in shown)
     values = [case.maps[case.scored][::step] for case in cases]
