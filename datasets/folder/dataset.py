@@ -15,7 +15,7 @@ from uadbench.datasets.folder.images import convert
 from uadbench.datasets.folder.rows import Row, find
 from uadbench.datasets.folder.split import roles
 
-UNRANKED = "A role is empty, or test holds no lesion: not ranked."
+UNRANKED = "A role is empty, or test holds no mask of a lesion: not ranked."
 
 
 @DATASETS.register("folder")
@@ -61,7 +61,9 @@ class Folder:
         rows = sorted(rows, key=lambda row: (row.patient, row.index, row.image))
         numbers = {patient: n for n, patient in enumerate(sorted(role_of))}
         full = {Role.TRAIN, Role.CALIB, Role.TEST} <= set(role_of.values())
-        ranked = full and any(row.abnormal and role_of[row.patient] == Role.TEST for row in rows)
+        drawn = [row for row in rows if row.abnormal and not row.label_only]
+        ranked = full and any(role_of[row.patient] == Role.TEST for row in drawn)
+        blind = sum(row.label_only for row in rows)
         with StoreWriter(
             out,
             dataset=self.name,
@@ -72,7 +74,8 @@ class Folder:
             notes=[
                 *notes,
                 *split_notes,
-                *([] if ranked else ["A role is empty, or test holds no lesion: not ranked."]),
+                *([f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []),
+                *([] if ranked else [UNRANKED]),
             ],
         ) as writer:
             shapes: dict[str, tuple[int, ...]] = {}
@@ -81,7 +84,7 @@ class Folder:
                 patient = f"p{numbers[row.patient]:05d}"
                 case = patient if row.index >= 0 else f"{patient}-{done:05d}"
                 for z, one in enumerate(slices):
-                    lesion = bool(one.mask.any())
+                    lesion = row.label_only or bool(one.mask.any())
                     if shapes.setdefault(case, one.body.shape) != one.body.shape:
                         raise DataError(f"{row.image} has another size than its case.", "Leave its slice number empty.")
                     writer.add(
@@ -97,6 +100,7 @@ class Folder:
                         kind="" if not lesion and row.patient not in sick else "lesion" if lesion else "lesion-patient",
                         spacing=one.spacing,
                         thickness=one.thickness,
+                        label_only=row.label_only,
                     )
                 progress(done, len(rows), _what(row))
         return f"{title}: {len(rows)} images or volumes of {len(numbers)} patients"

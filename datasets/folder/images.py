@@ -50,18 +50,16 @@ def _series_reader(row: Row) -> Callable[[Path, list[Path]], tuple[Volume, str]]
 
 
 def convert(row: Row) -> list[Slice]:
-    """Reads image, mask and region of interest of a row.
+    """Reads image, mask and region of interest of a row; the mask is empty where only the label is known.
 
     Raises:
         DataError: Naming the file that cannot be used.
     """
-    if row.abnormal and row.mask is None:
-        raise DataError(f"{row.image} is abnormal but has no mask.", "Add one: pixels are scored against it.")
     slices = _volume(row) if row.image.is_dir() or row.image.name.endswith((".nii", ".nii.gz")) else [_flat(row)]
     drawn = any(one.mask.any() for one in slices)
     if drawn and not row.abnormal:
         raise DataError(f"{row.mask} marks a lesion, but {row.image.name} is labelled normal.", "Correct the label.")
-    if row.abnormal and not drawn:
+    if row.abnormal and row.mask is not None and not drawn:
         raise DataError(f"{row.mask} is empty, but {row.image.name} is labelled abnormal.", "Correct the label.")
     return slices
 

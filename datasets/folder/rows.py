@@ -21,7 +21,10 @@ KNOWN = "metadata.csv, data.json, train/good with test/, or normal/ and abnormal
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image or volume: files, patient, position in its case, split as written ("" if none), and label."""
+    """One image or volume: files, patient, position in its case, split as written ("" if none), and label.
+
+    An abnormal one without a mask has its label alone.
+    """
 
     image: Path
     mask: Path | None
@@ -30,6 +33,11 @@ class Row:
     index: int
     split: str
     abnormal: bool
+
+    @property
+    def label_only(self) -> bool:
+        """Whether the image is abnormal and nobody says where."""
+        return self.abnormal and self.mask is None
 
 
 def find(source: Path) -> tuple[str, list[Row], list[str]]:
@@ -151,7 +159,10 @@ def _plain(image: Path, mask: Path | None, split: str, abnormal: bool) -> Row:
     return Row(image, mask, None, str(image), -1, split, abnormal)
 
 
-def _partner(source: Path, folder: Path, image: Path, *names: str) -> Path:
+def _partner(source: Path, folder: Path, image: Path, *names: str) -> Path | None:
+    """Finds the mask of an abnormal image; None where there are no masks at all: then the label is all there is."""
+    if not folder.is_dir():
+        return None
     stem = image.name.split(".")[0]
     tried = [*names, image.name, *(f"{stem}{end}" for end in ("_mask.png", ".png", ".nii.gz", ".nii"))]
     for name in tried:

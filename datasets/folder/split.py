@@ -38,6 +38,8 @@ def roles(rows: Sequence[Row]) -> tuple[dict[str, Role], list[str]]:
                 f"{row.image}: its patient {row.patient} is in the splits {found[row.patient]} and {role}.",
                 "Split by patient.",
             )
+        if row.label_only and role in (Role.LABELLED, Role.VAL):
+            raise DataError(f"{row.image} has no mask, which role {role} needs.", "Move the patient to test.")
         if row.abnormal and role in (Role.TRAIN, Role.CALIB):
             raise DataError(f"{row.image} is abnormal but in split {role}.", "Move the patient to labelled or test.")
     if Role.CALIB in found.values():
@@ -56,9 +58,10 @@ def _drawn(rows: Sequence[Row]) -> tuple[dict[str, Role], list[str]]:
     abnormal: defaultdict[str, bool] = defaultdict(bool)
     for row in rows:
         abnormal[row.patient] |= row.abnormal
-    found: dict[str, Role] = {}
+    # What has its label alone can be tested on and nothing else.
+    found = {row.patient: Role.TEST for row in rows if row.label_only}
     for sick, shares in ((False, HEALTHY), (True, LESIONS)):
-        group = sorted(patient for patient, value in abnormal.items() if value == sick)
+        group = sorted(patient for patient, value in abnormal.items() if value == sick and patient not in found)
         order = [group[int(i)] for i in numpy_generator("folder-split", SEED, int(sick)).permutation(len(group))]
         start = 0
         for role, share in shares.items():

@@ -35,7 +35,8 @@ class Item(BaseModel):
         index: Position of a slice in its case.
         role: The set that the patient is in.
         cohort: Where the patient comes from, e.g. "ixi".
-        lesion: Whether the mask holds a lesion.
+        lesion: Whether the image is abnormal. Its mask then holds a lesion, or 255 throughout where nobody knows more
+            than the label.
         kind: Free label for strata, e.g. the plaque type; "" for plain healthy, "sham" for a sham insertion.
         spacing: Millimetres a pixel (row, column) on the native grid; None if unknown.
         thickness: Slice distance in mm; None for frames.

@@ -94,6 +94,7 @@ class StoreWriter:
         kind: str = "",
         spacing: tuple[float, float] | None = None,
         thickness: float | None = None,
+        label_only: bool = False,
     ) -> None:
         """Adds one item.
 
@@ -110,13 +111,14 @@ class StoreWriter:
             kind: Stratum.
             spacing: Millimetres a pixel (row, column).
             thickness: Slice distance in mm.
+            label_only: Whether the image is abnormal and nobody knows where; the mask given is then of no account.
 
         Raises:
             DataError: If shapes, values or roles are wrong, or the disk takes no more.
         """
         pixels = np.ascontiguousarray(image, dtype="<f2")
         inside = np.ascontiguousarray(body, dtype=np.uint8)
-        truth = np.ascontiguousarray(mask, dtype=np.uint8)
+        truth = np.ascontiguousarray(np.full(np.shape(mask), IGNORE) if label_only else mask, dtype=np.uint8)
         if pixels.ndim != 3 or inside.shape != pixels.shape[1:] or truth.shape != inside.shape:
             raise DataError(f"{uid}: image {pixels.shape}, body {inside.shape} and mask {truth.shape} do not fit.")
         if not np.isfinite(pixels).all():
@@ -131,9 +133,11 @@ class StoreWriter:
             raise DataError(
                 f"Patient {patient} is in roles {self._roles[patient]} and {role}.", "Split by patient, not by image."
             )
-        lesion = bool((truth == 1).any())
+        lesion = label_only or bool((truth == 1).any())
         if lesion and role in (Role.TRAIN, Role.CALIB):
             raise DataError(f"{uid}: role {role} is healthy only, but the mask holds a lesion.")
+        if label_only and role != Role.TEST:
+            raise DataError(f"{uid}: role {role} needs masks.", "Put images with a label alone into test.")
         digest = hashlib.sha256()
         for name, array in (("image", pixels), ("body", inside), ("mask", truth)):
             data = array.tobytes()

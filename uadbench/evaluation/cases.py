@@ -31,6 +31,8 @@ class CaseMaps:
         own_score: The method's own image score, the largest of the slices; None if it has none.
         image: Intensities in [-1, 1], (n, h, w).
         reconstruction: Healthy counterpart in [-1, 1], (n, h, w).
+        label_only: Whether the case is known to be abnormal and nobody knows where: its mask holds no lesion pixel and
+            is 255 where it is unknown, and the case is scored by its image score alone.
     """
 
     case: str
@@ -44,11 +46,12 @@ class CaseMaps:
     own_score: float | None
     image: NDArray[np.float32] | None = None
     reconstruction: NDArray[np.float32] | None = None
+    label_only: bool = False
 
     @property
     def scored(self) -> NDArray[np.bool_]:
         """The pixels that count: inside the body and not ignored, (n, h, w)."""
-        return self.body if self.mask is None else self.body & (self.mask != IGNORE)
+        return self.body if self.mask is None or self.label_only else self.body & (self.mask != IGNORE)
 
     @property
     def lesion(self) -> NDArray[np.bool_]:
@@ -126,6 +129,8 @@ class Slices:
         self._cases = cases
         self._index: list[tuple[int, int]] = []
         for i, case in enumerate(checked(cases, truth=False)):
+            if case.label_only and len(case.maps) > 1:
+                continue  # the label is the volume's, that of a slice is unknown
             usable = case.scored.any(axis=(1, 2))
             self._index += [(i, int(k)) for k in np.flatnonzero(usable)]
         self._held: tuple[int, CaseMaps] | None = None

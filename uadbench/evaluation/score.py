@@ -68,7 +68,7 @@ def score(
     Args:
         protocol: The rules.
         calib: Healthy calibration cases; may be empty, then ``healthy-fpr`` metrics are None.
-        test: Test cases with masks. They are read twice, one at a time.
+        test: Test cases with masks, or with their label alone. They are read twice, one at a time.
         seed: Seed of the bootstrap.
         synthetic: Calibration cases with synthetic lesions, for the rule of that name.
         val: Validation cases with masks, for the rule of that name.
@@ -106,7 +106,7 @@ def score(
         row.update(_second_row(protocol, case, applied, thresholds, sizes))
     table = pd.DataFrame(rows)
     healthy, foreign = _image_scores(protocol, calib), _image_scores(protocol, synthetic or [])
-    metrics = summarise(protocol, table, pool, healthy, foreign, seed)
+    metrics = summarise(protocol, table, pool if pool.patients else None, healthy, foreign, seed)
     curves = pool.curves(profile)
     if sizes.lesions[0]:
         curves["lesions_by_size"] = sizes.table(protocol)
@@ -154,16 +154,18 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
     """Threshold-free numbers of a case; its histogram goes into the pool."""
     scored, lesion = case.scored, case.lesion
     values, truth = case.maps[scored], lesion[scored]
-    histogram = PixelHistogram.of(values, truth)
-    pool.add(case.patient, histogram)
-    ap, area = average_precision(histogram), auroc(histogram)
+    ap = area = None
+    if not case.label_only:
+        histogram = PixelHistogram.of(values, truth)
+        pool.add(case.patient, histogram)
+        ap, area = average_precision(histogram), auroc(histogram)
     lost = 0 if case.mask is None else int(np.count_nonzero((case.mask == 1) & ~case.body))
     return {
         "case": case.case,
         "patient": case.patient,
         "kind": case.kind,
         "cohort": case.cohort,
-        "lesion": bool(truth.any()),
+        "lesion": case.label_only or bool(truth.any()),
         "pixels": int(values.size),
         "lesion_pixels": int(np.count_nonzero(truth)),
         "lesion_pixels_outside_body": lost,
@@ -178,7 +180,9 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
 def _second_row(
     protocol: Protocol, case: CaseMaps, rules: list[Rule], thresholds: dict[str, float], sizes: _Sizes
 ) -> dict[str, float]:
-    """Numbers of a case at each threshold, and distances and lesions at the headline rule."""
+    """Numbers of a case at each threshold, and distances and lesions at the headline rule; none without truth."""
+    if case.label_only:
+        return {}
     scored, lesion = case.scored, case.lesion
     truth = lesion[scored]
     row: dict[str, float] = {}

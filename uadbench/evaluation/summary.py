@@ -176,12 +176,14 @@ class _Builder:
 
     def pooled_dice(self, rule: str) -> None:
         """Adds Dice over all pixels of all cases, healthy ones included."""
-        names, patient = _rows_of(list(self._table["patient"]))
+        columns = (f"true_pixels@{rule}", f"predicted_pixels@{rule}", "lesion_pixels")
+        # Cases of which the label alone is known have no pixels to count.
+        table = self._table.dropna(subset=[columns[0]]) if columns[0] in self._table else self._table
+        names, patient = _rows_of(list(table["patient"]))
         value, statistic = None, intervals.weighted_mean(np.zeros(0))
-        if f"true_pixels@{rule}" in self._table and self._table["lesion"].any():
-            columns = (f"true_pixels@{rule}", f"predicted_pixels@{rule}", "lesion_pixels")
+        if columns[0] in table and table["lesion"].any():
             true, predicted, lesion = (
-                np.bincount(patient, self._table[name].to_numpy(np.float64), len(names)) for name in columns
+                np.bincount(patient, table[name].to_numpy(np.float64), len(names)) for name in columns
             )
 
             def pooled(counts: NDArray[np.float64]) -> NDArray[np.float64]:

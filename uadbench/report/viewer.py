@@ -183,7 +183,7 @@ def _described(case: CaseMaps, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": plain(case.case, 60),
         "kind": plain(case.kind, 40),
-        "lesion": bool(areas.any()),
+        "lesion": case.label_only or bool(areas.any()),
         "ap": round(ap, 4) if np.isfinite(ap) else None,
         "score": float(f"{score:.6g}") if np.isfinite(score) else None,
         "slice": int(areas.argmax()) if areas.any() else len(areas) // 2,

@@ -149,6 +149,7 @@ class StoredCases(Sequence[CaseMaps]):
         size = (items[0].shape[1], items[0].shape[2])
         spacing = items[0].spacing
         lesion_kinds = [item.kind for item in items if item.lesion]
+        mask = np.stack([self._store.mask(item) for item in items]) if self._masks else None
         reconstruction = None if self._reconstruction is None else self._reconstruction[where].mean(axis=1)
         return CaseMaps(
             case=items[0].case,
@@ -157,11 +158,12 @@ class StoredCases(Sequence[CaseMaps]):
             cohort=items[0].cohort,
             maps=self._native(where, size),
             body=np.stack([self._store.body(item) for item in items]),
-            mask=np.stack([self._store.mask(item) for item in items]) if self._masks else None,
+            mask=mask,
             spacing=None if spacing is None else (items[0].thickness or 1.0, *spacing),
             own_score=None if self._scores is None else float(self._scores[where].max()),
             image=np.stack([self._store.image(item).mean(axis=0) for item in items]),
             reconstruction=None if reconstruction is None else to_native(reconstruction, size),
+            label_only=mask is not None and bool(lesion_kinds) and not (mask == 1).any(),
         )
 
     def _native(self, rows: list[int], size: tuple[int, int]) -> NDArray[np.float32]:

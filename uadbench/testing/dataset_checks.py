@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 from uadbench.core.roles import Role
 from uadbench.data.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation
-from uadbench.data.store import Store
+from uadbench.data.store import IGNORE, Store
 from uadbench.testing.results import CheckResult, require, run_checks
 
 SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label
@@ -60,8 +60,11 @@ def _patients_disjoint(subject: _Subject) -> str:
 def _labels_fit_masks(subject: _Subject) -> str:
     lesions = 0
     for item in subject.store.items:
-        found = bool((subject.store.mask(item) == 1).any())
-        require(found == item.lesion, f"{item.uid} says lesion={item.lesion}, its mask says {found}")
+        mask = subject.store.mask(item)
+        found = bool((mask == 1).any())
+        label_only = item.lesion and bool((mask == IGNORE).all())
+        require(found == item.lesion or label_only, f"{item.uid} says lesion={item.lesion}, its mask says {found}")
+        require(not label_only or item.role == Role.TEST, f"{item.uid} has a label alone, in role {item.role}")
         require(not (found and item.role in (Role.TRAIN, Role.CALIB)), f"{item.uid} in role {item.role} holds a lesion")
         lesions += found
     return f"{lesions} items with lesions, none in train or calib"
@@ -75,7 +78,7 @@ def _masks_inside_body(subject: _Subject) -> str:
             lesion = subject.store.mask(item) == 1
             out = int((lesion & ~subject.store.body(item)).sum())
             outside, total = outside + out, total + int(lesion.sum())
-            worst = max(worst, (item.uid, out / int(lesion.sum())), key=lambda pair: pair[1])
+            worst = max(worst, (item.uid, out / max(int(lesion.sum()), 1)), key=lambda pair: pair[1])
     share = outside / total if total else 0.0
     require(share <= OUTSIDE, f"{share:.1%} of lesion pixels lie outside the body (worst: {worst[0]}, {worst[1]:.1%})")
     return f"{share:.2%} of lesion pixels outside"
