@@ -144,13 +144,14 @@ def to_run(block: Block) -> bool:
 @pytest.mark.parametrize("page", sessions())
 def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))  # what a page registers is gone afterwards
     (tmp_path / "new_images").mkdir()
     frame = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(frame).save(tmp_path / "new_images/a.png")
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.kind == "python" and to_run(block):
-            exec(compile(block.text, page.name, "exec"), names)  # noqa: S102 (the page is ours)
+            exec(compile(block.text, page.name, "exec", dont_inherit=True), names)  # noqa: S102 (the page is ours)
         for words in block.commands:
             if listed(words) is None:
                 in_smoke(words, tmp_path)
