@@ -75,7 +75,11 @@ class TensorBoardLog:
         """Notes the final numbers, as scalars and in the table of hyper-parameters, and the pictures."""
         try:
             if status != "interrupted":
-                self._logger.log_hyperparams(self._params, dict(scalars), step=0)
+                # One column a number in the table of hyper-parameters: the ends of intervals would fill it.
+                ends = {name: value for name, value in scalars.items() if name.endswith(("_low", "_high"))}
+                self._logger.log_metrics(ends, 0)
+                columns = {name: value for name, value in scalars.items() if name not in ends}
+                self._logger.log_hyperparams(self._params, columns, step=0)
                 for name, file in pictures.items():
                     with Image.open(file) as image:
                         self._logger.experiment.add_image(name, np.asarray(image.convert("RGB")), dataformats="HWC")
