@@ -212,6 +212,6 @@ forth.addEventListener("click", () => step(1));
 for (const control of [threshold, slice, blend]) control.addEventListener("input", soon);
 for (const control of [side, blended]) control.addEventListener("change", draw);
 rule.addEventListener("change", () => { if (rule.value) threshold.value = String(data.named[rule.value]); draw(); });
-threshold.value = String(data.named["healthy-fpr@0.01"] ?? data.thresholds.length - 1);
+threshold.value = String(data.named[data.headline] ?? data.thresholds.length - 1);
 fill();
 show();
