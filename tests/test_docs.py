@@ -37,6 +37,7 @@ PARSED_ALONE = {
     r"^(tune|bench)\b": "takes minutes: suites and studies are run by tests of their own",
     r"^submit|\.zip\b": "needs a run above smoke: run by tests/test_submit.py",
     TO_BE_MADE: "names what is to be made: run by tests/test_new.py and tests/test_add_a_method.py",
+    r"--roi\b": "needs volumes with their masks: run by tests/test_predict.py",
     r"--tuned\b": "needs a finished study: tests/test_tuning_study.py",
     r"leaderboard/": "writes the committed leaderboard",
     r"^report(?!.*--records)": "reads the committed records: run by tests/test_report.py",
