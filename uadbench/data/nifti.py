@@ -100,7 +100,8 @@ def read_binary(path: Path, grid: Volume) -> NDArray[np.bool_]:
     labels = read_labels(path, grid)
     values = np.unique(labels)
     if len(values[values > 0]) > 1:
-        raise DataError(f"{path} holds the labels {values.tolist()} instead of 0 and 1.", "Binarise the mask.")
+        named = ", ".join([str(value) for value in values[:4]] + (["..."] if len(values) > 4 else []))
+        raise DataError(f"{path} holds the labels {named} instead of 0 and 1.", "Binarise the mask.")
     return labels > 0
 
 

@@ -49,7 +49,9 @@ class StoreWriter:
         ranked: bool = True,
         notes: list[str] | None = None,
     ) -> None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        with writing(out):
+            taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+        if taken:
             raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")
         self._out = out
         self._tmp = out.with_name(f".{out.name}.{os.getpid()}.tmp")
