@@ -69,8 +69,8 @@ class Synomaly(nn.Module):
     def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
         """Runs the stages; images that have converged leave the batch.
 
-        The first stage is one call for the whole batch, later ones are calls of exactly ``refine_batch`` images: the
-        shapes, and so the bits, never depend on which other images are still going.
+        The first stage is one call for the whole batch, later ones are calls of exactly ``refine_batch`` images (or of
+        the batch's size if that is smaller): the shapes, and so the bits, never depend on which other images still go.
         """
         self.eval()
         self.denoiser.check(scan)
@@ -80,7 +80,8 @@ class Synomaly(nn.Module):
             t = torch.full((len(rows),), self.config.t, device=current.device)
             fresh = self.inference_noise(current, one_each(noise, rows), t)
             x_t = self.schedule.diffuse(current, fresh, t)
-            return in_chunks(self._denoise, x_t, len(scan) if stage == 0 else self.config.refine_batch)
+            size = len(scan) if stage == 0 else min(self.config.refine_batch, len(scan))
+            return in_chunks(self._denoise, x_t, size)
 
         refined = refine(scan.image, restore, self.rule)
         anomaly_map = residual(scan.image, refined.restored, self.rule.map_k)

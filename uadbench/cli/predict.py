@@ -30,6 +30,8 @@ def predict(
 
     with progress_bar("predict") as progress:
         applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())))
+    for note in applied.notes:
+        to_stderr().out(note, highlight=False)
     for problem in applied.problems:
         to_stderr().out(problem, style="red", highlight=False)
     if applied.scores is not None:

@@ -101,13 +101,14 @@ class Cost(_Part):
 
 
 class Environment(_Part):
-    """Where it ran; no host, user or path."""
+    """Where it ran; no host, user or path. ``notes`` tell what the machine forced, such as a smaller batch."""
 
     commit: str
     dirty: bool
     device: str
     precision: str
     versions: dict[str, str]
+    notes: list[str] = Field(default_factory=list[str])
 
 
 class Record(_Part):

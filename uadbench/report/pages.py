@@ -163,7 +163,7 @@ def run_parts(entry: Entry) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Labels that were known", record.ledger.model_dump()),
         ("Config", record.method.config),
         ("Cost", {} if record.cost is None else record.cost.model_dump()),
-        ("Environment", record.env.model_dump()),
+        ("Environment", {key: value for key, value in record.env.model_dump().items() if value != []}),
         ("Test data", entry.tested.model_dump()),
         ("Training data", {} if record.test_on is None else record.dataset.model_dump()),
         ("Protocol", record.protocol.model_dump()),

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ from uadbench.runner.folder import RunFolder
 from uadbench.runner.heatmaps import atomically, calibrated_scale, own_scale, write_nifti, write_picture
 from uadbench.runner.job import Job
 from uadbench.runner.outside import OUTSIDE
+from uadbench.runner.padded import Padded
 from uadbench.runner.precision import pick_device
-from uadbench.runner.predict import predict_padded, to_native
+from uadbench.runner.predict import to_native
 from uadbench.runner.run import build_seeded
 
 COLUMNS = ("input", "kind", "slices", "score", "own_score", "top_slice", "heatmap")
@@ -51,11 +52,13 @@ class Applied:
         rows: One row of scores.csv an input that could be used.
         problems: One line an input that could not.
         scores: Where the scores are; None if no input could be used.
+        notes: What the machine forced, such as a smaller batch.
     """
 
     rows: list[dict[str, Any]]
     problems: list[str]
     scores: Path | None
+    notes: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True)
@@ -65,22 +68,23 @@ class Fitted:
     Attributes:
         path: Its folder.
         job: Its definition.
-        method: The method with its weights, on ``device``.
+        predict: The method with its weights and its padded batch shape.
         spec: Shape of its images.
-        batch: Padded batch size.
         top_fraction: Share of the body whose mean is the image score.
         dataset: The dataset it was trained on: its scale and whether it is made of volumes.
-        device: Where it predicts.
     """
 
     path: Path
     job: Job
-    method: Method
+    predict: Padded
     spec: ImageSpec
-    batch: int
     top_fraction: float
     dataset: Any
-    device: torch.device
+
+    @property
+    def method(self) -> Method:
+        """The method with its weights."""
+        return self.predict.method
 
 
 def load_fitted(path: Path, device: str = "auto") -> Fitted:
@@ -110,7 +114,8 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
         raise DataError(f"{path}/weights.safetensors does not fit its method.", "Run again with --fresh.") from error
     method.to(target)
     fraction = load_protocol(job.protocol.name).image_top_fraction
-    return Fitted(path, job, method, spec, config.predict_batch, fraction, dataset, target)
+    predict = Padded(method, job.seed, config.predict_batch, target)
+    return Fitted(path, job, predict, spec, fraction, dataset)
 
 
 def apply_run(
@@ -157,7 +162,7 @@ def apply_run(
     scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
     if not rows and not any(out.iterdir()):
         out.rmdir()
-    return Applied(rows, problems, scores)
+    return Applied(rows, problems, scores, fitted.predict.notes)
 
 
 def predict_planes(
@@ -175,15 +180,16 @@ def predict_planes(
     """
     size = (fitted.spec.height, fitted.spec.width)
     maps, scores = np.empty(body.shape, np.float32), np.empty(len(body), np.float32)
-    for start in range(0, len(body), fitted.batch):
-        rows = range(start, min(start + fitted.batch, len(body)))
+    batch = fitted.predict.batch
+    for start in range(0, len(body), batch):
+        rows = range(start, min(start + batch, len(body)))
         scan = Scan(
             # Named by content: an image gives the same map whatever its file is called.
             tuple(hashlib.sha256(image[row].tobytes()).hexdigest()[:16] for row in rows),
             torch.cat([resize_image(image[row], size) for row in rows]),
             torch.cat([resize_mask(body[row], size) for row in rows]),
         )
-        small, own, _ = predict_padded(fitted.method, scan, fitted.job.seed, fitted.batch, fitted.device)
+        small, own, _ = fitted.predict(scan)
         maps[rows.start : rows.stop] = to_native(small, (body.shape[1], body.shape[2]))
         scores[rows.start : rows.stop] = own
     return maps, scores

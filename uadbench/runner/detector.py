@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -16,8 +17,9 @@ from uadbench.core.roles import Supervision
 from uadbench.core.types import ImageSpec, Scan, TrainBatch
 from uadbench.data.batches import resize_image, resize_mask
 from uadbench.nn.score import top_mean
+from uadbench.runner.padded import Padded
 from uadbench.runner.precision import pick_device
-from uadbench.runner.predict import predict_padded, to_native
+from uadbench.runner.predict import to_native
 from uadbench.runner.run import build_seeded
 from uadbench.testing.fakes import InMemoryBatches, LocalRun
 
@@ -119,11 +121,11 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         if not hasattr(self, "method_"):
             raise UserError("The detector has not been fitted.", "Call fit first.")
         maps = np.empty(bodies.shape, np.float32)
-        device = pick_device(self.device)
+        predict = Padded(self.method_, self.seed, self.batch_, pick_device(self.device), warnings.warn)
         for start in range(0, len(images), self.batch_):
             rows = slice(start, start + self.batch_)
             scan = self._scan(images[rows], bodies[rows])
-            small = predict_padded(self.method_, scan, self.seed, self.batch_, device)[0]
+            small = predict(scan)[0]
             maps[rows] = to_native(small, (images.shape[2], images.shape[3]))
         scores = top_mean(torch.from_numpy(maps)[:, None], torch.from_numpy(bodies)[:, None])
         return maps, -scores.double().numpy()

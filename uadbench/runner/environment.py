@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from uadbench.core.record import Environment
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "lightning-fabric")
 
 
-def environment(device: torch.device, precision: str) -> Environment:
-    """Describes the present environment for a record."""
+def environment(device: torch.device, precision: str, notes: Sequence[str] = ()) -> Environment:
+    """Describes the present environment for a record; ``notes`` tell what it forced upon the run."""
     versions = {"uadbench": uadbench.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -34,6 +35,7 @@ def environment(device: torch.device, precision: str) -> Environment:
         device=name,
         precision=precision,
         versions=versions,
+        notes=list(notes),
     )
 
 

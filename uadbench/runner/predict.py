@@ -13,59 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from uadbench.core.errors import DataError, JobFailed
-from uadbench.core.method import Method
-from uadbench.core.seeding import torch_generator
-from uadbench.core.types import Scan
+from uadbench.core.errors import DataError
 from uadbench.data.batches import StoreBatches
 from uadbench.data.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps
+from uadbench.runner.padded import Padded
 
 
-def predict_padded(
-    method: Method, scan: Scan, seed: int, batch: int, device: torch.device
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
-    """Predicts at most ``batch`` images at the fixed padded batch shape.
-
-    A short batch is filled with copies of its first image: bits then never depend on how many images there are.
-
-    Returns:
-        Anomaly maps (b, h, w), own scores (b,), and reconstructions (b, c, h, w) or None.
-    """
-    count = len(scan)
-    padded = scan.select([*range(count), *[0] * (batch - count)])
-    noise = [torch_generator("predict", seed, uid) for uid in padded.uid]
-    with torch.inference_mode():
-        prediction = method.predict(padded.to(device), noise)
-    maps = prediction.anomaly_map[:count, 0].float().cpu().numpy()
-    if not np.isfinite(maps).all():
-        raise JobFailed(f"The method returned NaN or infinite anomaly values for {scan.uid[0]} or its batch.")
-    reconstruction = prediction.reconstruction
-    return (
-        maps,
-        prediction.score[:count].float().cpu().numpy(),
-        None if reconstruction is None else reconstruction[:count].float().cpu().numpy(),
-    )
-
-
-def predict_items(
-    method: Method,
-    batches: StoreBatches,
-    folder: Path,
-    seed: int,
-    batch: int,
-    device: torch.device,
-    advance: Callable[[int], None],
-) -> None:
+def predict_items(predict: Padded, batches: StoreBatches, folder: Path, advance: Callable[[int], None]) -> None:
     """Writes maps.npy (n, h, w), scores.npy (n,), reconstruction.npy (n, c, h, w) if any, and uids.json.
 
     Args:
-        method: Fitted method.
+        predict: The fitted method with its padded batch shape.
         batches: What to predict.
         folder: Where the files go; uids.json is written last and marks the folder as complete.
-        seed: Seed of the run.
-        batch: Padded batch size.
-        device: Where the method is.
         advance: Called with the number of images done.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +38,10 @@ def predict_items(
     scores = np.zeros(total, np.float32)
     reconstructions: NDArray[np.float32] | None = None
     uids: list[str] = []
-    for train_batch in batches.epoch(batch):
+    for train_batch in batches.epoch(predict.batch):
         scan = train_batch.scan
         rows = slice(len(uids), len(uids) + len(scan))
-        maps[rows], scores[rows], images = predict_padded(method, scan, seed, batch, device)
+        maps[rows], scores[rows], images = predict(scan)
         if images is not None:
             if reconstructions is None:
                 reconstructions = np.lib.format.open_memmap(

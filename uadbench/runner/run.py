@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from uadbench.runner.environment import environment, peak_gb
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.labelled import subsample_patients
 from uadbench.runner.lent import LentRun
+from uadbench.runner.padded import Padded
 from uadbench.runner.plan import Plan
 from uadbench.runner.precision import pick_device, pick_precision
 from uadbench.runner.predict import predict_items
@@ -129,23 +130,27 @@ def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) ->
         return METHODS.load(name).build(config, spec)
 
 
-def predict_roles(method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None) -> int:
-    """Predicts every part that is scored into ``maps/<part>`` and returns the number of images."""
+def predict_roles(
+    method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None
+) -> tuple[int, list[str]]:
+    """Predicts every part that is scored into ``maps/<part>``.
+
+    Returns:
+        The number of images, and notes for the record: whether memory forced a smaller batch.
+
+    Raises:
+        OutOfMemory: If even a halved batch does not fit.
+    """
     parts = scored_parts(plan.train, plan.test)
     total = sum(len(items) for _, items in parts.values())
-    with Progress(console=console or Console(quiet=True), disable=console is None) as bar:
+    shown = console or Console(quiet=True)
+    predict = Padded(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
+    with Progress(console=shown, disable=console is None) as bar:
         task = bar.add_task("predict", total=total)
         for name, (pixels, items) in parts.items():
-            predict_items(
-                method,
-                StoreBatches(pixels, items, plan.spec),
-                maps / name,
-                plan.job.seed,
-                plan.config.predict_batch,
-                device,
-                lambda done: bar.advance(task, done),
-            )
-    return total
+            batches = StoreBatches(pixels, items, plan.spec)
+            predict_items(predict, batches, maps / name, lambda done: bar.advance(task, done))
+    return total, predict.notes
 
 
 def _execute(run: _Execution, *, fresh: bool) -> Record:
@@ -153,7 +158,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     method = build_method(plan, run.device)
     train_seconds = _fit(method, run, reuse=not fresh)
     began = time.monotonic()
-    images = predict_roles(method, plan, folder.maps, run.device, run.console)
+    images, notes = predict_roles(method, plan, folder.maps, run.device, run.console)
     seconds = time.monotonic() - began
     evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
     cost = Cost(
@@ -164,7 +169,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
         train_images_seen=plan.config.images_seen,
     )
     ledger = make_ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
-    return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes)
+    return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes, notes=notes)
 
 
 def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
@@ -237,7 +242,7 @@ def _precision(plan: Plan, folder: RunFolder, device: torch.device) -> str:
     return file.read_text()
 
 
-def _record(run: _Execution, **parts: Any) -> Record:
+def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Record:
     job = run.plan.job
     return Record(
         id=job.id,
@@ -247,7 +252,7 @@ def _record(run: _Execution, **parts: Any) -> Record:
         dataset=job.dataset,
         test_on=job.test_on,
         protocol=job.protocol,
-        env=environment(run.device, run.precision),
+        env=environment(run.device, run.precision, notes),
         **parts,
     )
 

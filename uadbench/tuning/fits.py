@@ -20,6 +20,7 @@ from uadbench.data.batches import StoreBatches
 from uadbench.runner.folder import RunFolder
 from uadbench.runner.labelled import subsample_patients
 from uadbench.runner.lent import LentRun
+from uadbench.runner.padded import Padded
 from uadbench.runner.plan import fit_key
 from uadbench.runner.run import build_seeded
 from uadbench.tuning.book import MILESTONES
@@ -192,7 +193,7 @@ class Watchdog:
 
     def _score(self) -> float:
         device = next(iter(self._method.state_dict().values())).device
-        cases = self._images.predict(self._method, self._task.seed, self._config.predict_batch, device)
+        cases = self._images.predict(Padded(self._method, self._task.seed, self._config.predict_batch, device))
         return judge(cases, cases).mean("ap")
 
 

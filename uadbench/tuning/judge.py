@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
-from uadbench.core.method import Method
 from uadbench.core.types import ImageSpec
 from uadbench.data.batches import StoreBatches
 from uadbench.data.store import Item, Pixels
@@ -20,7 +18,8 @@ from uadbench.evaluation.cases import CaseMaps, checked
 from uadbench.evaluation.curves import PixelHistogram, average_precision
 from uadbench.evaluation.pixels import Overlap
 from uadbench.evaluation.thresholds import best_dice_threshold, healthy_fpr_thresholds
-from uadbench.runner.predict import predict_padded, to_native
+from uadbench.runner.padded import Padded
+from uadbench.runner.predict import to_native
 
 HEALTHY_RATE = 0.01  # of the headline Dice
 
@@ -82,9 +81,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def predict(self, method: Method, seed: int, batch: int, device: torch.device) -> list[CaseMaps]:
-        """Returns the cases with the method's maps on the native grid."""
-        parts = [predict_padded(method, part.scan, seed, batch, device) for part in self.batches.epoch(batch)]
+    def predict(self, predict: Padded) -> list[CaseMaps]:
+        """Returns the cases with the method's maps on the native grid.
+
+        Raises:
+            OutOfMemory: If even a halved batch does not fit into the memory.
+        """
+        parts = [predict(part.scan) for part in self.batches.epoch(predict.batch)]
         maps = np.concatenate([part[0] for part in parts])
         scores = np.concatenate([part[1] for part in parts])
         return [

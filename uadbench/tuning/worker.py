@@ -19,8 +19,8 @@ from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role
 from uadbench.data.store import Item, Pixels, Store
 from uadbench.data.synthetic import ForeignPatches
+from uadbench.runner.padded import OutOfMemory, Padded
 from uadbench.runner.precision import pick_device, pick_precision
-from uadbench.runner.predict import predict_padded
 from uadbench.tuning.book import Book
 from uadbench.tuning.fits import Fit, Fits
 from uadbench.tuning.judge import Images, judge, thin
@@ -150,10 +150,11 @@ class Worker:
         prunes = task.pruner != "none" and not task.with_time
         fit = self._fits.get(config, trial if prunes else None, watched)
         method = self._fits.fitted(config, fit.weights)
-        milliseconds = self._milliseconds(method, lesions, config) if task.with_time else None
+        predict = Padded(method, task.seed, config.predict_batch, self._device, self._say)
+        milliseconds = self._milliseconds(predict, lesions) if task.with_time else None
         before = (fit.calls.asked, fit.calls.computed, fit.calls.distinct)
         fit.calls.attach(method)
-        maps = [images.predict(method, task.seed, config.predict_batch, self._device) for images in (lesions, healthy)]
+        maps = [images.predict(predict) for images in (lesions, healthy)]
         found = judge(maps[0], maps[1])
         self._note(trial, fit, before, {"ap": found.ap, "dice": found.dice, "healthy_fp": found.healthy_fp})
         if task.max_healthy_fp is not None:
@@ -171,15 +172,16 @@ class Worker:
         for key, value in {**found, "calls": named, "fit": fit.key}.items():
             trial.set_user_attr(key, value)
 
-    def _milliseconds(self, method: Any, images: Images, config: MethodConfig) -> float:
+    def _milliseconds(self, predict: Padded, images: Images) -> float:
         """Time of one padded batch an image, the faster of two, no call shared."""
-        scan = next(images.batches.epoch(config.predict_batch)).scan
+        batch = predict.batch
+        scan = next(images.batches.epoch(batch)).scan
         best = float("inf")
         for _ in range(2):
             began = time.perf_counter()
-            predict_padded(method, scan, self.task.seed, config.predict_batch, self._device)
+            predict(scan)
             best = min(best, time.perf_counter() - began)
-        return 1000 * best / config.predict_batch
+        return 1000 * best / batch
 
     def _images_for(self, config: MethodConfig) -> tuple[Images, Images, Images]:
         """Images with lesions, healthy ones, and the few by which fits are pruned."""
@@ -196,6 +198,6 @@ class Worker:
 
 
 def _reason(error: BaseException, workers: int) -> str:
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of GPU memory with {workers} workers: use fewer --workers or a smaller batch"
+    if isinstance(error, torch.OutOfMemoryError | OutOfMemory):
+        return f"out of memory with {workers} workers: use fewer --workers or a smaller batch"
     return str(error)

@@ -1,0 +1,132 @@
+"""Prediction at a fixed padded batch shape, and what happens where the memory does not hold such a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from uadbench.core.errors import JobFailed
+from uadbench.core.method import Method
+from uadbench.core.seeding import torch_generator
+from uadbench.core.types import Scan
+
+Predicted = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
+
+# Allocators of the CPU, cuDNN and cuBLAS raise plain RuntimeErrors, known by their words alone.
+FULL = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
+
+
+class OutOfMemory(JobFailed):
+    """Prediction that does not fit into the memory, although its batch was halved."""
+
+    def __init__(self, batch: int, *, halved: bool) -> None:
+        if batch == 1:
+            remedy = "One image alone takes more: use a smaller --set image_size=, or --device cpu."
+        else:
+            remedy = f"Use --set predict_batch={batch // 2} or less."
+        before = ", which was halved already" if halved else ""
+        super().__init__(f"Out of memory with a batch of {batch}{before}. {remedy}")
+
+
+class Padded:
+    """Predicts at one padded batch shape; the first time that memory runs out, it halves the batch and goes on.
+
+    Predictions do not depend on the batch but for rounding (docs/protocol.md), so a halved one costs time alone. It is
+    noted all the same: bits are equal only at equal shapes.
+
+    Args:
+        method: Fitted method.
+        seed: Seed of the run.
+        batch: Padded batch size.
+        device: Where the method is.
+        say: Told the note when the batch is halved.
+
+    Attributes:
+        batch: Present padded batch size.
+        notes: What a record should tell; empty if the batch was never halved.
+    """
+
+    def __init__(
+        self, method: Method, seed: int, batch: int, device: torch.device, say: Callable[[str], object] | None = None
+    ) -> None:
+        self.method = method
+        self.seed = seed
+        self.batch = batch
+        self.device = device
+        self.notes: list[str] = []
+        self._say = say
+
+    def __call__(self, scan: Scan) -> Predicted:
+        """Predicts any number of images.
+
+        Returns:
+            Anomaly maps (b, h, w), own scores (b,), and reconstructions (b, c, h, w) or None.
+
+        Raises:
+            OutOfMemory: If even the halved batch does not fit, or a single image does not.
+            JobFailed: If the method returns values that are not finite.
+        """
+        try:
+            return self._in_batches(scan)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self.notes or self.batch == 1:
+                raise OutOfMemory(self.batch, halved=bool(self.notes)) from error
+        # Only here, past the except block, nothing holds the tensors of the failed call any more.
+        self._halve()
+        return self(scan)
+
+    def _halve(self) -> None:
+        note = f"Out of memory: predict_batch {self.batch} was halved to {self.batch // 2}."
+        self.batch //= 2
+        self.notes.append(note)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self._say is not None:
+            self._say(note)
+
+    def _in_batches(self, scan: Scan) -> Predicted:
+        starts = range(0, len(scan), self.batch)
+        rows = (range(start, min(start + self.batch, len(scan))) for start in starts)
+        parts = [predict_padded(self.method, scan.select(part), self.seed, self.batch, self.device) for part in rows]
+        maps, scores, images = zip(*parts, strict=True)
+        pictures = [part for part in images if part is not None]
+        return np.concatenate(maps), np.concatenate(scores), np.concatenate(pictures) if pictures else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of torch or numpy says that no memory was left, of a device or of the machine."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
+
+
+def predict_padded(method: Method, scan: Scan, seed: int, batch: int, device: torch.device) -> Predicted:
+    """Predicts at most ``batch`` images at the fixed padded batch shape.
+
+    A short batch is filled with copies of its first image: bits then never depend on how many images there are.
+
+    Returns:
+        Anomaly maps (b, h, w), own scores (b,), and reconstructions (b, c, h, w) or None.
+
+    Raises:
+        JobFailed: If the method returns values that are not finite.
+    """
+    count = len(scan)
+    padded = scan.select([*range(count), *[0] * (batch - count)])
+    noise = [torch_generator("predict", seed, uid) for uid in padded.uid]
+    with torch.inference_mode():
+        prediction = method.predict(padded.to(device), noise)
+    maps = prediction.anomaly_map[:count, 0].float().cpu().numpy()
+    if not np.isfinite(maps).all():
+        raise JobFailed(f"The method returned NaN or infinite anomaly values for {scan.uid[0]} or its batch.")
+    reconstruction = prediction.reconstruction
+    return (
+        maps,
+        prediction.score[:count].float().cpu().numpy(),
+        None if reconstruction is None else reconstruction[:count].float().cpu().numpy(),
+    )
