@@ -73,6 +73,7 @@ def score_run(
     )
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
+    cases[Role.TEST.value] = held(test_cases)  # from here on read a dozen times, without images
     extras = (
         ("ladder.json", ladder_of(protocol, cases, seed)),
         ("gaps.json", gaps_of(evaluation, cases, seed)),
