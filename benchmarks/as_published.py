@@ -30,7 +30,9 @@ def blur(values: np.ndarray, size: int) -> np.ndarray:
     """OpenCV-style Gaussian blur of a plane with a kernel of ``size`` pixels and mirrored border."""
     sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8
     offsets = np.arange(-(size // 2), size // 2 + 1)
-    weights = np.array([0.25, 0.5, 0.25]) if size == 3 else np.exp(-0.5 * (offsets / sigma) ** 2)
+    # OpenCV has binomial-like tables for small kernels.
+    small = {3: [4, 8, 4], 5: [1, 4, 6, 4, 1], 7: [2, 7, 14, 18, 14, 7, 2]}
+    weights = np.array(small[size]) if size in small else np.exp(-0.5 * (offsets / sigma) ** 2)
     weights = weights / weights.sum()
     once = ndimage.correlate1d(values, weights, axis=0, mode="mirror")
     return ndimage.correlate1d(once, weights, axis=1, mode="mirror")
