@@ -1,13 +1,11 @@
 """Scores do not depend on the speed path: for every method, each path against the plain one.
 
-Plain is fp32, NCHW, one thread, one image at a time. The paths are the padded batch, in which converged images leave
-(synomaly), weights laid out channels-last, two threads, and bfloat16 where a method has it.
+Plain is fp32, NCHW, one image at a time. The paths are the padded batch, in which converged images leave (synomaly),
+weights laid out channels-last, and bfloat16 where a method has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -56,20 +54,9 @@ def example(name: str) -> Example:
     images = synthetic_images(subject.smoke.predict_batch, subject.spec, part="test", lesions=True)
     method, scan, truth = subject.reference[0], images.scan, images.mask
     assert truth is not None
-    with threads(1):
-        alone = [predict(method, scan.select([row])) for row in range(len(scan))]
+    alone = [predict(method, scan.select([row])) for row in range(len(scan))]
     maps, scores = (torch.cat([getattr(one, part) for one in alone]) for part in ("anomaly_map", "score"))
     return Example(method, scan, truth, maps, scores)
-
-
-@contextmanager
-def threads(count: int) -> Generator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def denoiser_of(method: Any) -> Denoiser | None:
@@ -108,13 +95,12 @@ def test_a_padded_batch_agrees_with_single_images(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_channels_last_and_two_threads_agree(name: str) -> None:
+def test_channels_last_agrees(name: str) -> None:
     wanted = example(name)
     layers: nn.Module = wanted.method
     set_memory_format(layers, torch.channels_last)
     try:
-        with threads(2):
-            require_agreement(predict(wanted.method, wanted.scan), wanted)
+        require_agreement(predict(wanted.method, wanted.scan), wanted)
     finally:
         set_memory_format(layers, torch.contiguous_format)
 
