@@ -359,3 +359,25 @@ def test_a_page_whose_record_is_gone_goes_too_and_other_files_stay(tmp_path: Pat
     assert len(list((site / "runs").iterdir())) == 3
     assert (site / "CNAME").exists()
     assert outside.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "label", "ranked"),
+    [
+        ("synomaly", "synomaly", True),
+        ("synomaly", "synomaly[tuned]", True),
+        ("patchcore", "patchcore[pretrained=false]", True),
+        ("ddpm", "ddpm[noise=coarse]", True),
+        ("synomaly", "synomaly[stages=5]", False),
+        ("synomaly", "synomaly[tuned,stages=5]", False),
+        ("ddpm", "ddpm[noise=coarse,t=100]", False),
+        ("dae", "dae[noise=coarse]", False),
+        ("unet", "unet[label_fraction=0.1,pretrained=false]", False),
+    ],
+)
+def test_settings_tried_by_hand_take_no_rank(tmp_path: Path, method: str, label: str, ranked: bool) -> None:
+    three_seeds(tmp_path, method, 0.5, method__label=label)
+    (arena,) = make_leaderboard(*read_entries([tmp_path])).arenas
+    (row,) = arena.tables[0].rows
+    assert (row.rank == 1) == ranked
+    assert ("ablation" in row.unranked_because) != ranked

@@ -21,6 +21,10 @@ TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 MIN_SEEDS = 3
 MIN_PATIENTS = 10  # fewer give no interval and no rank (docs/protocol.md)
 FLAG_PATIENTS = 20
+# Settings that make a row of its own; any other changed setting makes an ablation, which takes no rank: whoever tries
+# twenty settings on the test set would otherwise hold the first twenty places.
+OWN_ROWS = {"ddpm": {"noise"}}
+ALLOWED = {"pretrained", "tuned"}
 TIERS = ("unsupervised", "lesion labels for tuning", "lesion masks for training")
 
 Item = TypeVar("Item")
@@ -115,11 +119,19 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
         "preset smoke is never ranked": record.method.preset == "smoke",
         "this protocol is for comparison with published numbers": _flagged(record.protocol),
+        "settings were changed by hand (an ablation)": bool(_changed(record)),
         f"{len(seeds)} of {MIN_SEEDS} seeds": len(seeds) < MIN_SEEDS,
         f"{RANKING_KEY} is undefined": key is None or key.value is None,
         f"too few patients ({patients})": patients < MIN_PATIENTS,
     }
     return next((reason for reason, applies in obstacles.items() if applies), "")
+
+
+def _changed(record: Record) -> set[str]:
+    """Returns the settings in a row's label that make it an ablation."""
+    _, _, settings = record.method.label.partition("[")
+    keys = {part.partition("=")[0].strip() for part in settings.rstrip("]").split(",")} if settings else set[str]()
+    return keys - ALLOWED - OWN_ROWS.get(record.method.name, set[str]())
 
 
 def _flagged(part: ProtocolPart) -> bool:
