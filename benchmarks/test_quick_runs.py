@@ -1,0 +1,120 @@
+"""Whole runs of preset ``quick``, every learned method: the product against the way that published codes run.
+
+A whole run of each would take an hour, so its parts are timed and multiplied: steps of each training phase, what a fit
+does besides them, and the prediction of an image. As published, optimisers go tensor by tensor and images are predicted
+one at a time. Loading (under 1 %) and scoring (some seconds a run, the same for all) are left out of both.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.ratios import ROWS
+from uadbench.core.catalog import METHODS
+from uadbench.core.method import Method
+from uadbench.core.roles import Supervision
+from uadbench.runner.allocator import keep_memory
+from uadbench.testing.fakes import LocalRun, image_generators
+from uadbench.testing.images import synthetic_images
+from uadbench.testing.method_subject import MethodSubject
+
+TIMED = 5  # steps of each phase
+TEST_IMAGES = 480  # what a run on the carotid phantom predicts: 240 of test, 96 of calib twice, 48 of val
+BATCH = 16
+LEARNED = [
+    "anoddpm",
+    "autoddpm",
+    "autoencoder",
+    "dae",
+    "ddpm",
+    "fanogan",
+    "patchcore",
+    "rd4ad",
+    "synomaly",
+    "unet",
+    "vae",
+]
+
+
+class ShortRun(LocalRun):
+    """Yields a warm-up step and a few timed ones of each phase, and says how long all of them would take."""
+
+    def __init__(self) -> None:
+        super().__init__(every=10**9)
+        self.spent = 0.0
+        self.whole = 0.0
+
+    def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
+        """Yields the first steps and times each until the next is asked for."""
+        times: list[float] = []
+        for step in range(min(total, TIMED + 1)):
+            began = time.perf_counter()
+            yield step
+            times.append(time.perf_counter() - began)
+        self.spent += sum(times)
+        self.whole += statistics.median(times[1:] or times) * total
+
+
+def fit(subject: MethodSubject) -> tuple[Method, float]:
+    """Returns a method after a shortened fit, and the seconds of the whole one."""
+    run = ShortRun()
+    began = time.perf_counter()
+    method = subject.fit(run, train=synthetic_images(240, subject.spec))
+    return method, time.perf_counter() - began - run.spent + run.whole
+
+
+@contextmanager
+def tensor_by_tensor(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Optimisers and clipping as loops over the tensors."""
+    with patch.context() as patched:
+        for name in ("Adam", "AdamW"):
+            patched.setattr(torch.optim, name, functools.partial(getattr(torch.optim, name), foreach=False))
+        patched.setattr(nn.utils, "clip_grad_norm_", functools.partial(nn.utils.clip_grad_norm_, foreach=False))
+        yield
+
+
+def seconds(call: Any) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_whole_run(benchmark: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    keep_memory()
+    subject = MethodSubject(METHODS.load(name), 0)
+    subject.smoke = subject.config("quick", predict_batch=BATCH)
+    assert subject.cls.supervision in (Supervision.HEALTHY, Supervision.MASKS)
+    with tensor_by_tensor(monkeypatch):
+        theirs_fit = fit(subject)[1]
+    method, ours_fit = fit(subject)
+    scan = subject.scan
+
+    @torch.inference_mode()
+    def one_by_one() -> None:
+        for row in range(BATCH):
+            part = scan.select([row])
+            method.predict(part, image_generators(part))
+
+    @torch.inference_mode()
+    def in_a_batch() -> None:
+        method.predict(scan, image_generators(scan))
+
+    in_a_batch()
+    theirs = [seconds(one_by_one) for _ in range(2)]
+    benchmark.pedantic(in_a_batch, rounds=2, iterations=1)
+    ours = ours_fit + float(benchmark.stats.stats.median) / BATCH * TEST_IMAGES
+    published = theirs_fit + statistics.median(theirs) / BATCH * TEST_IMAGES
+    row = {"work": f"whole quick run, {name}", "baseline_s": published, "product_s": ours, "ratio": published / ours}
+    row["training_share"] = f"{ours_fit / ours:.2f}"
+    benchmark.extra_info.update(row)
+    request.config.stash[ROWS].append(row)
