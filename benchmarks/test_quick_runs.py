@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ def fit(subject: MethodSubject) -> tuple[Method, float]:
 
 
 @contextmanager
-def tensor_by_tensor(patch: pytest.MonkeyPatch) -> Iterator[None]:
+def tensor_by_tensor(patch: pytest.MonkeyPatch) -> Generator[None]:
     """Optimisers and clipping as loops over the tensors."""
     with patch.context() as patched:
         for name in ("Adam", "AdamW"):

@@ -158,8 +158,9 @@ def test_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch:
             if listed(words) is None:
                 in_smoke(words, tmp_path)
     # What a page registers goes; what it imported stays, since no module is imported twice.
-    for name in METHODS._classes.keys() - set(METHOD_NAMES):
-        del METHODS._classes[name]
+    registered = METHODS._classes  # pyright: ignore[reportPrivateUsage]
+    for name in registered.keys() - set(METHOD_NAMES):
+        del registered[name]
 
 
 def in_smoke(words: list[str], folder: Path) -> None:
