@@ -201,11 +201,15 @@ def case_of(file: Path) -> dict[str, Any]:
     return content
 
 
-def test_the_viewer_gives_the_dice_of_the_scorer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("exported", [False, True])
+def test_the_viewer_gives_the_dice_of_the_scorer(tmp_path: Path, exported: bool) -> None:
     calib, test = made_cases(12, healthy=True, slices=3), made_cases(24, slices=3)
     record = make_record()
     (tmp_path / "records").mkdir()
-    store(tmp_path / "runs", record, scored(record, calib, test))
+    files = scored(record, calib, test)
+    store(tmp_path / "runs", record, files)
+    if exported:  # as a suite leaves it: the record stands among the committed ones, its maps in the runs
+        export(tmp_path / "records", record, files)
     build_report(tmp_path / "records", tmp_path / "runs", tmp_path, opener=lambda _: (calib, test))
     page = (tmp_path / f"site/runs/{record['id']}.html").read_text()
     found = re.search(r'id="viewer-data">(.*?)</script>', page)

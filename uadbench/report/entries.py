@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -52,6 +52,7 @@ class Entry:
         curves: Its curves, under the same condition.
         ladder: What post-processing adds, likewise.
         gaps: Its oracle gap and protocol gap, likewise.
+        run: Folder of the stored run with its maps, if one was found.
     """
 
     record: Record
@@ -61,11 +62,16 @@ class Entry:
     curves: Curves | None = None
     ladder: Ladder | None = None
     gaps: Gaps | None = None
+    run: Path | None = None
 
     @property
     def tested(self) -> DatasetPart:
         """The data that the numbers are about."""
         return self.record.test_on or self.record.dataset
+
+    def beside(self, name: str) -> Path:
+        """Returns where a file of the record lies: ``name`` in a stored run, ``<id>.name`` of an exported record."""
+        return self.file.with_name(f"{_start(self.file, self.record)}{name}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Refusal:
 
 def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
     """Reads all records below some folders, sorted by id; the first of two files with the same id counts.
+
+    A stored run behind an exported record adds its maps to it.
 
     Both layouts are found: ``<protocol>/<dataset>/<method>/<id>.json`` and ``<id>/record.json``.
 
@@ -96,7 +104,8 @@ def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
             except (ValueError, OSError) as error:
                 refusals.append(Refusal(shown, plain(_first_line(error))))
                 continue
-            entries.setdefault(entry.record.id, entry)
+            known = entries.setdefault(entry.record.id, entry)
+            entries[known.record.id] = replace(known, run=known.run or entry.run)
     return [entries[key] for key in sorted(entries)], refusals
 
 
@@ -130,7 +139,7 @@ def _read(file: Path) -> Entry:
         raise ValueError("it is a link or too large for a record")
     record = Record.model_validate_json(file.read_bytes())
     _check(record, file)
-    start = "" if file.name == "record.json" else f"{record.id}."
+    start = _start(file, record)
     cases = _cases(file.with_name(f"{start}cases.csv"), record)
     return Entry(
         record,
@@ -140,7 +149,12 @@ def _read(file: Path) -> Entry:
         curves=_beside(Curves, "curves.json", file, start, record),
         ladder=_beside(Ladder, "ladder.json", file, start, record),
         gaps=_beside(Gaps, "gaps.json", file, start, record),
+        run=None if start else file.parent,
     )
+
+
+def _start(file: Path, record: Record) -> str:
+    return "" if file.name == "record.json" else f"{record.id}."
 
 
 def _check(record: Record, file: Path) -> None:

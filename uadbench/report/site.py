@@ -137,14 +137,14 @@ class _Site:
         key = record.id
         allowed = may_show(entry, include_images=include_images)
         viewer, why = "", ""
-        stored = entry.file.name == "record.json" and record.status == "done"
+        stored = entry.run is not None and record.status == "done"
         if opener is not None and stored and allowed:
             try:
                 shown = write_viewer(entry, opener, self._folder / "cases" / key, f"../cases/{key}/")
                 self._files += shown.files
                 viewer = shown.data
             except UserError as error:
-                why = plain(str(error).replace(str(entry.file.parent), f"run {key}"))
+                why = plain(str(error).replace(str(entry.run), f"run {key}"))
         elif stored and not allowed:
             why = "Images of real patients are left out; --include-images shows them on this machine."
         heads, rows = pages.case_rows(entry)
@@ -207,7 +207,9 @@ def _short_tier(tier: str) -> str:
 
 def _picture(entry: Entry) -> str:
     """Returns the overview picture of a stored run as a data address, "" if there is none."""
-    file = entry.file.with_name("overview.png")
+    if entry.run is None:
+        return ""
+    file = entry.run / "overview.png"
     if file.is_symlink() or not file.is_file():
         return ""
     content = file.read_bytes() if file.stat().st_size <= MAX_PICTURE_BYTES else b""

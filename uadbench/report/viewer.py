@@ -61,7 +61,7 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
     """Writes one script a case and returns what the page needs to find them.
 
     Args:
-        entry: A stored run.
+        entry: A record with its stored run.
         opener: Opens its cases.
         folder: Where the scripts go.
         root: Address of that folder as the page sees it.
@@ -69,7 +69,9 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
     Raises:
         UserError: If its data or maps are not there.
     """
-    calib, test = opener(entry.file.parent)
+    if entry.run is None:
+        raise UserError("its maps are not stored here")
+    calib, test = opener(entry.run)
     chosen = _chosen(entry, test)
     if not chosen:
         raise UserError("its table of cases does not name its stored maps")
@@ -130,7 +132,7 @@ def _applied(entry: Entry, calib: Cases) -> _Applied:
         named = zip((f"healthy-fpr@{rate:g}" for rate in RATES), values, strict=False)
         return _Applied(headline=f"healthy-fpr@{RATES[0]:g}", values=dict(named))
     try:
-        content = entry.file.with_name(THRESHOLDS).read_bytes()
+        content = entry.beside(THRESHOLDS).read_bytes()
         if hashlib.sha256(content).hexdigest() == known:
             return _Applied.model_validate_json(content)
     except (OSError, ValidationError) as error:
