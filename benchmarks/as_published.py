@@ -108,7 +108,7 @@ def training_step(
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=False)
     optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def ancestral_step(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,15 +19,15 @@ import torch
 from torch import nn
 
 from benchmarks.ratios import ROWS
+from benchmarks.short_run import ShortRun
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
 from uadbench.runner.allocator import keep_memory
-from uadbench.testing.fakes import LocalRun, image_generators
+from uadbench.testing.fakes import image_generators
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_subject import MethodSubject
 
-TIMED = 5  # steps of each phase
 TEST_IMAGES = 480  # what a run on the carotid phantom predicts: 240 of test, 96 of calib twice, 48 of val
 BATCH = 16
 LEARNED = [
@@ -43,25 +43,6 @@ LEARNED = [
     "unet",
     "vae",
 ]
-
-
-class ShortRun(LocalRun):
-    """Yields a warm-up step and a few timed ones of each phase, and says how long all of them would take."""
-
-    def __init__(self) -> None:
-        super().__init__(every=10**9)
-        self.spent = 0.0
-        self.whole = 0.0
-
-    def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
-        """Yields the first steps and times each until the next is asked for."""
-        times: list[float] = []
-        for step in range(min(total, TIMED + 1)):
-            began = time.perf_counter()
-            yield step
-            times.append(time.perf_counter() - began)
-        self.spent += sum(times)
-        self.whole += statistics.median(times[1:] or times) * total
 
 
 def fit(subject: MethodSubject) -> tuple[Method, float]:

@@ -10,38 +10,21 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from benchmarks.small_suite import make_run, task_of
 from tests.conftest import write_store
-from uadbench.core.dataset import no_progress
 from uadbench.runner import worker
-from uadbench.runner.executors import Work
 from uadbench.runner.executors.local import LocalExecutor
 from uadbench.runner.job_table import Entry, JobTable
 from uadbench.runner.run import execute
-from uadbench.runner.suite import Suite
 from uadbench.runner.suite_run import SuiteRun
 
 # Jobs of a few seconds of training each, so that there is something to share.
-METHOD: dict[str, Any] = {"preset": "smoke", "overrides": {"steps": 200}}
-JOBS = 6
+STEPS, JOBS = 200, 6
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_store(tmp_path_factory.mktemp("scaling") / "store", frames=1)
-
-
-def make_run(folder: Path, store: Path, jobs: int) -> SuiteRun:
-    suite = Suite(
-        name="scaling",
-        preset="smoke",
-        seeds=list(range(jobs)),
-        methods=["autoencoder"],
-        datasets=["carotid_us"],
-        sources={"carotid_us": str(store)},
-        variants={"autoencoder": [METHOD["overrides"]]},
-        plain=False,
-    )
-    return SuiteRun(suite, folder / "runs", folder / "records", no_progress)
 
 
 def throughput(run: SuiteRun, workers: int) -> float:
@@ -55,8 +38,8 @@ def throughput(run: SuiteRun, workers: int) -> float:
 
 def test_two_workers_against_one(benchmark: BenchmarkFixture, store: Path, tmp_path: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
-    one = throughput(make_run(tmp_path / "one", store, JOBS), 1)
-    two = benchmark.pedantic(lambda: throughput(make_run(tmp_path / "two", store, JOBS), 2), rounds=1)
+    one = throughput(make_run(tmp_path / "one", store, JOBS, STEPS), 1)
+    two = benchmark.pedantic(lambda: throughput(make_run(tmp_path / "two", store, JOBS, STEPS), 2), rounds=1)
     benchmark.extra_info["jobs_per_second"] = {"one worker": one, "two workers": two}
     benchmark.extra_info["ratio"] = two / one
     print(f"\n{one:.3f} jobs a second with one worker, {two:.3f} with two: {two / one:.2f} times")
@@ -76,11 +59,8 @@ def test_overhead_of_a_job_beyond_its_work(
             inside.append(time.perf_counter() - began)
 
     monkeypatch.setattr(worker, "execute", timed)
-    run = make_run(tmp_path, store, JOBS)
-    table = JobTable(tmp_path / "jobs.sqlite")
-    jobs = [(planned.id, planned.row.model_dump_json()) for planned in run.planned]
-    table.fill([Entry(id=job, definition=row, fit=job, stored=False) for job, row in jobs])
-    task = Work(table.path, run.root, run.records, run.base, "cpu")
+    run = make_run(tmp_path, store, JOBS, STEPS)
+    task = task_of(run, tmp_path)
     began = time.perf_counter()
     assert benchmark.pedantic(lambda: worker.work(task), rounds=1) == len(inside) == JOBS
     overhead = (time.perf_counter() - began - sum(inside)) / JOBS

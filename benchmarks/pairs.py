@@ -1,0 +1,159 @@
+"""Each work twice, on the same weights, images and random numbers: as published, and by the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import as_published
+from uadbench.core.seeding import torch_generator
+from uadbench.core.types import ImageSpec, Scan
+from uadbench.diffusion.samplers import ancestral_step
+from uadbench.methods.anoddpm import AnoDdpm
+from uadbench.methods.anoddpm.config import AnoDdpmConfig
+from uadbench.methods.synomaly import Synomaly
+from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.method import stage_rule
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A work done in two ways.
+
+    Attributes:
+        work: Its name.
+        published: As the papers' codes do it, written from their descriptions.
+        product: As uadbench does it; the result should be the same.
+        model: The model of the product; the published way uses its network, or for training one of the same weights.
+    """
+
+    work: str
+    published: Callable[[], Tensor]
+    product: Callable[[], Tensor]
+    model: Synomaly | AnoDdpm
+
+
+def random_weights(network: nn.Module) -> None:
+    """Fills layers that start at zero too, so that every path of the network counts."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        if parameter.ndim > 1 and not parameter.detach().any():
+            parameter.data.normal_(0, 0.02, generator=generator)
+
+
+def scans(count: int, size: int) -> Scan:
+    """Returns smooth random images with uids."""
+    grid = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
+    return Scan(tuple(f"u{i}" for i in range(count)), image, torch.ones_like(image, dtype=torch.bool))
+
+
+def generators(scan: Scan) -> list[torch.Generator]:
+    """Returns one generator an image."""
+    return [torch_generator("bench", uid) for uid in scan.uid]
+
+
+def synomaly_inference(preset: str, count: int) -> Pair:
+    """Adaptive stages as the preset has them; the results are anomaly maps (count, h, w)."""
+    config = SynomalyConfig.resolve(preset, overrides={"direction": 1})
+    spec = ImageSpec(1, config.image_size, config.image_size, 1)
+    model = Synomaly.build(config, spec)
+    random_weights(model.denoiser.network)
+    scan, rule = scans(count, config.image_size), stage_rule(config, spec)
+    abar = float(model.schedule.abar[config.t])
+
+    @torch.inference_mode()
+    def published() -> Tensor:
+        maps = [
+            as_published.synomaly_map(
+                model.denoiser.network,
+                scan.image[i : i + 1],
+                generator,
+                signal=abar**0.5,
+                spread=(1 - abar) ** 0.5,
+                t=config.t,
+                stages=rule.stages,
+                stage_k=rule.stage_k,
+                stage_tau=rule.stage_tau,
+                map_k=rule.map_k,
+                least=rule.min_component,
+                floor=rule.floor,
+            )[0]
+            for i, generator in enumerate(generators(scan))
+        ]
+        return torch.stack([torch.from_numpy(values) for values in maps])
+
+    @torch.inference_mode()
+    def product() -> Tensor:
+        return model.predict(scan, generators(scan)).anomaly_map[:, 0]
+
+    work = f"synomaly inference, {preset} network, {config.image_size} px, {count} images"
+    return Pair(work, published, product, model)
+
+
+def synomaly_training(preset: str, batch: int) -> Pair:
+    """Training steps one after another; the results are losses."""
+    config = SynomalyConfig.resolve(preset, overrides={"direction": 1})
+    size = config.image_size
+    spec = ImageSpec(1, size, size, 1)
+    ours, theirs = Synomaly.build(config, spec), Synomaly.build(config, spec)
+    theirs.load_state_dict(ours.state_dict())
+    images = scans(batch, size).image
+    schedule, steps = ours.schedule, torch.arange(batch) * 37 % 1000
+    optimizer = torch.optim.AdamW(ours.parameters(), lr=1e-5, weight_decay=0)
+    plain = torch.optim.AdamW(theirs.parameters(), lr=1e-5, weight_decay=0, foreach=False)
+    signal, spread = schedule.signal(steps), schedule.noise(steps)
+
+    def published() -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        sigma = config.sigma * size / 128
+
+        def draw(image: Tensor) -> Tensor:
+            return as_published.synomaly_noise(image, generator, sigma, config.threshold, config.offset)
+
+        network = theirs.denoiser.network
+        return torch.tensor(as_published.training_step(network, plain, images, draw, signal, spread, steps))
+
+    def product() -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        noise = ours.training_noise(images, [generator] * batch, steps)
+        loss = (ours.denoiser(schedule.diffuse(images, noise, steps), steps) - noise).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(ours.denoiser.network.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    return Pair(f"synomaly training step, {preset} network, batch {batch}", published, product, ours)
+
+
+def anoddpm_steps() -> Pair:
+    """Each call is the next ancestral step of the published chain (250 in all) of one image of 256 x 256."""
+    config = AnoDdpmConfig.resolve("paper")
+    model = AnoDdpm.build(config, ImageSpec(1, 256, 256))
+    random_weights(model.denoiser.network)
+    image, abar = scans(1, 256).image, model.schedule.abar
+
+    def draw(generator: torch.Generator) -> Callable[[Tensor, int], Tensor]:
+        return lambda like, t: model.noise(like, [generator], torch.full((1,), t))
+
+    @torch.inference_mode()
+    def published() -> Iterator[Tensor]:
+        x, noise = image, draw(torch.Generator().manual_seed(3))
+        for t in range(config.t, -1, -1):
+            x = as_published.ancestral_step(model.denoiser.network, x, t, abar, noise)
+            yield x
+
+    @torch.inference_mode()
+    def product() -> Iterator[Tensor]:
+        x, noise = image, draw(torch.Generator().manual_seed(3))
+        for t in range(config.t, -1, -1):
+            x = ancestral_step(model.denoiser, model.schedule, x, t, t - 1, noise)
+            yield x
+
+    theirs, ours = published(), product()
+    work = f"anoddpm, an ancestral step of {config.t} at 256 px, paper network"
+    return Pair(work, lambda: next(theirs), lambda: next(ours), model)
