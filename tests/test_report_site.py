@@ -31,7 +31,7 @@ from uadbench.report import build_report
 from uadbench.report.ablations import draw_ablations
 from uadbench.report.curves import mean_curve
 from uadbench.report.entries import Entry, read_entries
-from uadbench.report.figures import draw_numbers
+from uadbench.report.figures import draw_label_count, draw_numbers
 from uadbench.report.figures_cases import draw_cases
 from uadbench.report.model import Arena
 from uadbench.report.pages import breakable, cleaned, method_card, overview, target
@@ -132,6 +132,19 @@ def test_an_ablation_varies_one_value_and_nothing_else(tmp_path: Path) -> None:
     assert not list(draw_ablations("vae", arena, by_id))
 
 
+def test_ablations_stay_out_of_the_figures_of_a_dataset(tmp_path: Path) -> None:
+    three_seeds(tmp_path / "records", "synomaly", 0.4)
+    three_seeds(
+        tmp_path / "records", "synomaly", 0.6, method__label="synomaly[sigma=7.0]", method__config={"sigma": 7.0}
+    )
+    build_report(tmp_path / "records", None, tmp_path)
+    figures = [file.read_text() for file in (tmp_path / "site/figures").glob("*-unsupervised-*.csv")]
+    assert any("synomaly" in text for text in figures)
+    assert not any("sigma=7.0" in text for text in figures)
+    (page,) = (tmp_path / "site").glob("*-*.html")
+    assert "sigma=" in page.read_text()
+
+
 def test_the_label_count_curve_follows_the_ledger(tmp_path: Path) -> None:
     three_seeds(tmp_path, "synomaly", 0.4)
     for count, value in ((10, 0.3), (40, 0.6)):
@@ -145,7 +158,7 @@ def test_the_label_count_curve_follows_the_ledger(tmp_path: Path) -> None:
             ledger__train_pixel_labels=count,
         )
     (arena,), by_id = arenas_of(tmp_path)
-    (drawing,) = (d for d in draw_numbers(arena, by_id) if d.name.endswith("label-count"))
+    (drawing,) = draw_label_count(arena, by_id)
     assert list(data_of(drawing)["labels"]) == [10, 40]
     assert [table.tier for table in arena.tables] == ["unsupervised", "lesion masks for training"]
 

@@ -33,7 +33,7 @@ KINDS = ("method", "trivial baseline", "unranked")
 
 
 def draw_numbers(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
-    """Yields forest plots, quality against cost, the oracle gap and the label-count curve.
+    """Yields forest plots, quality against cost and the oracle gap.
 
     Args:
         arena: The question.
@@ -73,7 +73,6 @@ def draw_numbers(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing
                     csv=to_csv(frame.assign(on_front=frame["method"].isin(front["method"]))),
                 )
         yield from _oracle_gap(table, start)
-    yield from _label_count(arena, records)
 
 
 def _frame(rows: list[Row], key: str) -> pd.DataFrame:
@@ -101,13 +100,13 @@ def _frame(rows: list[Row], key: str) -> pd.DataFrame:
 def _forest(frame: pd.DataFrame, title: str, bar: float | None) -> str:
     at = list(range(len(frame)))
     with style():
-        figure, axes = axes_of(1.1 + 0.3 * len(frame))
+        figure, axes = axes_of(1.1 + 0.34 * len(frame))
         axes.hlines(at, frame["low"], frame["high"], color=SOFT, linewidth=2)
         _points(axes, frame.assign(row=at), "value", "row")
         if bar is not None:
             axes.axvline(bar, color=SOFT, linestyle="--", linewidth=1)
         axes.set(xlabel=title, ylabel="", xlim=(0, 1), ylim=(len(frame) - 0.4, -0.6))
-        axes.set_yticks(at, [short(name) for name in frame["method"]])
+        axes.set_yticks(at, [short(name).replace("[", "\n[") for name in frame["method"]])
         axes.grid(visible=False, axis="y")
         return to_svg(figure)
 
@@ -166,13 +165,13 @@ def _oracle_gap(table: Table, start: str) -> Iterator[Drawing]:
     frame = frame.sort_values(["dice@oracle", "method"], ascending=[False, True], kind="stable").head(MAX_ROWS)
     at = np.arange(len(frame))
     with style():
-        figure, axes = axes_of(1.1 + 0.3 * len(frame))
+        figure, axes = axes_of(1.1 + 0.34 * len(frame))
         axes.hlines(at, frame[DICE], frame["dice@oracle"], color=SOFT, linewidth=2)
         palette = sns.color_palette("colorblind")
         for (key, words), marker, colour in zip(RULES.items(), "osDX", (0, 2, 3, 1), strict=True):
             axes.scatter(frame[key], at, marker=marker, s=45, color=[palette[colour]], label=words, zorder=3)
         axes.set(xlabel="Dice", xlim=(0, 1), ylim=(len(frame) - 0.4, -0.6))
-        axes.set_yticks(at, [short(name) for name in frame["method"]])
+        axes.set_yticks(at, [short(name).replace("[", "\n[") for name in frame["method"]])
         axes.grid(visible=False, axis="y")
         legend_beside(axes, "threshold from")
         svg = to_svg(figure)
@@ -186,7 +185,7 @@ def _oracle_gap(table: Table, start: str) -> Iterator[Drawing]:
     )
 
 
-def _label_count(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
+def draw_label_count(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
     """Yields case AP of supervised rows against the number of images with masks that they learned from."""
     found: list[dict[str, Any]] = []
     for row in (row for table in arena.tables for row in table.rows):

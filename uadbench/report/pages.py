@@ -95,8 +95,8 @@ def _lines(
 
 
 def breakable(text: str) -> Markup:
-    """Returns a label that a narrow column may break before its variant and between its settings."""
-    return Markup("<wbr>").join(re.split(r"(?=\[)|(?<=,)", text))  # joining escapes each part
+    """Returns a label that a narrow column may break before its variant, between its settings and within keys."""
+    return Markup("<wbr>").join(re.split(r"(?=\[)|(?<=[,_@=])", text))  # joining escapes each part
 
 
 def target(row: Row, root: str, metric: str = "") -> str:

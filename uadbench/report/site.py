@@ -18,11 +18,12 @@ from uadbench.report.ablations import draw_ablations
 from uadbench.report.beside import Group
 from uadbench.report.drawing import Drawing
 from uadbench.report.entries import Entry, plain
-from uadbench.report.figures import draw_numbers
+from uadbench.report.figures import draw_label_count, draw_numbers
 from uadbench.report.figures_cases import draw_cases
 from uadbench.report.figures_choices import draw_choices
 from uadbench.report.files import write_text
 from uadbench.report.model import Arena, Leaderboard
+from uadbench.report.tables import without_ablations
 from uadbench.report.text import COLUMNS, notes
 from uadbench.report.viewer import CaseOpener, may_show, write_viewer
 
@@ -102,8 +103,9 @@ class _Site:
         return self._files
 
     def _arena(self, arena: Arena) -> None:
-        drawings = [*draw_numbers(arena, self._records), *draw_cases(arena, self._records)]
-        drawings += draw_choices(arena, self._records)
+        lasting = without_ablations(arena)
+        drawings = [*draw_numbers(lasting, self._records), *draw_cases(lasting, self._records)]
+        drawings += [*draw_choices(lasting, self._records), *draw_label_count(arena, self._records)]
         others = [
             other for other in self._board.arenas if other.tested.name == arena.tested.name and other.key != arena.key
         ]

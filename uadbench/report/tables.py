@@ -21,6 +21,7 @@ TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 MIN_SEEDS = 3
 MIN_PATIENTS = 10  # fewer give no interval and no rank (docs/protocol.md)
 FLAG_PATIENTS = 20
+ABLATION = "settings were changed by hand (an ablation)"
 # Settings that make a row of its own; any other changed setting makes an ablation, which takes no rank: whoever tries
 # twenty settings on the test set would otherwise hold the first twenty places.
 OWN_ROWS = {"ddpm": {"noise"}}
@@ -107,6 +108,15 @@ def _row(group: list[Entry], bar: list[Entry]) -> Row:
     )
 
 
+def without_ablations(arena: Arena) -> Arena:
+    """Returns an arena without rows whose settings were changed by hand: the page of their method draws those."""
+    tables = (
+        table.model_copy(update={"rows": [row for row in table.rows if row.unranked_because != ABLATION]})
+        for table in arena.tables
+    )
+    return arena.model_copy(update={"tables": [table for table in tables if table.rows]})
+
+
 def _obstacle(group: list[Entry], key: Number | None) -> str:
     """Returns why a row may not be ranked, "" if it may."""
     record = group[0].record
@@ -119,7 +129,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
         "preset smoke is never ranked": record.method.preset == "smoke",
         "this protocol is for comparison with published numbers": _flagged(record.protocol),
-        "settings were changed by hand (an ablation)": bool(_changed(record)),
+        ABLATION: bool(_changed(record)),
         f"{len(seeds)} of {MIN_SEEDS} seeds": len(seeds) < MIN_SEEDS,
         f"{RANKING_KEY} is undefined": key is None or key.value is None,
         f"too few patients ({patients})": patients < MIN_PATIENTS,
