@@ -257,31 +257,6 @@ def test_unknown_modality(tmp_path: Path) -> None:
         prepare(brats21(tmp_path / "raw", 1), tmp_path / "out", "flare")
 
 
-def test_interrupted_preparation_goes_on(tmp_path: Path) -> None:
-    raw = brats21(tmp_path / "raw", 4)
-
-    def stop(done: int, total: int, what: str) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        BrainMri("t2").prepare(raw, tmp_path / "out", "strict", 1, stop)
-    parts = tmp_path / ".out.parts"
-    first = {path.name: path.stat().st_mtime_ns for path in parts.iterdir()}
-    assert len(first) == 3
-    assert not (tmp_path / "out").exists()
-    seen: dict[str, int] = {}
-
-    def watch(done: int, total: int, what: str) -> None:
-        seen.update({path.name: path.stat().st_mtime_ns for path in parts.iterdir()})
-
-    BrainMri("t2").prepare(raw, tmp_path / "out", "strict", 1, watch)
-    assert {name: seen[name] for name in first} == first
-    assert not parts.exists()
-    whole = prepare(raw, tmp_path / "whole", "t2")
-    assert Store(tmp_path / "out").manifest.fingerprint == whole.manifest.fingerprint
-
-
 def test_duplicate_across_roles_ends_with_exit_code_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

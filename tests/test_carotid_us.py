@@ -64,7 +64,7 @@ def test_plaques_lie_on_the_wall_and_calcium_shadows() -> None:
     assert any(patient.plaque and patient.plaque.kind == "calcified" for patient in lesions)
 
 
-def _momot(folder: Path) -> Path:
+def momot(folder: Path) -> Path:
     """Writes tiny raw data in the layout's exact naming: bright tissue with a dark disc."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:90, :80]
@@ -85,7 +85,7 @@ def _momot(folder: Path) -> Path:
 
 
 def test_the_momot_layout_is_read_and_plaques_are_inserted_into_test_alone(tmp_path: Path) -> None:
-    found = CarotidUS().prepare(_momot(tmp_path / "raw"), tmp_path / "out", "strict", 1, no_progress)
+    found = CarotidUS().prepare(momot(tmp_path / "raw"), tmp_path / "out", "strict", 1, no_progress)
     assert "16 frames of 3 acquisitions" in found
     store = Store(tmp_path / "out")
     assert store.manifest.source == "semi-synthetic"
@@ -119,7 +119,7 @@ def test_a_sham_changes_the_lumen_little_and_a_plaque_much() -> None:
 
 @pytest.mark.slow
 def test_the_sham_control_sees_plaques_and_hardly_shams(tmp_path: Path) -> None:
-    source = _momot(tmp_path / "raw")
+    source = momot(tmp_path / "raw")
     sham, plaque = control(source), control(source, sham=False)
     assert plaque.frames == sham.frames == 16
     assert plaque.auroc > 0.8
@@ -168,7 +168,7 @@ def _break(folder: Path, what: str) -> None:
     ],
 )
 def test_bad_files_are_named_and_nothing_is_left(tmp_path: Path, what: str, words: str) -> None:
-    raw = _momot(tmp_path / "raw")
+    raw = momot(tmp_path / "raw")
     _break(raw, what)
     with pytest.raises(DataError, match=words):
         CarotidUS().prepare(raw, tmp_path / "out", "strict", 1, no_progress)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,22 +149,3 @@ def _truth(case: Case, volume: Volume, body: NDArray[np.bool_]) -> NDArray[np.bo
             "Check that image and mask belong together.",
         )
     return truth & body
-
-
-def to_arrays(case: Case) -> dict[str, NDArray[Any]]:
-    """Converts a case to the arrays that are kept while a dataset is prepared."""
-    slices = convert(case)
-    return {
-        "index": np.array(slices.index),
-        "image": slices.image.astype(np.float16),
-        "body": slices.body,
-        "mask": slices.mask,
-        "geometry": np.array([*slices.spacing, slices.thickness]),
-    }
-
-
-def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Slices:
-    """Returns the slices that ``to_arrays`` gave; the store keeps half precision too."""
-    row, column, thickness = (float(value) for value in arrays["geometry"])
-    index = [int(z) for z in arrays["index"]]
-    return Slices(index, arrays["image"], arrays["body"], arrays["mask"], (row, column), thickness)

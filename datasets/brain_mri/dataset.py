@@ -11,10 +11,9 @@ from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
 from uadbench.data.normalise import mr_scale
-from uadbench.data.resume import kept_parts, resumed
 from uadbench.data.store import StoreWriter
 from uadbench.datasets.brain_mri import phantom
-from uadbench.datasets.brain_mri.cases import Case, Slices, from_arrays, to_arrays
+from uadbench.datasets.brain_mri.cases import Case, Slices, convert
 from uadbench.datasets.brain_mri.discover import discover
 from uadbench.datasets.brain_mri.roles import assign_roles
 from uadbench.datasets.brain_mri.selection import Selection, notes_of
@@ -95,21 +94,17 @@ class BrainMri:
         cases = [replace(case, recipe=recipe) for case in assign_roles(found.cases)]
         selection = Selection(cases)
         notes = notes_of(cases, found.modality)
-        with (
-            StoreWriter(
-                out,
-                dataset=self.name,
-                version=self.version,
-                source="real",
-                recipe=recipe,
-                polarity=POLARITY[found.modality],
-                ranked=recipe == "strict" and {case.role for case in cases} >= {Role.TRAIN, Role.CALIB, Role.TEST},
-                notes=notes,
-            ) as writer,
-            kept_parts(out) as parts,
-        ):
-            made = resumed(to_arrays, cases, [case.files for case in cases], parts, workers)
-            for done, (case, slices) in enumerate(zip(cases, map(from_arrays, made), strict=True), 1):
+        with StoreWriter(
+            out,
+            dataset=self.name,
+            version=self.version,
+            source="real",
+            recipe=recipe,
+            polarity=POLARITY[found.modality],
+            ranked=recipe == "strict" and {case.role for case in cases} >= {Role.TRAIN, Role.CALIB, Role.TEST},
+            notes=notes,
+        ) as writer:
+            for done, case, slices in writer.converted(convert, cases, workers):
                 self._write(writer, case, slices, selection)
                 progress(done, len(cases), case.name)
         return f"{'; '.join(found.titles)}: {len(cases)} volumes of {found.modality}"

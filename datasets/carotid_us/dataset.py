@@ -77,7 +77,7 @@ class CarotidUS:
             )
         if recipe != "strict":
             raise UserError("The Momot layout has the recipe 'strict' alone.", "Leave --recipe out.")
-        return momot.prepare(source, out, self, progress)
+        return momot.prepare(source, out, workers, progress, self)
 
 
 def to_intensity(grey: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ method) at native resolution. There is no abnormal image, so the source badge is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +36,40 @@ CENTRE = (0.46, 0.54)
 FATES = ("plaque", "sham", "plaque", "untouched")
 
 
-def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> str:
+@dataclass(frozen=True)
+class Frame:
+    """A frame as the table lists it.
+
+    Attributes:
+        source: Folder of the table.
+        image: Its file, from there.
+        vessel: The file with its lumen, from there.
+        acquisition: Name of its sweep.
+        uid: Opaque identifier.
+        fate: What becomes of it, one of ``FATES``.
+    """
+
+    source: Path
+    image: str
+    vessel: str
+    acquisition: str
+    uid: str
+    fate: str
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [self.source / self.image, self.source / self.vessel]
+
+
+def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: CarotidUS) -> str:
     """Writes the store and returns what was found.
 
     Raises:
         DataError: Naming the first file that cannot be used.
     """
     group_of = patient_groups()
-    frames = Frames(source)
+    listed = list_frames(source)
     with StoreWriter(
         out,
         dataset=dataset.name,
@@ -57,20 +83,11 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
             "Three groups of neighbouring acquisitions stand for patients: too few for intervals or a ranking.",
         ],
     ) as writer:
-        tested, names = 0, set[str]()
-        for done, frame in enumerate(frames):
-            progress(done, len(frames), "reading frames")
+        for done, frame, (image, mask, kind) in writer.converted(convert, listed, workers):
             role, group = group_of[frame.acquisition]
-            uid = frame.uid
-            names.add(frame.acquisition)
-            image, vessel = crop(frame.image, frame.vessel, uid)
-            mask, kind = np.zeros(image.shape, np.uint8), ""
-            if role == Role.TEST:
-                image, mask, kind = _test_frame(image, vessel, uid, tested)
-                tested += 1
             writer.add(
-                uid=uid,
-                case=uid,
+                uid=frame.uid,
+                case=frame.uid,
                 patient=f"momot-{role}-{group}",
                 role=role,
                 cohort="momot",
@@ -79,60 +96,59 @@ def prepare(source: Path, out: Path, dataset: CarotidUS, progress: Progress) -> 
                 mask=mask,
                 kind=kind,
             )
-    return f"Momot layout, {len(frames)} frames of {len(names)} acquisitions"
+            progress(done, len(listed), "reading frames")
+    return f"Momot layout, {len(listed)} frames of {len({frame.acquisition for frame in listed})} acquisitions"
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A frame as it lies on disk.
+def list_frames(source: Path) -> list[Frame]:
+    """Returns the frames of a folder in the order of its table.
 
-    Attributes:
-        image: Grey levels 0..255, (h, w).
-        vessel: True inside the lumen, (h, w).
-        acquisition: Name of its sweep.
-        uid: Opaque identifier.
-    """
-
-    image: NDArray[np.uint8]
-    vessel: NDArray[np.bool_]
-    acquisition: str
-    uid: str
-
-
-class Frames:
-    """The frames of a folder in the order of its table, read one at a time.
-
-    Args:
-        source: Folder with metadata.csv.
+    Half of the test frames get a plaque; half of the healthy ones a sham insertion of zero contrast.
 
     Raises:
-        DataError: If the table cannot be used; while iterating, naming the first file that cannot be used.
+        DataError: If the table cannot be used.
     """
-
-    def __init__(self, source: Path) -> None:
-        self._source = source
-        self._table = _table(source)
-        unknown = sorted(set(self._table["acquisition"]) - set(patient_groups()))
-        if unknown:
+    group_of, fates = patient_groups(), cycle(FATES)
+    found: list[Frame] = []
+    for cells in _table(source).to_dict("records"):
+        acquisition = str(cells["acquisition"])
+        if acquisition not in group_of:
             raise DataError(
-                f"Acquisition {unknown[0]} is not in the committed split {SPLIT.name}.", "Use the original file names."
+                f"Acquisition {acquisition} is not in the committed split {SPLIT.name}.", "Use the original file names."
             )
+        fate = next(fates) if group_of[acquisition][0] == Role.TEST else "untouched"
+        uid = f"momot-{acquisition[-7:-3]}-{cells['frame']}"
+        found.append(Frame(source, str(cells["image"]), str(cells["artery_mask"]), acquisition, uid, fate))
+    return found
 
-    def __len__(self) -> int:
-        return len(self._table)
 
-    def __iter__(self) -> Iterator[Frame]:
-        for row in self._table.to_dict("records"):
-            image = _read(self._source, str(row["image"]))
-            vessel = _read(self._source, str(row["artery_mask"])) > 0
-            if vessel.shape != image.shape:
-                raise DataError(f"{row['artery_mask']}: mask {vessel.shape} does not fit image {image.shape}.")
-            if not vessel.any():
-                raise DataError(f"{row['artery_mask']}: the vessel mask is empty.", "Remove the frame.")
-            if image.min() == image.max():
-                raise DataError(f"{row['image']}: the image is constant.", "Remove the frame.")
-            acquisition = str(row["acquisition"])
-            yield Frame(image, vessel, acquisition, f"momot-{acquisition[-7:-3]}-{row['frame']}")
+def read(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Returns a frame as it lies on disk: grey levels 0..255, and True inside the lumen, both (h, w).
+
+    Raises:
+        DataError: Naming the file that cannot be used.
+    """
+    image = _read(frame.source, frame.image)
+    vessel = _read(frame.source, frame.vessel) > 0
+    if vessel.shape != image.shape:
+        raise DataError(f"{frame.vessel}: mask {vessel.shape} does not fit image {image.shape}.")
+    if not vessel.any():
+        raise DataError(f"{frame.vessel}: the vessel mask is empty.", "Remove the frame.")
+    if image.min() == image.max():
+        raise DataError(f"{frame.image}: the image is constant.", "Remove the frame.")
+    return image, vessel
+
+
+def convert(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
+    """Returns a frame cropped and with its insertion, the mask of that, and its kind.
+
+    Raises:
+        DataError: Naming the file that cannot be used.
+    """
+    image, vessel = crop(*read(frame), frame.uid)
+    if frame.fate == "untouched":
+        return image, np.zeros(image.shape, np.uint8), ""
+    return insert_plaque(image, vessel, numpy_generator("momot-plaque", frame.uid), sham=frame.fate == "sham")
 
 
 def patient_groups() -> dict[str, tuple[Role, int]]:
@@ -157,16 +173,6 @@ def crop(image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str) -> tuple
     inside = np.pad(vessel, side)
     window = tuple(slice(s + side, s + 2 * side) for s in start)
     return padded[window], inside[window]
-
-
-def _test_frame(
-    image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str, number: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
-    """Half of the test frames get a plaque; half of the healthy ones a sham insertion of zero contrast."""
-    fate = FATES[number % len(FATES)]
-    if fate == "untouched":
-        return image, np.zeros(image.shape, np.uint8), ""
-    return insert_plaque(image, vessel, numpy_generator("momot-plaque", uid), sham=fate == "sham")
 
 
 def _table(source: Path) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from uadbench.core.seeding import numpy_generator
 from uadbench.datasets.carotid_us.insertion import insert_plaque
-from uadbench.datasets.carotid_us.momot import Frames, crop, patient_groups
+from uadbench.datasets.carotid_us.momot import crop, list_frames, patient_groups, read
 
 SECTORS = 12
 # Depth below the wall as a share of the lumen's radius: insertions lie in the first rings.
@@ -110,8 +110,8 @@ def features(image: NDArray[np.uint8], vessel: NDArray[np.bool_]) -> NDArray[np.
 
 def _frames(source: Path) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_], str, str]]:
     group_of = patient_groups()
-    for frame in Frames(source):
-        image, vessel = crop(frame.image, frame.vessel, frame.uid)
+    for frame in list_frames(source):
+        image, vessel = crop(*read(frame), frame.uid)
         role, group = group_of[frame.acquisition]
         yield image, vessel, f"{role}-{group}", frame.uid
 

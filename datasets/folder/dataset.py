@@ -10,7 +10,6 @@ from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
 from uadbench.data.store import StoreWriter
-from uadbench.data.workers import in_order
 from uadbench.datasets.folder.images import convert
 from uadbench.datasets.folder.rows import Row, find
 from uadbench.datasets.folder.split import roles
@@ -78,14 +77,15 @@ class Folder:
                 *([] if ranked else [UNRANKED]),
             ],
         ) as writer:
-            shapes: dict[str, tuple[int, ...]] = {}
             sick = {row.patient for row in rows if row.abnormal}
-            for done, (row, slices) in enumerate(zip(rows, in_order(convert, rows, workers), strict=True), 1):
+            for done, row, slices in writer.converted(convert, rows, workers):
                 patient = f"p{numbers[row.patient]:05d}"
                 case = patient if row.index >= 0 else f"{patient}-{done:05d}"
                 for z, one in enumerate(slices):
                     lesion = row.label_only or bool(one.mask.any())
-                    if shapes.setdefault(case, one.body.shape) != one.body.shape:
+                    # The items of a case follow one another.
+                    before = writer.items[-1] if writer.items else None
+                    if before is not None and before.case == case and before.shape[1:] != one.body.shape:
                         raise DataError(f"{row.image} has another size than its case.", "Leave its slice number empty.")
                     writer.add(
                         uid=f"{patient}-{done:05d}-{z:04d}",

@@ -39,6 +39,11 @@ class Row:
         """Whether the image is abnormal and nobody says where."""
         return self.abnormal and self.mask is None
 
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [path for path in (self.image, self.mask, self.roi) if path is not None]
+
 
 def find(source: Path) -> tuple[str, list[Row], list[str]]:
     """Returns the title of the layout, its rows and notes.

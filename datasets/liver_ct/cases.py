@@ -52,6 +52,11 @@ class Case:
     lesion: tuple[int, ...] = ()
     patient: str = ""
 
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [self.image] if self.labels is None else [self.image, self.labels]
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:

@@ -8,7 +8,6 @@ from pathlib import Path
 from uadbench.core.dataset import Dataset, Progress, Recipe
 from uadbench.core.errors import DataError
 from uadbench.data.store import StoreWriter
-from uadbench.data.workers import in_order
 from uadbench.datasets.liver_ct.cases import convert
 from uadbench.datasets.liver_ct.layouts import KNOWN, find
 
@@ -34,8 +33,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
         ranked=found.ranked,
         notes=found.notes,
     ) as writer:
-        results = in_order(partial(convert, recipe=recipe), found.cases, workers)
-        for done, (case, slices) in enumerate(zip(found.cases, results, strict=True), 1):
+        for done, case, slices in writer.converted(partial(convert, recipe=recipe), found.cases, workers):
             for one in slices:
                 writer.add(
                     uid=f"{case.name}-z{one.index:03d}" if found.volumes else case.name,

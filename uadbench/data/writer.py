@@ -1,30 +1,45 @@
-"""Writing a store, atomically."""
+"""Writing a store, atomically, and going on where that was interrupted."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+import uadbench
 from uadbench.core.dataset import Source
-from uadbench.core.errors import DataError
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
 from uadbench.data.disk import writing
-from uadbench.data.manifest import IGNORE, Item, StoreManifest, fingerprint
+from uadbench.data.manifest import FORMAT, IGNORE, Item, StoreManifest, fingerprint
+from uadbench.data.partial import Partial
+from uadbench.data.workers import in_order
+
+
+class Job(Protocol):
+    """What a converter takes. Its ``repr`` says all of it; the state of its files says whether they are the same."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All files that the conversion reads; a folder stands for what is in it."""
+        ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+Result = TypeVar("Result")
 
 
 class StoreWriter:
-    """Writes a store into a temporary sibling folder and renames it when all is there.
+    """Writes a store into a hidden sibling folder and renames it when all is there.
 
-    Use as a context manager; on any exception, a full disk among them, nothing is left behind and what was there before
-    stays whole.
+    Use as a context manager. Bad input and a full disk leave nothing behind; what was there before stays whole. Any
+    other end in the middle keeps what ``converted`` had finished, and a writer of the same goes on with the rest.
 
     Args:
         out: Folder to make.
@@ -54,7 +69,7 @@ class StoreWriter:
         if taken:
             raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")
         self._out = out
-        self._tmp = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+        self._partial = Partial(out)
         self._head: dict[str, Any] = {
             "dataset": dataset,
             "version": version,
@@ -68,18 +83,55 @@ class StoreWriter:
         self._uids: set[str] = set()
         self._roles: dict[str, Role] = {}
         self._offset = 0
-        self._files: dict[str, IO[bytes]] = {}
+        self._begun = False
 
     def __enter__(self) -> StoreWriter:
-        try:
-            with writing(self._out.parent):
-                self._tmp.mkdir(parents=True)
-                for name in ("image", "body", "mask"):
-                    self._files[name] = (self._tmp / f"{name}.bin").open("wb")
-        except DataError:
-            self._clean()
-            raise
+        self._partial.open()
         return self
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """What was added, by an interrupted writer or by this one."""
+        return self._items
+
+    def converted(
+        self, function: Callable[[AnyJob], Result], jobs: Sequence[AnyJob], workers: int
+    ) -> Iterator[tuple[int, AnyJob, Result]]:
+        """Converts jobs in their order; those whose items an interrupted writer of the same added are passed over.
+
+        A job is finished, and outlives an interruption, when the next one is asked for.
+
+        Args:
+            function: A module-level function.
+            jobs: Its arguments: all that the store is made of, in the order of its items.
+            workers: Processes; 1 works in this process.
+
+        Yields:
+            How many jobs are done with this one, the job, and what the function returned for it.
+
+        Raises:
+            DataError: If the system refuses to write, and whatever the function raises.
+        """
+        kept = self._begin(
+            {
+                "recipe or options": stable_hash([FORMAT, uadbench.__version__, self._head]),
+                "cases": stable_hash([repr(job) for job in jobs]),
+                "source files": stable_hash([[_state(path) for path in job.files] for job in jobs]),
+            }
+        )
+        left = jobs[kept:]
+        for done, (job, result) in enumerate(zip(left, in_order(function, left, workers), strict=True), kept + 1):
+            before = len(self._items)
+            yield done, job, result
+            self._partial.commit(self._items[before:])
+
+    def _begin(self, making: Mapping[str, str]) -> int:
+        """Takes over what was kept and returns the number of its jobs."""
+        kept = self._partial.begin(making)
+        self._begun = True
+        for item in (item for items in kept for item in items):
+            self._note(item)
+        return len(kept)
 
     def add(
         self,
@@ -131,7 +183,7 @@ class StoreWriter:
             raise DataError(f"{uid}: the body mask is empty.", "Check the image or its region of interest.")
         if uid in self._uids:
             raise DataError(f"Two items have the uid {uid}.", "Make uids unique.")
-        if self._roles.setdefault(patient, role) != role:
+        if self._roles.get(patient, role) != role:
             raise DataError(
                 f"Patient {patient} is in roles {self._roles[patient]} and {role}.", "Split by patient, not by image."
             )
@@ -140,14 +192,14 @@ class StoreWriter:
             raise DataError(f"{uid}: role {role} is healthy only, but the mask holds a lesion.")
         if label_only and role != Role.TEST:
             raise DataError(f"{uid}: role {role} needs masks.", "Put images with a label alone into test.")
+        if not self._begun:
+            self._begin({})
         digest = hashlib.sha256()
         for name, array in (("image", pixels), ("body", inside), ("mask", truth)):
             data = array.tobytes()
             digest.update(data)
-            with writing(self._out.parent):
-                self._files[name].write(data)
-        self._uids.add(uid)
-        self._items.append(
+            self._partial.write(name, data)
+        self._note(
             Item(
                 uid=uid,
                 case=case,
@@ -164,23 +216,27 @@ class StoreWriter:
                 sha256=digest.hexdigest(),
             )
         )
-        self._offset += inside.size
+
+    def _note(self, item: Item) -> None:
+        self._items.append(item)
+        self._uids.add(item.uid)
+        self._roles[item.patient] = item.role
+        self._offset += item.shape[1] * item.shape[2]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # An error names its file: after the repair all is made anew, so that no part is of another version.
+        keep = not isinstance(error, UserError)
         try:
             if kind is None:
                 self._finish()
+                keep = False
+        except UserError:
+            keep = False
+            raise
         finally:
-            self._clean()
-
-    def _clean(self) -> None:
-        for file in self._files.values():
-            # On a full disk, closing writes what is buffered and fails again: the first error is the one to tell.
-            with suppress(OSError):
-                file.close()
-        shutil.rmtree(self._tmp, ignore_errors=True)
+            self._partial.close(keep=keep)
 
     def _finish(self) -> None:
         if not self._items:
@@ -188,10 +244,11 @@ class StoreWriter:
         if len({item.shape[0] for item in self._items}) > 1:
             raise DataError("Items differ in their number of channels.", "Prepare them as separate datasets.")
         manifest = StoreManifest(**self._head, items=self._items, fingerprint=fingerprint(self._head, self._items))
-        with writing(self._out.parent):
-            for file in self._files.values():
-                file.close()
-            (self._tmp / "manifest.json").write_text(manifest.model_dump_json(indent=1))
-            if self._out.exists():
-                self._out.rmdir()
-            self._tmp.rename(self._out)
+        self._partial.finish(manifest.model_dump_json(indent=1))
+
+
+def _state(path: Path) -> list[tuple[str, int, int]]:
+    """Returns what tells a file, or the files of a folder, from another version; nothing of a missing one."""
+    every = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = [(file.name, file.stat()) for file in every if file.is_file()]
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
