@@ -42,6 +42,7 @@ from uadbench.runner.predict import to_native
 from uadbench.runner.run import execute
 
 from .conftest import SIZE, write_store
+from .test_liver_chaos import patient as chaos_patient
 
 SPACING = (2.0, 2.0, 4.0)
 
@@ -334,6 +335,54 @@ def test_a_raw_ct_gets_a_map_inside_its_liver(liver_run: Path, tmp_path: Path, p
     values, hu = np.asarray(heat.dataobj), np.asarray(read(image).dataobj)
     assert np.allclose(values[organ], np.clip(hu[organ] / 75 - 1, -1, 1), atol=1e-3)
     assert np.ptp(values[~organ]) == 0
+
+
+@pytest.mark.parametrize("place", ["patients", "patient", "series", "named"])
+def test_a_raw_patient_of_chaos_gets_the_map_of_its_nifti(liver_run: Path, tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "CT" / "5"
+    hu, liver = chaos_patient(folder, 5)
+    if place == "named":
+        (folder / "Ground").rename(tmp_path / "drawn")
+    same = tmp_path / "same"
+    same.mkdir()
+    for name, data in (("ct", hu), ("ct_liver", liver)):
+        nib.save(nib.Nifti1Image(data, np.diag([3, 3, 3.2, 1])), same / f"{name}.nii.gz")
+    source = {"patients": tmp_path / "CT", "series": folder / "DICOM_anon"}.get(place, folder)
+    out = tmp_path / "out"
+    command = ["predict", "--run", str(liver_run), "--input", str(source), "--out", str(out)]
+    result = CliRunner().invoke(app, [*command, *(["--roi", str(tmp_path / "drawn")] if place == "named" else [])])
+    assert result.exit_code == 0, result.output
+    name = "5/DICOM_anon" if place == "patients" else "DICOM_anon"
+    assert [row["input"] for row in rows_of(out)] == [name]
+    assert not apply_run(liver_run, same, tmp_path / "nifti", "cpu", no_progress).problems
+    ours = nib.as_closest_canonical(read(out / f"{name}_heatmap.nii.gz"))
+    theirs = np.asarray(read(tmp_path / "nifti/ct_heatmap.nii.gz").dataobj)
+    np.testing.assert_array_equal(np.asarray(ours.dataobj), theirs)
+    assert len(np.unique(theirs)) > 100
+    assert "Donor" not in str(ours.header)
+
+
+def test_a_patient_of_chaos_that_cannot_be_used_costs_none_of_the_others(liver_run: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("good", "few", "none", "inverted"), 1):
+        folder = tmp_path / "CT" / name
+        chaos_patient(folder, number)
+        masks = sorted((folder / "Ground").iterdir())
+        if name == "few":
+            masks[2].unlink()
+        elif name == "none":
+            shutil.rmtree(folder / "Ground")
+        elif name == "inverted":
+            for mask in masks:
+                Image.fromarray(255 - np.asarray(Image.open(mask).convert("L"))).save(mask)
+    applied = apply_run(liver_run, tmp_path / "CT", tmp_path / "out", "cpu", no_progress)
+    assert [row["input"] for row in applied.rows] == ["good/DICOM_anon"]
+    few, inverted, none = applied.problems
+    assert "6 slices" in few
+    assert "5 masks" in few
+    assert "none" in none
+    assert "--roi FILE or DIR" in none
+    assert "inverted" in inverted
+    assert "of other slices" in inverted
 
 
 def test_a_liver_without_a_usable_mask_is_named(liver_run: Path, tmp_path: Path) -> None:

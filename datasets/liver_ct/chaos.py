@@ -7,7 +7,6 @@ patients of ``Test_Sets`` have no masks and are passed over.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from uadbench.core.errors import DataError
 from uadbench.data.folder import files, inside
 from uadbench.data.nifti import Volume
-from uadbench.data.raster import read_mask
 
 Pair = tuple[str, str, Path, Path]
 """Cohort, number of the patient, image, labels."""
@@ -62,29 +60,26 @@ def read(folder: Path, masks: Path) -> tuple[Volume, NDArray[np.int16]]:
         DataError: If slices and masks do not fit each other, or a file cannot be used.
     """
     try:
-        from uadbench.data.dicom import read_geometry, volume_of
+        from uadbench.data.dicom import read_drawn, read_series
     except ImportError as error:
         raise DataError(f"{folder} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
-    slices, drawn = (
-        sorted(files(place, pattern), key=_order) for place, pattern in ((folder, "*.dcm"), (masks, "*.png"))
-    )
-    if len(slices) < 2 or len(slices) != len(drawn):
-        raise DataError(
-            f"{folder} holds {len(slices)} slices and {masks} {len(drawn)} masks.", "Download the patient again."
-        )
-    # Anonymisation gave each slice a series of its own.
-    geometry = read_geometry(folder, slices, one_series=False)
-    volume = volume_of(folder, slices, geometry)
-    liver, _ = geometry.stack([read_mask(path, geometry.shape) for path in drawn])
-    outside = float((volume.data[liver] < NO_LIVER).mean()) if liver.any() else 0.0
-    if outside > MOST_OUTSIDE:
-        raise DataError(
-            f"{masks}: {outside:.0%} of the liver lie on air or fat, so the masks are of other slices.",
-            "Keep the original file names.",
-        )
+    slices = files(folder, "*.dcm")
+    # Slices and masks are counted before anything is read; anonymisation gave each slice a series of its own.
+    liver = read_drawn(folder, slices, masks)
+    volume, _ = read_series(folder, slices, one_series=False)
+    try:
+        check_on_tissue(volume.data, liver)
+    except DataError as error:
+        raise DataError(f"{masks}: {error.message}.", "Keep the original file names.") from error
     return volume, liver.astype(np.int16)
 
 
-def _order(path: Path) -> list[tuple[int, str]]:
-    """Sorts by the numbers in a name, however many digits they have."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+def check_on_tissue(hu: NDArray[np.float32], liver: NDArray[np.bool_]) -> None:
+    """Checks that a liver was drawn on the volume that it is given for.
+
+    Raises:
+        DataError: If too much of it lies on air or fat.
+    """
+    outside = float((hu[liver] < NO_LIVER).mean()) if liver.any() else 0.0
+    if outside > MOST_OUTSIDE:
+        raise DataError(f"{outside:.0%} of the liver lie on air or fat, so the mask is of other slices")

@@ -17,6 +17,7 @@ from uadbench.data.normalise import window
 from uadbench.data.store import StoreWriter
 from uadbench.datasets.liver_ct import phantom, prepare
 from uadbench.datasets.liver_ct.cases import MIN_AREA_MM2, to_scale
+from uadbench.datasets.liver_ct.chaos import check_on_tissue
 
 
 @DATASETS.register("liver_ct")
@@ -90,10 +91,11 @@ class LiverCT:
             recipe: "paper" for its scale of each slice; the phantom and "strict" have the window alone.
 
         Raises:
-            DataError: If it is a frame, or no slice shows enough liver.
+            DataError: If it is a frame, no slice shows enough liver, or the mask is of another volume.
         """
         if spacing is None:
             raise DataError("liver_ct is made of volumes", "Give NIfTI or DICOM.")
+        check_on_tissue(data, region)
         area = region.sum((0, 1)) * spacing[0] * spacing[1]
         body = fill_slices(region & (area >= MIN_AREA_MM2))
         if not body.any():

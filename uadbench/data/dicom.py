@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from uadbench.core.errors import DataError
+from uadbench.data.folder import files as files_in
 from uadbench.data.nifti import MAX_VOXELS, Volume
+from uadbench.data.raster import read_mask
 
 GEOMETRY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 
@@ -42,12 +45,13 @@ class Geometry:
         return np.ascontiguousarray(apply_orientation(data, turn)), self.affine @ inv_ornt_aff(turn, data.shape)
 
 
-def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
+def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True) -> tuple[Volume, str]:
     """Reads the slices of one series, sorted by position, in RAS orientation and rescaled (HU for CT).
 
     Args:
         folder: Named in messages.
         files: Its DICOM files.
+        one_series: Whether all must say that they are of one series; anonymised data may have lost that.
 
     Returns:
         The volume, and the modality, e.g. "CT".
@@ -55,34 +59,41 @@ def read_series(folder: Path, files: list[Path]) -> tuple[Volume, str]:
     Raises:
         DataError: If a file is damaged, series are mixed, or slices are missing or double.
     """
-    geometry = read_geometry(folder, files)
-    return volume_of(folder, files, geometry), geometry.modality
-
-
-def volume_of(folder: Path, files: Sequence[Path], geometry: Geometry) -> Volume:
-    """Reads the pixels of a series whose geometry is known.
-
-    Raises:
-        DataError: If a file holds no readable pixels.
-    """
+    geometry = _geometry(folder, files, one_series)
     data, affine = geometry.stack([_pixels(path) for path in files])
     steps = np.linalg.norm(affine[:3, :3], axis=0)
-    return Volume(
-        folder, data.astype(np.float32, copy=False), affine, (float(steps[0]), float(steps[1]), float(steps[2]))
-    )
+    spacing = (float(steps[0]), float(steps[1]), float(steps[2]))
+    return Volume(folder, data.astype(np.float32, copy=False), affine, spacing), geometry.modality
 
 
-def read_geometry(folder: Path, files: Sequence[Path], *, one_series: bool = True) -> Geometry:
-    """Reads the headers of a series.
+def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.bool_]:
+    """Reads a mask that was drawn as PNG pictures, one a slice, on the grid that ``read_series`` gives.
+
+    Slices and pictures belong together in the order of their names; where a slice lies, its header says.
 
     Args:
         folder: Named in messages.
-        files: Its DICOM files.
-        one_series: Whether all must say that they are of one series; anonymised data may have lost that.
+        files: The DICOM files of the series.
+        masks: Folder of the pictures.
 
     Raises:
-        DataError: As ``read_series``.
+        DataError: If slices and pictures do not fit each other, or a file cannot be used.
     """
+    slices, drawn = sorted(files, key=_by_numbers), sorted(files_in(masks, "*.png"), key=_by_numbers)
+    if len(slices) < 2 or len(slices) != len(drawn):
+        raise DataError(
+            f"{folder} holds {len(slices)} slices and {masks} {len(drawn)} masks.", "Download the patient again."
+        )
+    geometry = _geometry(folder, slices, one_series=False)
+    return geometry.stack([read_mask(path, geometry.shape) for path in drawn])[0]
+
+
+def _by_numbers(path: Path) -> list[tuple[int, str]]:
+    """Sorts by the numbers in a name, however many digits they have."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _geometry(folder: Path, files: Sequence[Path], one_series: bool) -> Geometry:
     heads = [_head(path, one_series) for path in files]
     first = heads[0]
     if one_series and len({str(head.SeriesInstanceUID) for head in heads}) > 1:

@@ -22,6 +22,9 @@ from uadbench.data.nifti import read_volume
 PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 NIFTI = (".nii", ".nii.gz")
 
+ANONYMISED = "DICOM_anon"
+"""How CHAOS calls the folder of a series; anonymisation gave each slice in it a series of its own."""
+
 
 @dataclass(frozen=True)
 class Incoming:
@@ -41,6 +44,11 @@ class Incoming:
     def first(self) -> Path:
         """The file that messages name."""
         return self.files[0]
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it is a volume of DICOM slices, which a folder holds."""
+        return self.kind == "dicom" and len(self.files) > 1
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,8 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     if len(incoming.files) < 2:
         raise DataError(f"{file} is no slice of a volume.", "Give a folder with the whole series.")
     read_series: Any = _dicom(file).read_series
-    volume, modality = read_series(file.parent, list(incoming.files))
+    # What belongs to one series was told when it was found.
+    volume, modality = read_series(file.parent, incoming.files, one_series=False)
     return NewVolume(volume.data, volume.spacing, nib.Nifti1Image(volume.data, volume.affine), modality)
 
 
@@ -162,7 +171,7 @@ def _series(files: Sequence[Path], root: Path, asked: Path) -> list[Incoming]:
         groups: dict[str, list[Path]] = {}
         for file in files:
             if file.parent == folder:
-                groups.setdefault(_series_of(file), []).append(file)
+                groups.setdefault("" if folder.name == ANONYMISED else _series_of(file), []).append(file)
         for number, group in enumerate(groups.values(), 1):
             found.append(Incoming(name if len(groups) == 1 else f"{name}-{number}", tuple(group), "dicom"))
     return found

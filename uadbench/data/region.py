@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.folder import inside
-from uadbench.data.incoming import Incoming, NewVolume
+from uadbench.data.incoming import ANONYMISED, Incoming, NewVolume
 from uadbench.data.nifti import Volume, read_binary, read_labels
 from uadbench.data.raster import read_mask
 
 VOLUMES = (".nii.gz", ".nii")
 PICTURES = (".png", ".tif", ".tiff")
+
+DRAWN = "Ground"
+"""How CHAOS calls the folder of PNG masks, one a slice, beside that of the series."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Regions:
     def find(self, found: Sequence[Incoming], organ: str) -> tuple[list[Incoming], dict[str, Path]]:
         """Returns the images without the masks among them, and the mask of each image that has one, by its name.
 
-        A mask is called NAME_roi, NAME_mask, NAME_ORGAN or NAME_ORGAN_mask; in a folder of its own NAME will do.
+        A mask is called NAME_roi, NAME_mask, NAME_ORGAN or NAME_ORGAN_mask; in a folder of its own NAME will do. That
+        of a DICOM series may be a folder of PNG pictures, one a slice: as CHAOS has them, or named where ``roi`` is.
 
         Args:
             found: All images and volumes of the input.
@@ -48,6 +52,9 @@ class Regions:
             masks = {each.name: file for each in found if organ and (file := _beside(each, organ))}
         elif self.roi.is_dir():
             masks = {each.name: file for each in found if (file := _in_folder(each, self.roi, organ))}
+            series = [each for each in found if each.is_series]
+            if not masks and len(series) == 1 and any(self.roi.glob("*.png")):
+                masks = {series[0].name: self.roi}
         elif not self.roi.is_file():
             raise DataError(f"{self.roi} does not exist.", "Check --roi.")
         else:
@@ -58,7 +65,7 @@ class Regions:
                 )
             masks = {images[0].name: self.roi}
         taken = {file.resolve() for file in masks.values()}
-        images = [each for each in found if each.first.resolve() not in taken]
+        images = [each for each in found if not taken & {each.first.resolve(), each.first.resolve().parent}]
         return images, {each.name: masks[each.name] for each in images if each.name in masks}
 
     def of_volume(self, file: Path, incoming: Incoming, volume: NewVolume) -> NDArray[np.bool_]:
@@ -67,6 +74,10 @@ class Regions:
         Raises:
             DataError: If the mask cannot be read, lies on another grid, or holds none of the labels.
         """
+        if file.is_dir():
+            from uadbench.data.dicom import read_drawn  # the extra with which the volume was read
+
+            return self._some(file, read_drawn(incoming.first.parent, incoming.files, file))
         grid = Volume(incoming.first, volume.data, volume.affine, volume.spacing)
         try:
             region = np.isin(read_labels(file, grid), self.labels) if self.labels else read_binary(file, grid)
@@ -99,9 +110,10 @@ def _ends(incoming: Incoming, organ: str) -> list[str]:
 
 def _beside(incoming: Incoming, organ: str) -> Path | None:
     """Finds the mask beside a file, or beside the folder of a DICOM series."""
-    series = incoming.kind == "dicom" and len(incoming.files) > 1
-    place = incoming.first.parent if series else incoming.first
-    stem = place.name if series else _stem(place.name)
+    place = incoming.first.parent if incoming.is_series else incoming.first
+    if place.name == ANONYMISED and place.with_name(DRAWN).is_dir():
+        return place.with_name(DRAWN)
+    stem = place.name if incoming.is_series else _stem(place.name)
     return next((file for end in _ends(incoming, organ) if (file := place.with_name(stem + end)).is_file()), None)
 
 
