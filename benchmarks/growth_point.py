@@ -22,13 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.short_run import TIMED, ShortRun
-from benchmarks.small_suite import make_run, task_of
-from tests.conftest import write_store
 from uadbench.core.types import ImageSpec
-from uadbench.evaluation.streaming import pixel_curves
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.runner import worker
 from uadbench.runner.allocator import keep_memory
 from uadbench.runner.precision import pick_precision
 from uadbench.testing.fakes import InMemoryBatches, image_generators
@@ -158,24 +154,37 @@ def pixel_file(folder: Path, pixels: int) -> Callable[[], Iterator[tuple[NDArray
     return read
 
 
+def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
+    """Returns pixels a second of the pooled curves, and the memory from before them."""
+    from uadbench.evaluation.streaming import pixel_curves
+
+    read, device = pixel_file(folder, pixels), torch.device("cpu")
+    memory = Memory(device)
+    return pixels / median_seconds(lambda: pixel_curves(read), device), memory
+
+
+def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
+    """Returns jobs a second of one worker, and the memory from before them."""
+    from benchmarks.small_suite import make_run, task_of
+    from tests.conftest import write_store
+    from uadbench.runner import worker
+
+    task = task_of(make_run(folder, write_store(folder / "store", frames=1), jobs, steps=20), folder, device)
+    memory, start = Memory(torch.device(device)), time.perf_counter()
+    assert worker.work(task) == jobs
+    return jobs / (time.perf_counter() - start), memory
+
+
 def measure(point: Point) -> dict[str, object]:
     """Returns the point with its rate in units a second and its memory in MiB."""
     keep_memory()  # as runs do
-    device = torch.device(point.device)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
         if point.work == "metrics":
-            read = pixel_file(folder, point.value)
-            memory = Memory(torch.device("cpu"))
-            rate = point.value / median_seconds(lambda: pixel_curves(read), torch.device("cpu"))
+            rate, memory = metrics(point.value, Path(folder))
         elif point.work == "suite":
-            run = make_run(folder, write_store(folder / "store", frames=1), point.value, steps=20)
-            task = task_of(run, folder, point.device)
-            memory, start = Memory(device), time.perf_counter()
-            assert worker.work(task) == point.value
-            rate = point.value / (time.perf_counter() - start)
+            rate, memory = suite(point.value, Path(folder), point.device)
         else:
-            memory = Memory(device)
+            memory = Memory(torch.device(point.device))
             rate = network(point)
         peak = memory.peak()
     return {**asdict(point), "per_second": rate, "peak_mib": peak, "added_mib": peak - memory.before}

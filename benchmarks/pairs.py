@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from benchmarks import as_published
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageSpec, Scan
+from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.samplers import ancestral_step
 from uadbench.methods.anoddpm import AnoDdpm
 from uadbench.methods.anoddpm.config import AnoDdpmConfig
@@ -27,13 +28,14 @@ class Pair:
         work: Its name.
         published: As the papers' codes do it, written from their descriptions.
         product: As uadbench does it; the result should be the same.
-        model: The model of the product; the published way uses its network, or for training one of the same weights.
+        model: The model of the product, if it takes one; the published way uses its network, or for training one of the
+            same weights.
     """
 
     work: str
     published: Callable[[], Tensor]
     product: Callable[[], Tensor]
-    model: Synomaly | AnoDdpm
+    model: Synomaly | AnoDdpm | None = None
 
 
 def random_weights(network: nn.Module) -> None:
@@ -157,3 +159,19 @@ def anoddpm_steps() -> Pair:
     theirs, ours = published(), product()
     work = f"anoddpm, an ancestral step of {config.t} at 256 px, paper network"
     return Pair(work, lambda: next(theirs), lambda: next(ours), model)
+
+
+def synomaly_noise(size: int) -> Pair:
+    """Synomaly noise of 16 images with the published sigma of the size; the results are noises."""
+    sigma = {128: 3.0, 256: 7.0}[size]
+    noise = SynomalyNoise(sigma * 128 / size, 175.0, 0.5)
+    like, t = torch.zeros(16, 1, size, size), torch.zeros(16, dtype=torch.long)
+
+    def published() -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        return torch.cat([as_published.synomaly_noise(row[None], generator, sigma, 175.0, 0.5) for row in like])
+
+    def product() -> Tensor:
+        return noise(like, [torch.Generator().manual_seed(0)] * 16, t)
+
+    return Pair(f"synomaly noise, batch 16, {size} px, sigma {sigma:g}", published, product)

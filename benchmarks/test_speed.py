@@ -11,11 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks import as_published
-from benchmarks.pairs import anoddpm_steps, random_weights, scans, synomaly_inference, synomaly_training
+from benchmarks.pairs import anoddpm_steps, random_weights, scans, synomaly_inference, synomaly_noise, synomaly_training
 from benchmarks.ratios import ROWS
 from uadbench.core.types import ImageSpec
-from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.simplex import Simplex
 from uadbench.methods.anoddpm import AnoDdpm
@@ -47,6 +45,7 @@ def difference(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray) -> float:
 def test_synomaly_inference(versus: Versus, preset: str, count: int) -> None:
     """Adaptive stages as the preset has them; few images of the large network, each of whose calls takes a second."""
     pair = synomaly_inference(preset, count)
+    assert pair.model is not None
     with calls_of(pair.model.denoiser.network) as calls:
         theirs = pair.published()
     error = difference(pair.product(), theirs)
@@ -65,21 +64,10 @@ def test_synomaly_training_step(versus: Versus, preset: str, batch: int) -> None
 
 @pytest.mark.parametrize("size", [128, 256])
 def test_synomaly_noise_of_a_batch_of_16(versus: Versus, size: int) -> None:
-    sigma = {128: 3.0, 256: 7.0}[size]
-    noise = SynomalyNoise(sigma * 128 / size, 175.0, 0.5)
-    like, t = torch.zeros(16, 1, size, size), torch.zeros(16, dtype=torch.long)
-
-    def published() -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        rows = [as_published.synomaly_noise(row[None], generator, sigma, 175.0, 0.5) for row in like]
-        return torch.cat(rows)
-
-    def product() -> Tensor:
-        return noise(like, [torch.Generator().manual_seed(0)] * 16, t)
-
+    pair = synomaly_noise(size)
     # a pixel whose blurred value lies on the threshold may fall on either side
-    flipped = float((product() - published()).abs().gt(1e-3).float().mean())
-    versus(f"synomaly noise, batch 16, {size} px, sigma {sigma:g}", published, product, flipped=f"{flipped:.1e}")
+    flipped = float((pair.product() - pair.published()).abs().gt(1e-3).float().mean())
+    versus(pair.work, pair.published, pair.product, flipped=f"{flipped:.1e}")
     assert flipped < 1e-3
 
 

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.growth import LARGE, SIZES, SMALL, draw, exponent, exponents, measured, points
 from benchmarks.growth_point import Axis, Point, config_of, pixel_file
-from benchmarks.profile import NOISE, OUTSIDE, Labelled, breakdown, operations
+from benchmarks.profile import NOISE, OUTSIDE, RANDOM, Labelled, breakdown, operations
 from uadbench.core.types import ImageSpec
 from uadbench.diffusion.noises import Gaussian
 from uadbench.methods.synomaly import Synomaly
@@ -84,7 +84,7 @@ def test_a_breakdown_tells_the_kinds_apart() -> None:
 
     shares = breakdown(call)
     assert sum(shares.values()) == pytest.approx(1)
-    for kind in ("convolution", "normalisation", NOISE, OUTSIDE):
+    for kind in ("convolution", "normalisation", NOISE, RANDOM, OUTSIDE):
         assert shares[kind] > 0, kind
     assert shares["optimiser"] == shares["attention"] == 0
     assert operations(lambda: torch.conv2d(image, kernel)) == 2 * 2 * 30 * 30 * 8 * 8 * 9
