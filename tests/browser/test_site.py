@@ -148,12 +148,12 @@ def test_two_thousand_rows_stay_fluid(large: Path, open_page: OpenPage) -> None:
     assert page.locator("tbody tr").count() == 2 * first
     took = page.evaluate(
         """() => {
-          const timed = (act) => {
+          const timed = (act) => Math.min(...Array.from({ length: 5 }, () => {
             const start = performance.now();
             act();
             document.body.getBoundingClientRect();
             return performance.now() - start;
-          };
+          }));
           const head = [...document.querySelectorAll('th button')].find((each) => each.textContent.startsWith('Dice'));
           const filter = document.getElementById('filter');
           return {
@@ -162,7 +162,7 @@ def test_two_thousand_rows_stay_fluid(large: Path, open_page: OpenPage) -> None:
           };
         }"""
     )
-    # Generous for shared cores: a person notices from about a second on.
+    # The best of five, since cores are shared: a person notices from about a second on.
     assert took["sort"] < 1000
     assert took["filter"] < 1000
     assert page.locator("tbody tr:visible").count() == 111  # 19, 190 to 199 and 1900 to 1999
