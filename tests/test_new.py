@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,14 @@ def test_in_a_clone_one_folder_is_all_it_takes(tmp_path: Path, tiny_store: Path)
     assert "made_up" in uadbench("list", "methods")
     run = ["run", "--method", "made_up", "--dataset", "carotid_us", "--source", str(tiny_store), "--preset", "smoke"]
     assert "case_ap" in uadbench(*run)
+    suite = {"preset": "quick", "seeds": [0, 1, 2], "datasets": ["carotid_us"], "methods": ["position", "made_up"]}
+    (clone / "my-suite.yaml").write_text(
+        yaml.safe_dump({"name": "my-suite", **suite, "sources": {"carotid_us": str(tiny_store)}})
+    )
+    uadbench("bench", "my-suite.yaml")
+    uadbench("report")
+    assert "made_up" in (clone / "leaderboard/README.md").read_text()
+    assert "made_up" in (clone / "site/methods/made_up.html").read_text()
     subprocess.run([sys.executable, ROOT / "tools/import_contracts.py", clone], check=True)
     lint = [Path(sys.executable).with_name("lint-imports"), "--config", ".importlinter", "--no-cache", "--no-logo"]
     done = subprocess.run(lint, cwd=clone, env=environment, capture_output=True, text=True)
