@@ -82,7 +82,18 @@ def test_a_new_dataset_passes_the_kit_and_prepares(plugin: Path, monkeypatch: py
     source = plugin / "source"
     for seed, name in enumerate(("train/p1-0", "train/p1-1", "calib/p2-0", "test/p3-0", "masks/p3-0")):
         grey(source / f"{name}.png", seed)
-    dataset.prepare(source, plugin / "store", "strict", 1, no_progress)
+
+    seen: list[int] = []
+
+    def interrupted_once(done: int, total: int, what: str) -> None:
+        seen.append(done)
+        if seen == [1, 2, 3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dataset.prepare(source, plugin / "store", "strict", 1, interrupted_once)
+    dataset.prepare(source, plugin / "store", "strict", 1, interrupted_once)
+    assert seen == [1, 2, 3, 3, 4], "the third picture was not committed, the first two are not read again"
     store = Store(plugin / "store")
     assert [item.patient for item in store.role(Role.TRAIN)] == ["p1", "p1"]
     assert [item.lesion for item in store.role(Role.TEST)] == [True]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 
 from uadbench.core.dataset import Dataset, Recipe, no_progress
-from uadbench.core.errors import DataError
+from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.roles import Role
 from uadbench.data.store import Store, StoreWriter
 from uadbench.datasets.brain_mri import BrainMri
@@ -167,6 +169,28 @@ def test_it_may_be_interrupted_again_and_by_several_workers(tmp_path: Path) -> N
     assert interrupt(raw, source, tmp_path / "out", after=2) == every[:2]
     assert interrupt(raw, source, tmp_path / "out", after=4) == every[2:6]
     raw.prepare(source, tmp_path / "out", workers=2)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def dying(job: Any, at: Any) -> Any:
+    """Converts a row of a folder; the worker that gets a certain one is killed, as it is when memory runs out."""
+    if job == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return folder.convert(job)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    raw = RAW["folder"]
+    source = raw.make(tmp_path / "raw")
+    every = prepared_again(raw, source, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(raw.module, "convert", partial(dying, at=every[3]))
+        with pytest.raises(JobFailed, match=r"One of 2 workers was killed.*fewer --workers"):
+            raw.prepare(source, tmp_path / "out", workers=2)
+    assert not (tmp_path / "out").exists()
+    again = prepared_again(raw, source, tmp_path / "out")
+    assert again in (every[2:], every[3:])
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
+
+from uadbench.core.errors import JobFailed
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -19,6 +22,9 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
         function: A module-level function.
         jobs: Its arguments.
         workers: Processes; 1 works in this process.
+
+    Raises:
+        JobFailed: If the system ends a worker, as it does when memory runs out; and whatever the function raises.
     """
     if workers <= 1:
         yield from map(function, jobs)
@@ -32,6 +38,11 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise JobFailed(
+                f"One of {workers} workers was killed, most often for want of memory. Run the same command again "
+                "with fewer --workers: what is finished is kept."
+            ) from error
         finally:
             for future in waiting:
                 future.cancel()
