@@ -1,4 +1,4 @@
-"""A run of a few steps, timed: what a training costs without training."""
+"""A run of a few steps, timed or counted: what a training costs without training."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from uadbench.testing.fakes import LocalRun
 
@@ -40,3 +41,24 @@ class ShortRun(LocalRun):
         self.times = times[1:] or times
         self.spent += sum(times)
         self.whole += statistics.median(self.times) * total
+
+
+class CountedRun(LocalRun):
+    """Yields one step of each phase, and says how many operations all of them would take.
+
+    Attributes:
+        made: Floating-point operations of the steps that were made.
+        whole: Those of all steps of all phases.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(every=10**9)
+        self.made = 0.0
+        self.whole = 0.0
+
+    def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
+        """Yields the first step and counts until the next is asked for."""
+        with FlopCounterMode(display=False) as counter:
+            yield 0
+        self.made += counter.get_total_flops()
+        self.whole += counter.get_total_flops() * total

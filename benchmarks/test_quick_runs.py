@@ -3,6 +3,9 @@
 A whole run of each would take an hour, so its parts are timed and multiplied: steps of each training phase, what a fit
 does besides them, and the prediction of an image. As published, optimisers go tensor by tensor and images are predicted
 one at a time. Loading (under 1 %) and scoring (some seconds a run, the same for all) are left out of both.
+
+The limit of a ratio is the published time over that of the convolutions and matrix products of the run at the full
+matrix rate, as if all else were free. What scikit-learn does (patchcore's neighbours) is not counted.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.profile import matrix_rate, operations
 from benchmarks.ratios import ROWS
-from benchmarks.short_run import ShortRun
+from benchmarks.short_run import CountedRun, ShortRun
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
@@ -53,6 +57,19 @@ def fit(subject: MethodSubject) -> tuple[Method, float]:
     return method, time.perf_counter() - began - run.spent + run.whole
 
 
+def counted_fit(subject: MethodSubject) -> float:
+    """Returns the floating-point operations of a whole fit."""
+    run = CountedRun()
+    every = operations(lambda: subject.fit(run, train=synthetic_images(240, subject.spec)))
+    return every - run.made + run.whole
+
+
+@pytest.fixture(scope="module")
+def rate() -> float:
+    """FLOP a second."""
+    return matrix_rate(torch.float32, 2048)
+
+
 @contextmanager
 def tensor_by_tensor(patch: pytest.MonkeyPatch) -> Generator[None]:
     """Optimisers and clipping as loops over the tensors."""
@@ -70,7 +87,9 @@ def seconds(call: Any) -> float:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_whole_run(benchmark: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_whole_run(
+    benchmark: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, rate: float
+) -> None:
     keep_memory()
     subject = MethodSubject(METHODS.load(name), 0)
     subject.smoke = subject.config("quick", predict_batch=BATCH)
@@ -97,5 +116,7 @@ def test_whole_run(benchmark: Any, request: pytest.FixtureRequest, monkeypatch: 
     published = theirs_fit + statistics.median(theirs) / BATCH * TEST_IMAGES
     row = {"work": f"whole quick run, {name}", "baseline_s": published, "product_s": ours, "ratio": published / ours}
     row["training_share"] = f"{ours_fit / ours:.2f}"
+    flop = counted_fit(subject) + operations(in_a_batch) / BATCH * TEST_IMAGES
+    row |= {"matrix_share": f"{flop / rate / ours:.2f}", "limit": f"{published * rate / flop:.2f}"}
     benchmark.extra_info.update(row)
     request.config.stash[ROWS].append(row)

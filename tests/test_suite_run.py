@@ -13,6 +13,7 @@ import yaml
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UnknownName, UserError
 from uadbench.core.record import Record
+from uadbench.core.registry import Registry
 from uadbench.runner.estimate import Costs, stored_records
 from uadbench.runner.executors import Work, make_executor
 from uadbench.runner.executors.local import threads_each
@@ -214,6 +215,19 @@ def test_times_are_estimated_from_what_was_measured(store: Path, tmp_path: Path)
     assert (found.seconds, found.unknown) == (pytest.approx(60), 2)
     costs.add_table(rows, first.by_id)
     assert costs.of(run.planned[0]) == rows[0].seconds, "a whole job's time goes first"
+
+
+def test_the_live_table_resolves_no_config_twice(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = load_suite(write_suite(tmp_path, store, methods=["intensity", "position"]))
+    run = SuiteRun(suite, tmp_path / "runs", tmp_path / "records", no_progress)
+    costs = Costs()
+    seen = [(each.row.label, costs.of(each)) for each in run.planned]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("drawn twice a second, the table would take a core of long suites")
+
+    monkeypatch.setattr(Registry, "load", refuse)
+    assert [(each.row.label, costs.of(each)) for each in run.planned] == seen
 
 
 def test_threads_are_divided_among_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,9 +39,11 @@ class Costs:
         self._whole: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._train: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._image: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._known: dict[str, float | None] = {}  # of a job, until there are other costs
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Adds the costs in records."""
+        self._known.clear()
         for record in records:
             if record.cost is None:
                 continue
@@ -52,6 +54,7 @@ class Costs:
 
     def add_table(self, rows: Iterable[JobRow], planned: dict[str, PlannedRow]) -> None:
         """Adds the times that jobs of this suite took."""
+        self._known.clear()
         for row in rows:
             if row.state != "done" or row.seconds is None or row.id not in planned:
                 continue
@@ -60,6 +63,11 @@ class Costs:
 
     def of(self, planned: PlannedRow) -> float | None:
         """Returns the seconds that a job is likely to take, or None if nothing like it has been measured."""
+        if planned.id not in self._known:
+            self._known[planned.id] = self._of(planned)
+        return self._known[planned.id]
+
+    def _of(self, planned: PlannedRow) -> float | None:
         for key in _row_keys(planned):
             if key in self._whole:
                 return fmean(self._whole[key])

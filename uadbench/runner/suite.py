@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ class Row(BaseModel):
     tuned: bool = False
     overrides: dict[str, Any]
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The method with its variant, e.g. ``ddpm[noise=coarse]``."""
         kind = METHODS.load(self.method).config_type
@@ -113,7 +114,7 @@ class Row(BaseModel):
         """The data as a person names them: ``train`` or ``train -> test``."""
         return f"{self.dataset} -> {self.test_on}" if self.test_on else self.dataset
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of everything that makes the row another one, with the config resolved."""
         config = METHODS.load(self.method).config_type.resolve(self.preset, None, self.overrides)
