@@ -49,8 +49,8 @@ class UNetConfig(MethodConfig):
         "smoke": {"image_size": 32, "widths": (8, 16, 32), "steps": 20, "batch_size": 8},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset
         "quick": {"image_size": 64, "steps": 256},
-        # Training takes 34 minutes of two cores without fast bfloat16, and a run may take an hour: hence the encoder and
-        # the steps. The decoder's widths are those that segmentation libraries give a ResNet.
+        # Training takes 34 minutes of two cores without fast bfloat16, and a run may take an hour: hence the encoder
+        # and the steps. The decoder's widths are those that segmentation libraries give a ResNet.
         "standard": {
             "image_size": 128,
             "encoder": "resnet18",
