@@ -20,14 +20,15 @@ def draw(noise: Noise, count: int, side: int = 32, channels: int = 1, seed: int 
     return noise(torch.zeros(count, channels, side, side), generators(count, seed), t)
 
 
+@pytest.mark.parametrize("shape", [(40, 52), (2, 130, 97)])
 @pytest.mark.parametrize("sigma", [0.8, 1.5, 3.0, 7.0, 11.0])
-def test_blur_equals_scipy_with_a_mirrored_border(sigma: float) -> None:
-    image = torch.randn(40, 52, generator=generators(1)[0])
+def test_blur_equals_scipy_with_a_mirrored_border(sigma: float, shape: tuple[int, ...]) -> None:
+    image = torch.randn(*shape, generator=generators(1)[0])
     radius = (round(8 * sigma + 1) | 1) // 2
-    wanted = ndimage.gaussian_filter(image.double().numpy(), sigma, mode="mirror", radius=radius)
+    wanted = ndimage.gaussian_filter(image.double().numpy(), sigma, mode="mirror", radius=radius, axes=(-2, -1))
     assert np.abs(gaussian_blur(image, sigma).numpy() - wanted).max() < 1e-5
     if sigma * 8 % 2 == 0:
-        default = ndimage.gaussian_filter(image.double().numpy(), sigma, mode="mirror", truncate=4)
+        default = ndimage.gaussian_filter(image.double().numpy(), sigma, mode="mirror", truncate=4, axes=(-2, -1))
         assert np.abs(gaussian_blur(image, sigma).numpy() - default).max() < 1e-5
 
 
