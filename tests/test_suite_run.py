@@ -111,6 +111,21 @@ def test_what_ended_before_it_was_exported_is_exported_by_the_next_call(store: P
     assert all(planned.plan and exported_record(planned.plan.job, tmp_path / "records") for planned in run.planned)
 
 
+def test_an_exported_record_of_another_run_stays_and_one_of_this_run_follows_it(store: Path, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, store, methods=["intensity"])
+    rows, _, run = run_all(tmp_path, suite)
+    plan = run.planned[0].plan
+    assert plan is not None
+    (file,) = (tmp_path / "records").rglob(f"{rows[0].id}.json")
+    record = exported_record(plan.job, tmp_path / "records")
+    assert record is not None
+    for created, stays in [("2020-01-01T00:00:00+00:00", True), (record.created, False)]:
+        other = record.model_copy(update={"created": created, "reason": "as exported"})
+        file.write_text(other.model_dump_json())
+        run_all(tmp_path, suite)
+        assert exported_record(plan.job, tmp_path / "records") == (other if stays else record)
+
+
 def test_a_failed_job_has_its_reason_does_not_stop_the_others_and_is_tried_again(store: Path, tmp_path: Path) -> None:
     suite = write_suite(
         tmp_path, store, methods=["synomaly", "intensity"], plain=False, variants={"synomaly": [{"t": 5000}]}

@@ -110,11 +110,12 @@ class SuiteRun:
         return entries
 
     def _export(self, plan: Plan, record: Record) -> None:
-        """Exports what ended before it could be exported."""
+        """Exports what ended before it could be exported, or was scored anew; another run's record stays."""
         folder = self.root / plan.job.id
         if plan.job.method.preset == "smoke" or not (folder / "record.json").exists():
             return
-        if exported_record(plan.job, self.records) != record:
+        known = exported_record(plan.job, self.records)
+        if known is None or (known.created == record.created and known != record):
             export_record(record, folder, self.records)
 
 
