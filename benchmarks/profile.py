@@ -20,8 +20,8 @@ import torch
 from torch import Generator, Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.flops import operations
 from benchmarks.pairs import Pair, anoddpm_steps, synomaly_inference, synomaly_noise, synomaly_training
 from benchmarks.ratios import machine
 from uadbench.diffusion.noises import Noise
@@ -104,13 +104,6 @@ def matrix_rate(dtype: torch.dtype, side: int) -> float:
     """Returns the best of ten matrix products, FLOP a second."""
     a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
     return 2 * side**3 / min(seconds(lambda: a @ b) for _ in range(10))
-
-
-def operations(call: Callable[[], object]) -> float:
-    """Returns the floating-point operations of the convolutions and matrix products in a call."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return float(counter.get_total_flops())
 
 
 def rows(pair: Pair, rate: float, rounds: int) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.flops import Flops
 from uadbench.testing.fakes import LocalRun
 
 TIMED = 5  # steps of each phase
@@ -58,7 +58,7 @@ class CountedRun(LocalRun):
 
     def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
         """Yields the first step and counts until the next is asked for."""
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             yield 0
-        self.made += counter.get_total_flops()
-        self.whole += counter.get_total_flops() * total
+        self.made += counter.total
+        self.whole += counter.total * total

@@ -87,6 +87,6 @@ def test_prepare(benchmark: BenchmarkFixture, tmp_path: Path, dataset: str, work
         volume_mb_as_float32=round(voxels * 4 / 2**20),
         **{name: round(value) for name, value in told[MANY].items() if name != "seconds"},
     )
-    # Six volumes more that were held would be seen; what the allocator has scattered is less than one.
+    # Held volumes would be six more, three for each of two workers; what the allocator scatters is one at times.
     for part in ("peak_mb", "worker_mb"):
-        assert told[MANY][part] < told[FEW][part] + voxels * 4 / 2**20
+        assert told[MANY][part] < told[FEW][part] + 2 * voxels * 4 / 2**20

@@ -21,7 +21,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.profile import matrix_rate, operations
+from benchmarks.flops import operations
+from benchmarks.profile import matrix_rate
 from benchmarks.ratios import ROWS
 from benchmarks.short_run import CountedRun, ShortRun
 from uadbench.core.catalog import METHODS
