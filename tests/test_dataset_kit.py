@@ -12,6 +12,7 @@ import pytest
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
 from uadbench.data.checks import perceptual_hash
+from uadbench.data.manifest import UNHASHED
 from uadbench.data.store import Item, StoreManifest, StoreWriter, fingerprint
 from uadbench.testing.dataset_checks import check_dataset
 from uadbench.testing.images import synthetic_images
@@ -118,7 +119,7 @@ def _forge(path: Path, change: dict[str, Any]) -> None:
     """Changes the first item of a manifest and makes the fingerprint fit again."""
     manifest = StoreManifest.model_validate_json((path / "manifest.json").read_bytes())
     items = [Item.model_validate({**manifest.items[0].model_dump(), **change}), *manifest.items[1:]]
-    head = manifest.model_dump(mode="json", exclude={"items", "fingerprint", "format"})
+    head = manifest.model_dump(mode="json", exclude=UNHASHED)
     content = {**manifest.model_dump(mode="json"), "items": [item.model_dump(mode="json") for item in items]}
     (path / "manifest.json").write_text(json.dumps({**content, "fingerprint": fingerprint(head, items)}))
 

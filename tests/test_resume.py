@@ -23,7 +23,7 @@ from uadbench.core.roles import Role
 from uadbench.data.store import Store, StoreWriter
 from uadbench.datasets.brain_mri import BrainMri
 from uadbench.datasets.brain_mri import dataset as brain_mri
-from uadbench.datasets.carotid_us import CarotidUS
+from uadbench.datasets.carotid_us import CarotidUS, sweeps
 from uadbench.datasets.carotid_us import momot as carotid_us
 from uadbench.datasets.folder import Folder
 from uadbench.datasets.folder import dataset as folder
@@ -31,7 +31,7 @@ from uadbench.datasets.liver_ct import LiverCT
 from uadbench.datasets.liver_ct import prepare as liver_ct
 from uadbench.datasets.liver_ct.layouts import committed_split
 
-from . import test_brain_mri_layouts, test_carotid_us, test_folder, test_liver_chaos, test_liver_ct
+from . import test_brain_mri_layouts, test_carotid_sweeps, test_carotid_us, test_folder, test_liver_chaos, test_liver_ct
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +53,7 @@ RAW = {
     "liver_ct": Raw(LiverCT(), liver_ct, test_liver_ct.lits),
     "liver_ct of folders": Raw(LiverCT(), liver_ct, test_liver_chaos.chaos),
     "carotid_us": Raw(CarotidUS(), carotid_us, test_carotid_us.momot),
+    "carotid_us of sweeps": Raw(CarotidUS(), sweeps, test_carotid_sweeps.sweeps),
     "folder": Raw(Folder(), folder, test_folder.listed),
 }
 

@@ -12,7 +12,7 @@ from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import stable_hash
 from uadbench.data.store import StoreWriter
-from uadbench.datasets.carotid_us import momot, phantom
+from uadbench.datasets.carotid_us import momot, phantom, sweeps
 
 
 @DATASETS.register("carotid_us")
@@ -24,8 +24,8 @@ class CarotidUS:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Carotid ultrasound, transverse B-mode",
         modality="US",
-        licence="Phantom: Apache-2.0. Momot images: CC BY 4.0, cite doi:10.17632/d4xt63mgjm.1",
-        access="Phantom: embedded. Momot: Mendeley Data, doi:10.17632/d4xt63mgjm.1",
+        licence="Phantom: Apache-2.0. Momot images: CC BY 4.0, cite doi:10.17632/d4xt63mgjm.1. Sweeps: their owner's",
+        access="Phantom: embedded. Momot: Mendeley Data, doi:10.17632/d4xt63mgjm.1. Sweeps: your own",
         polarity=1,
     )
 
@@ -64,20 +64,22 @@ class CarotidUS:
                     )
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
-        """Converts the Momot layout: healthy images with vessel masks, plaques inserted into the test set.
+        """Converts real frames with vessel masks: the sweep layout, or Momot's with plaques inserted into the test set.
 
         Raises:
             DataError: If the layout is not recognised or a file cannot be used.
             UserError: If the recipe does not exist for this layout.
         """
-        if not (source / "metadata.csv").exists():
-            raise DataError(
-                f"{source} is no known carotid layout.",
-                "Expected the Momot layout: metadata.csv, images/ and artery_masks/.",
-            )
-        if recipe != "strict":
-            raise UserError("The Momot layout has the recipe 'strict' alone.", "Leave --recipe out.")
-        return momot.prepare(source, out, workers, progress, self)
+        if (source / "metadata.csv").exists():
+            if recipe != "strict":
+                raise UserError("The Momot layout has the recipe 'strict' alone.", "Leave --recipe out.")
+            return momot.prepare(source, out, workers, progress, self)
+        if sweeps.found_in(source):
+            return sweeps.prepare(source, out, recipe, workers, progress, self)
+        raise DataError(
+            f"{source} is no known carotid layout.",
+            "Expected SWEEP/{img,vessel,plaque}/*.png, or Momot's metadata.csv, images/ and artery_masks/.",
+        )
 
 
 def to_intensity(grey: np.ndarray) -> np.ndarray:

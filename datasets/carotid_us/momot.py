@@ -22,6 +22,7 @@ from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.store import StoreWriter
+from uadbench.datasets.carotid_us.crop import Window
 from uadbench.datasets.carotid_us.insertion import insert_plaque
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SPLIT = Path(__file__).parent / "splits" / "momot-v1.json"
 # The paper crops to the vessel's box times U(1.1, 1.5); here the mask is the lumen alone, so that the wall, 1.5 mm on
 # either side of a 6 mm lumen, asks for half as much again.
 FACTOR = (1.6, 2.2)
-CENTRE = (0.46, 0.54)
 FATES = ("plaque", "sham", "plaque", "untouched")
 
 
@@ -78,6 +78,7 @@ def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: 
         recipe="strict-momot-v2",
         polarity=dataset.card.polarity,
         ranked=False,
+        organ_masks=True,
         notes=[
             "Real healthy backgrounds with inserted plaques: a method may detect the insertion.",
             "Three groups of neighbouring acquisitions stand for patients: too few for intervals or a ranking.",
@@ -164,15 +165,8 @@ def patient_groups() -> dict[str, tuple[Role, int]]:
 
 def crop(image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Cuts a square round the vessel, jittered by the frame's uid; what lies outside of the image is black."""
-    rng = numpy_generator("momot-crop", uid)
-    rows, columns = np.nonzero(vessel)
-    side = round(max(np.ptp(rows), np.ptp(columns)) * rng.uniform(*FACTOR))
-    centre = np.array([rows.min() + rows.max(), columns.min() + columns.max()]) / 2
-    start = np.round(centre - side * rng.uniform(*CENTRE, 2)).astype(int)
-    padded = np.pad(image, side)
-    inside = np.pad(vessel, side)
-    window = tuple(slice(s + side, s + 2 * side) for s in start)
-    return padded[window], inside[window]
+    window = Window.round_vessel(vessel, FACTOR, numpy_generator("momot-crop", uid), uid)
+    return window.cut(image), window.cut(vessel)
 
 
 def _table(source: Path) -> pd.DataFrame:

@@ -70,6 +70,7 @@ class Folder:
             source="real",
             recipe=recipe,
             ranked=ranked,
+            organ_masks=any(row.roi is not None for row in rows),
             notes=[
                 *notes,
                 *split_notes,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.draw import draw_roles
 from uadbench.datasets.folder.rows import Row
 
 SEED = 0
@@ -61,14 +62,6 @@ def _drawn(rows: Sequence[Row]) -> tuple[dict[str, Role], list[str]]:
     # What has its label alone can be tested on and nothing else.
     found = {row.patient: Role.TEST for row in rows if row.label_only}
     for sick, shares in ((False, HEALTHY), (True, LESIONS)):
-        group = sorted(patient for patient, value in abnormal.items() if value == sick and patient not in found)
-        order = [group[int(i)] for i in numpy_generator("folder-split", SEED, int(sick)).permutation(len(group))]
-        start = 0
-        for role, share in shares.items():
-            # Where there are few, each role gets one patient before any gets two.
-            count = max(1, round(share * len(group)))
-            last = role == list(shares)[-1]
-            for patient in order[start:] if last else order[start : start + count]:
-                found[patient] = role
-            start += count
+        group = [patient for patient, value in abnormal.items() if value == sick and patient not in found]
+        found |= draw_roles(group, shares, numpy_generator("folder-split", SEED, int(sick)))
     return found, [f"The split was drawn by patient with seed {SEED}."]

@@ -31,6 +31,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
         recipe=recipe,
         polarity=dataset.card.polarity if found.volumes else 0,
         ranked=found.ranked,
+        organ_masks=True,
         notes=found.notes,
     ) as writer:
         for done, case, slices in writer.converted(partial(convert, recipe=recipe), found.cases, workers):

@@ -22,7 +22,9 @@ from uadbench.core.dataset import Source
 from uadbench.core.roles import Role
 
 IGNORE = 255
-FORMAT = 1
+FORMAT = 2
+UNHASHED = {"items", "fingerprint", "format", "organ_masks"}
+"""Fields that are not part of the head in a fingerprint: those of the store, and what says nothing of the pixels."""
 
 
 class Item(BaseModel):
@@ -63,11 +65,26 @@ class Item(BaseModel):
 
 
 class StoreManifest(BaseModel):
-    """What a store holds and how it was made."""
+    """What a store holds and how it was made.
+
+    Attributes:
+        format: Version of this layout.
+        dataset: Name of the dataset.
+        version: Its version.
+        source: Badge.
+        recipe: How raw files became images.
+        polarity: Expected sign of the contrast of lesions, 0 if unknown.
+        ranked: False for data whose rows are never ranked.
+        notes: Lines for the reader of a record.
+        organ_masks: Whether images came here through a mask of an organ, as their body or by a crop. Who applies a
+            method to a new patient needs that mask first; the ledger of each record says so.
+        items: The images.
+        fingerprint: Hash of all but ``UNHASHED``, and of the items.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     dataset: str
     version: str
     source: Source
@@ -75,6 +92,7 @@ class StoreManifest(BaseModel):
     polarity: int = 0
     ranked: bool = True
     notes: list[str] = Field(default_factory=list[str])
+    organ_masks: bool = False
     items: list[Item]
     fingerprint: str
 

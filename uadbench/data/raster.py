@@ -46,8 +46,8 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     return values
 
 
-def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Reads a mask: 0 and one positive value, on the grid of its image.
+def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
+    """Reads a mask: 0 and one positive value, on the grid of its image if its shape is given.
 
     Raises:
         DataError: If it cannot be read, has another shape, or more than two values.
@@ -55,7 +55,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     pixels, _ = _decode(path)
     if pixels.ndim == 3:
         pixels = pixels[..., :3].max(axis=2)
-    if pixels.shape != shape:
+    if shape is not None and pixels.shape != shape:
         raise DataError(f"{path} has the shape {pixels.shape}, its image {shape}.", "Use the mask of that image.")
     if len(np.unique(pixels)) > 2 or (pixels.min() != 0 and pixels.min() != pixels.max()):
         raise DataError(f"{path} holds more than 0 and one other value.", "Binarise the mask.")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.manifest import FORMAT, IGNORE, Item, StoreManifest, fingerprint
+from uadbench.data.manifest import FORMAT, IGNORE, UNHASHED, Item, StoreManifest, fingerprint
 from uadbench.data.writer import StoreWriter
 
 __all__ = ["FORMAT", "IGNORE", "Images", "Item", "Pixels", "Store", "StoreManifest", "StoreWriter", "fingerprint"]
@@ -81,7 +81,7 @@ class Store:
             ) from error
         except ValidationError as error:
             raise DataError(f"{path}/manifest.json cannot be read.", "Prepare the data again.") from error
-        head = self.manifest.model_dump(mode="json", exclude={"items", "fingerprint", "format"})
+        head = self.manifest.model_dump(mode="json", exclude=UNHASHED)
         if fingerprint(head, self.manifest.items) != self.manifest.fingerprint:
             raise DataError(f"{path}/manifest.json does not match its fingerprint.", "Prepare the data again.")
         self.items = self.manifest.items

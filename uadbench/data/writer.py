@@ -17,7 +17,7 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
 from uadbench.data.disk import writing
-from uadbench.data.manifest import FORMAT, IGNORE, Item, StoreManifest, fingerprint
+from uadbench.data.manifest import FORMAT, IGNORE, UNHASHED, Item, StoreManifest, fingerprint
 from uadbench.data.partial import Partial
 from uadbench.data.workers import in_order
 
@@ -50,6 +50,7 @@ class StoreWriter:
         polarity: Expected sign of lesion contrast.
         ranked: False for data that must never be ranked (say why in notes).
         notes: Lines for the reader of the record.
+        organ_masks: Whether images come here through a mask of an organ, as their body or by a crop.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class StoreWriter:
         polarity: int = 0,
         ranked: bool = True,
         notes: list[str] | None = None,
+        organ_masks: bool = False,
     ) -> None:
         with writing(out):
             taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
@@ -78,6 +80,7 @@ class StoreWriter:
             "polarity": polarity,
             "ranked": ranked,
             "notes": notes or [],
+            "organ_masks": organ_masks,
         }
         self._items: list[Item] = []
         self._uids: set[str] = set()
@@ -243,7 +246,8 @@ class StoreWriter:
             raise DataError(f"Nothing was found to write to {self._out}.", "Check --source.")
         if len({item.shape[0] for item in self._items}) > 1:
             raise DataError("Items differ in their number of channels.", "Prepare them as separate datasets.")
-        manifest = StoreManifest(**self._head, items=self._items, fingerprint=fingerprint(self._head, self._items))
+        hashed = {name: value for name, value in self._head.items() if name not in UNHASHED}
+        manifest = StoreManifest(**self._head, items=self._items, fingerprint=fingerprint(hashed, self._items))
         self._partial.finish(manifest.model_dump_json(indent=1))
 
 

@@ -61,7 +61,12 @@ def rescore(
             "created": record.created if in_place else datetime.now(UTC).isoformat(timespec="seconds"),
             "protocol": part,
             "metrics": evaluation.metrics,
-            "ledger": record.ledger.model_copy(update={"threshold_labels": evaluation.threshold_labels}),
+            "ledger": record.ledger.model_copy(
+                update={
+                    "threshold_labels": evaluation.threshold_labels,
+                    "organ_masks_at_test": plan.test.manifest.organ_masks,
+                }
+            ),
             "hashes": {**record.hashes, **hashes},
         }
     )

@@ -272,6 +272,7 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
         threshold_labels=threshold_labels,
         polarity_prior=polarity,
+        organ_masks_at_test=plan.test.manifest.organ_masks,
         tuning_labels=plan.tuned.labels if plan.tuned else "none",
         defaults_from=plan.tuned.origin if plan.tuned else preset,
     )

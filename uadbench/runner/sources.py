@@ -10,7 +10,7 @@ from filelock import FileLock
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
-from uadbench.data.store import Store
+from uadbench.data.store import FORMAT, Store
 
 
 def open_source(dataset: str, source: str, progress: Progress) -> Store:
@@ -35,7 +35,7 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
             )
         return store
     maker = kind()
-    folder = cache_folder() / f"{dataset}-{kind.version}-{maker.phantom_key()}"
+    folder = cache_folder() / f"{dataset}-{kind.version}-{maker.phantom_key()}-{FORMAT}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "manifest.json").exists():

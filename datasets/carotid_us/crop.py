@@ -1,0 +1,59 @@
+"""Cutting a frame to its vessel: a square round the bounding box, as in the paper (Bi et al. 2025)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError
+
+CENTRE = (0.46, 0.54)
+"""Where the middle of the vessel may lie, as shares of the square."""
+LEAST_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square; it may reach over the edge of the frame.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        side: Pixels.
+    """
+
+    top: int
+    left: int
+    side: int
+
+    @classmethod
+    def round_vessel(
+        cls, vessel: NDArray[np.bool_], factor: tuple[float, float], rng: np.random.Generator, name: str
+    ) -> Self:
+        """Draws a square round a vessel.
+
+        Args:
+            vessel: True inside, (h, w), not empty.
+            factor: Least and greatest side, as multiples of the longer side of the bounding box.
+            rng: Draws the side and where the vessel's middle lies.
+            name: What an error names: the mask or its frame.
+
+        Raises:
+            DataError: If the vessel is a speck.
+        """
+        rows, columns = np.nonzero(vessel)
+        side = round(max(np.ptp(rows), np.ptp(columns)) * rng.uniform(*factor))
+        if side < LEAST_SIDE:
+            raise DataError(f"{name}: the vessel is a speck, its window {side} pixels.", "Redraw or remove the mask.")
+        centre = np.array([rows.min() + rows.max(), columns.min() + columns.max()]) / 2
+        top, left = np.round(centre - side * rng.uniform(*CENTRE, 2)).astype(int)
+        return cls(int(top), int(left), side)
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Returns the square of an image (h, w); what lies outside of it is 0."""
+        padded = np.pad(image, self.side)
+        top, left = self.top + self.side, self.left + self.side
+        return padded[top : top + self.side, left : left + self.side]
