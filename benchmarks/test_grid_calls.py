@@ -3,11 +3,12 @@
 With the fixed stage mask (``fusion=binary``) the stages depend on t alone, so blurs and thresholds cost no call. With
 ``fusion=soft`` they feed the next stage, and no bookkeeping can share more than equal inputs: that bound is printed.
 
-Run: pytest benchmarks/test_grid_calls.py -s
+Run: pytest benchmarks/test_grid_calls.py --benchmark-only
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.ratios import ROWS
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.types import ImageSpec
@@ -64,17 +66,23 @@ def weights() -> Weights:
 
 
 @pytest.mark.parametrize(("fusion", "least"), [("binary", 20.0), ("soft", 1.0)])
-def test_calls_of_the_published_grid(weights: Weights, fusion: str, least: float) -> None:
+def test_calls_of_the_published_grid(
+    benchmark: Any, request: pytest.FixtureRequest, weights: Weights, fusion: str, least: float
+) -> None:
     alone, shared = SharedCalls(memory=0), SharedCalls()
-    expected, found = (run_grid(grid(fusion=fusion), weights, calls) for calls in (alone, shared))
-    for ours, theirs in zip(found, expected, strict=True):
-        assert np.array_equal(ours, theirs)  # the very numbers, not nearly
+    began = time.perf_counter()
+    expected = run_grid(grid(fusion=fusion), weights, alone)
+    theirs = time.perf_counter() - began
+    found = benchmark.pedantic(run_grid, args=(grid(fusion=fusion), weights, shared), rounds=1)
+    for ours, reference in zip(found, expected, strict=True):
+        assert np.array_equal(ours, reference)  # the very numbers, not nearly
     assert len(np.unique(found[1])) > IMAGES  # the settings do differ
     assert alone.computed == alone.asked == shared.asked
     ratio, bound = shared.asked / shared.computed, shared.asked / shared.distinct
-    print(
-        f"\nfusion={fusion}: {len(expected[1])} settings, {alone.computed} calls alone, {shared.computed} shared: "
-        f"{ratio:.1f} x fewer; attainable bound {bound:.1f} x"
-    )
+    ours = float(benchmark.stats.stats.median)
+    row = {"work": f"published grid, fusion={fusion}", "baseline_s": theirs, "product_s": ours, "ratio": theirs / ours}
+    row |= {"calls": f"{shared.computed} for {alone.computed}", "fewer": f"{ratio:.1f} x", "bound": f"{bound:.1f} x"}
+    benchmark.extra_info.update(row)
+    request.config.stash[ROWS].append(row)
     assert ratio >= least
     assert ratio == pytest.approx(bound)  # nothing was forgotten: the bound is reached
