@@ -21,7 +21,7 @@ SCANNER = Scanner(tr=9000, te=95, ti=2475, snr=20, blur=0.4, gain=1)
 
 def test_patients_have_one_role_and_the_test_has_enough() -> None:
     counts = Counter((patient.role, bool(patient.kind)) for patient in EVERYONE.values())
-    assert len(EVERYONE) == sum(phantom.PARAMETERS["patients"].values())
+    assert len(EVERYONE) == sum(phantom.PARAMETERS["patients"].values()) == BrainMri.card.patients["phantom"]
     assert counts[Role.TEST, True] >= 30
     assert counts[Role.TEST, False] >= 10
     assert counts[Role.TRAIN, True] == counts[Role.CALIB, True] == 0

@@ -57,6 +57,14 @@ def test_clean_store_says_nothing(tmp_path: Path) -> None:
     assert check_store(write(tmp_path / "s")) == []
 
 
+def test_patients_are_counted_against_the_card(tmp_path: Path) -> None:
+    store = write(tmp_path / "s")
+    assert check_store(store, {"toy": 20, "other": 7}) == []
+    assert check_store(store, {"toy": 21}) == ["toy: 20 of 21 patients."]
+    (more,) = check_store(store, {"toy": 19})
+    assert "20 of 19 patients: more than there are" in more
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.01])
 def test_near_duplicate_across_roles_is_refused(tmp_path: Path, noise: float) -> None:
     first: list[np.ndarray] = []

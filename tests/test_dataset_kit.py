@@ -143,3 +143,17 @@ def test_perceptual_hash_ignores_gain_and_tells_images_apart() -> None:
     one, other = synthetic_images(2, SPEC).scan.image.numpy()
     assert (perceptual_hash(one) == perceptual_hash(0.5 * one + 0.2)).all()
     assert (perceptual_hash(one) != perceptual_hash(other)).any()
+
+
+@pytest.mark.parametrize(
+    ("cohort", "published", "holds"),
+    [("c", 12, True), ("c", 13, True), ("c", 11, False), ("phantom", 12, True), ("phantom", 13, False)],
+)
+def test_a_part_of_downloaded_data_passes_and_a_part_of_a_phantom_does_not(
+    tmp_path: Path, cohort: str, published: int, holds: bool
+) -> None:
+    path = _write(tmp_path / "store", [{**item, "cohort": cohort} for item in _items()])
+    results = {result.name: result for result in check_dataset(path, {cohort: published})}
+    result = results["counts are as the card says"]
+    assert result.passed == holds
+    assert f"12 of {published} patients" in result.detail

@@ -24,7 +24,7 @@ SPACING = np.diag([3.0, 3.0, 5.0, 1.0])
 
 def test_patients_have_one_role_and_enough_are_tested() -> None:
     everyone = list(phantom.patients())
-    assert len({patient.uid for patient in everyone}) == len(everyone)
+    assert len({patient.uid for patient in everyone}) == len(everyone) == LiverCT.card.patients["phantom"]
     assert {patient.role for patient in everyone} == set(Role)
     assert not [patient for patient in everyone if patient.kind and patient.role in (Role.TRAIN, Role.CALIB)]
     test = [patient for patient in everyone if patient.role == Role.TEST]

@@ -40,6 +40,7 @@ class BrainMri:
         access="Phantom: embedded. BraTS: synapse.org. IXI: brain-development.org. ATLAS v2: INDI. MSLUB: Laboratory "
         "of Imaging Technologies, University of Ljubljana",
         polarity=1,
+        patients={"phantom": 142, "brats21": 1251, "brats23": 1251, "ixi": 581, "atlas": 655, "mslub": 30},
     )
 
     def __init__(self, modality: str | None = None) -> None:

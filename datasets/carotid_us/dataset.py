@@ -27,6 +27,7 @@ class CarotidUS:
         licence="Phantom: Apache-2.0. Momot images: CC BY 4.0, cite doi:10.17632/d4xt63mgjm.1. Sweeps: their owner's",
         access="Phantom: embedded. Momot: Mendeley Data, doi:10.17632/d4xt63mgjm.1. Sweeps: your own",
         polarity=1,
+        patients={"phantom": 160},
     )
 
     def phantom_key(self) -> str:

@@ -35,6 +35,7 @@ class LiverCT:
         access="Phantom: embedded. LiTS: CodaLab competition 17094. MSD Task03_Liver: medicaldecathlon.com. "
         "BTCV: Synapse syn3193805. CHAOS: Zenodo record 3431873. BMAD: its authors' release",
         polarity=-1,
+        patients={"phantom": 122, "lits": 131, "msd": 131, "btcv": 30, "chaos": 20},
     )
     new_images: ClassVar[Literal["volume"]] = "volume"
     region: ClassVar[str] = "liver"

@@ -45,7 +45,7 @@ def prepare(
         found = maker.prepare(source, out, recipe, workers, progress)
     store = Store(out)
     try:
-        warnings = check_store(store)
+        warnings = check_store(store, maker.card.patients)
     except DataError:
         # A store that leaks between roles must not be left for a run to find.
         shutil.rmtree(out)

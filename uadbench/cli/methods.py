@@ -51,12 +51,13 @@ def check(
         results = check_method(METHODS.load(name))
     elif kind == "dataset":
         from uadbench.cli.console import progress_bar
+        from uadbench.core.catalog import DATASETS
         from uadbench.runner.sources import open_source
         from uadbench.testing.dataset_checks import check_dataset
 
         with progress_bar("phantom") as progress:
             store = open_source(name, source, progress)
-        results = check_dataset(store.path)
+        results = check_dataset(store.path, DATASETS.load(name).card.patients)
     else:
         raise UnknownName("kind", kind, ["method", "dataset"])
     for result in results:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Recipe = Literal["strict", "paper"]
 Source = Literal["phantom", "semi-synthetic", "real"]
@@ -26,6 +26,7 @@ class DatasetCard(BaseModel):
         licence: Licence and how to attribute.
         access: How to get the data.
         polarity: Sign of the expected lesion contrast (+1, -1, or 0 when mixed or unknown).
+        patients: Patients of each cohort as published, and of the cohort "phantom"; a store is held against them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +36,7 @@ class DatasetCard(BaseModel):
     licence: str
     access: str
     polarity: int = 0
+    patients: dict[str, int] = Field(default_factory=dict[str, int])
 
 
 class Dataset(Protocol):

@@ -8,7 +8,8 @@ that body area predicts, and healthy patients of the test role who look unlike t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -34,8 +35,12 @@ OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside 
 SIDE = 64  # grid on which images of different shapes are compared
 
 
-def check_store(store: Store) -> list[str]:
+def check_store(store: Store, published: Mapping[str, int] | None = None) -> list[str]:
     """Checks a store that was just prepared.
+
+    Args:
+        store: The store.
+        published: Patients of each cohort, as the dataset's card has them.
 
     Returns:
         Warnings, one line each; none if there is nothing to say.
@@ -45,7 +50,30 @@ def check_store(store: Store) -> list[str]:
     """
     _refuse_duplicates(store)
     _refuse_lesions_outside(store)
-    return [*_same_images(store), *_area_control(store), *_healthy_control(store)]
+    counted = [f"{count}." for count in count_patients(store, published or {}) if count.found != count.published]
+    return [*counted, *_same_images(store), *_area_control(store), *_healthy_control(store)]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Patients of a cohort in a store, and as the card of the dataset has them."""
+
+    cohort: str
+    found: int
+    published: int
+
+    def __str__(self) -> str:
+        """Returns a line for the reader."""
+        more = ": more than there are, so a person may have two names" if self.found > self.published else ""
+        return f"{self.cohort}: {self.found} of {self.published} patients{more}"
+
+
+def count_patients(store: Store, published: Mapping[str, int]) -> list[Count]:
+    """Returns the count of each cohort of a store that the card knows."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for item in store.items:
+        found[item.cohort].add(item.patient)
+    return [Count(name, len(found[name]), published[name]) for name in sorted(found.keys() & published.keys())]
 
 
 def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:

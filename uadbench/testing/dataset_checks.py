@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from uadbench.core.roles import Role
-from uadbench.data.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation
+from uadbench.data.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation, count_patients
 from uadbench.data.store import IGNORE, Store
 from uadbench.testing.results import CheckResult, require, run_checks
 
@@ -30,8 +30,9 @@ SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the l
 class _Subject:
     """A prepared store."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, published: Mapping[str, int]) -> None:
         self.path = path
+        self.published = published
 
     @cached_property
     def store(self) -> Store:
@@ -109,6 +110,15 @@ def _roles_filled(subject: _Subject) -> str:
     return "ranked" if manifest.ranked else f"not ranked: {'; '.join(manifest.notes) or 'no reason given'}"
 
 
+def _counts_fit_the_card(subject: _Subject) -> str:
+    counts = count_patients(subject.store, subject.published)
+    for count in counts:
+        # What was downloaded may be a part, a phantom may not.
+        short = count.cohort == "phantom" and count.found < count.published
+        require(not short and count.found <= count.published, str(count))
+    return ", ".join(map(str, counts)) or "the card counts none of these patients"
+
+
 def _no_paths(subject: _Subject) -> str:
     text = (subject.path / "manifest.json").read_text()
     found = re.search(r'"[^"]*(?:/(?:home|Users|root|mnt|data|work)/|[A-Za-z]:\\\\)[^"]*"', text)
@@ -146,19 +156,22 @@ CHECKS: dict[str, Callable[[_Subject], str]] = {
     "lesions lie inside the body": _masks_inside_body,
     "intensities are in range": _intensities_in_range,
     "roles are filled": _roles_filled,
+    "counts are as the card says": _counts_fit_the_card,
     "the manifest holds no path": _no_paths,
     "no near-duplicates across roles": _no_duplicates_across_roles,
     "body area says little about the label": _area_tells_little,
 }
 
 
-def check_dataset(store_path: Path) -> list[CheckResult]:
+def check_dataset(store_path: Path, published: Mapping[str, int] | None = None) -> list[CheckResult]:
     """Runs the conformance kit on a prepared store.
 
     Args:
         store_path: Folder of the store.
+        published: Patients of each cohort as the dataset's card has them. A phantom has all of them, downloaded data
+            may be a part.
 
     Returns:
         One result a check; a detail that starts with "warning:" is for the reader and does not fail.
     """
-    return run_checks(CHECKS, _Subject(store_path))
+    return run_checks(CHECKS, _Subject(store_path, published or {}))
