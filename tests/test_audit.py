@@ -15,7 +15,6 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from uadbench.cli import app
-from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.data.store import Store
@@ -25,6 +24,7 @@ from uadbench.runner.bundle import write_bundle
 from uadbench.runner.export import export_record
 from uadbench.runner.plan import plan_run
 from uadbench.runner.run import execute
+from uadbench.runner.sources import phantom_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("position", "intensity", "random")
@@ -236,11 +236,8 @@ def test_a_submission_claims_no_more_than_it_shows(board: Path, pristine: Path, 
 @pytest.fixture
 def phantom_here(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny store lies where this machine keeps the phantom of its dataset."""
-    kind = DATASETS.load("carotid_us")
-    cache = tmp_path / "cache/uadbench/phantoms"
-    cache.mkdir(parents=True)
-    shutil.copytree(tiny_store, cache / f"carotid_us-{kind.version}-{kind().phantom_key()}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(tiny_store, phantom_folder("carotid_us"))
 
 
 def bundle_of(run: Path, board: Path, store: Path, *, maps: bool) -> Path:

@@ -35,12 +35,22 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
             )
         return store
     maker = kind()
-    folder = cache_folder() / f"{dataset}-{kind.version}-{maker.phantom_key()}-{FORMAT}"
+    folder = phantom_folder(dataset)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "manifest.json").exists():
             maker.make_phantom(folder, progress)
     return Store(folder)
+
+
+def phantom_folder(dataset: str) -> Path:
+    """Returns where the phantom of a dataset is cached: for this generator, its parameters and this layout of stores.
+
+    Args:
+        dataset: Registry name.
+    """
+    kind = DATASETS.load(dataset)
+    return cache_folder() / f"{dataset}-{kind.version}-{kind().phantom_key()}-{FORMAT}"
 
 
 def cache_folder() -> Path:
