@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.ratios import ROWS, machine
 
@@ -18,6 +19,14 @@ RESULTS = Path(".benchmarks/ratios.json")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Generator[None]:
+    """Gives each benchmark the threads of the first: a worker in this process takes one and keeps it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
