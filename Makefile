@@ -61,8 +61,9 @@ test: .venv/.stamp-medical
 slow: .venv/.stamp-cluster
 	$(BIN)/python -m pytest -m 'slow and not gpu' $(PYTEST_ARGS)
 
+# On idle cores, with waiting threads as OpenMP has them by default.
 bench: .venv/.stamp-medical
-	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+	env -u OMP_WAIT_POLICY $(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
 
 docs: .venv/.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -13,12 +13,19 @@ import pytest
 import torch
 
 from benchmarks.ratios import ROWS, machine
+from uadbench.runner.allocator import keep_memory
 
 RESULTS = Path(".benchmarks/ratios.json")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
+
+
+@pytest.fixture(autouse=True, scope="session")
+def memory() -> None:
+    """Freed memory stays with the process, as in runs."""
+    keep_memory()
 
 
 @pytest.fixture(autouse=True)

@@ -45,8 +45,15 @@ def _apply(image: Tensor, size: int, sigma: float) -> Tensor:
     rows, columns = (torch.from_numpy(_matrix(length, size, sigma)).to(image.device) for length in (height, width))
     # On a GPU starting many small products costs more than multiplying by zeros.
     block = BLOCK if image.device.type == "cpu" else max(height, width)
-    half = torch.cat([rows[some, near] @ image[..., near, :] for some, near in _bands(height, size, block)], dim=-2)
-    return torch.cat([half[..., near] @ columns[some, near].T for some, near in _bands(width, size, block)], dim=-1)
+    planes = image.reshape(-1, height, width)
+    down = torch.empty_like(planes)
+    for some, near in _bands(height, size, block):
+        down[:, some] = torch.bmm(rows[some, near].expand(len(planes), -1, -1), planes[:, near])
+    lines = down.view(-1, width)
+    across = torch.empty_like(lines)
+    for some, near in _bands(width, size, block):
+        torch.mm(lines[:, near], columns[some, near].T, out=across[:, some])
+    return across.view(image.shape)
 
 
 def _bands(length: int, size: int, block: int) -> list[tuple[slice, slice]]:

@@ -135,14 +135,14 @@ class Synomaly:
     def __call__(self, like: Tensor, generators: Sequence[Generator], t: Tensor, body: Tensor | None = None) -> Tensor:
         """See ``Noise``."""
         noise, shift = self._draw(like, generators)
-        return noise + self.blobs(noise, body) * shift
+        return noise.addcmul_(self.blobs(noise, body).float(), shift)
 
     def blobs(self, noise: Tensor, body: Tensor | None = None) -> Tensor:
         """Returns the blob mask M of Gaussian noise (b, c, h, w) as bool of shape (b, 1, h, w)."""
         height, width = noise.shape[-2:]
         blurred = gaussian_blur(noise[:, :1], self.sigma * min(height, width) / GRID)
         low, high = blurred.amin(dim=(2, 3), keepdim=True), blurred.amax(dim=(2, 3), keepdim=True)
-        mask = 255 * (blurred - low) / (high - low).clamp_min(1e-12) > self.threshold
+        mask = blurred.sub_(low).mul_(255).div_((high - low).clamp_min(1e-12)) > self.threshold
         if self.roi == "disc":
             mask = mask & disc(height, width).to(mask.device)
         elif self.roi == "body" and body is not None:
@@ -150,15 +150,15 @@ class Synomaly:
         return mask
 
     def _draw(self, like: Tensor, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
-        fields: list[Tensor] = []
+        noise = torch.empty(like.shape, device="cpu")
         shifts: list[float] = []
-        for generator in generators:
-            fields.append(torch.randn(*like.shape[1:], generator=generator, device="cpu"))
+        for field, generator in zip(noise, generators, strict=True):
+            torch.randn(*field.shape, generator=generator, out=field)
             size = _uniform(generator) + self.offset
             choice = min(int(_uniform(generator) * len(self.directions)), len(self.directions) - 1)
             shifts.append(self.directions[choice] * size)
         shift = torch.tensor(shifts, dtype=torch.float32).view(-1, 1, 1, 1)
-        return torch.stack(fields).to(like.device), shift.to(like.device)
+        return noise.to(like.device), shift.to(like.device)
 
 
 def disc(height: int, width: int) -> Tensor:
