@@ -13,6 +13,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from uadbench.methods.synomaly.stages import StageRule
+
 Network = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -38,57 +40,45 @@ def blur(values: np.ndarray, size: int) -> np.ndarray:
     return ndimage.correlate1d(once, weights, axis=1, mode="mirror")
 
 
+def stage_mask(original: np.ndarray, restored: np.ndarray, rule: StageRule) -> np.ndarray:
+    """Where a stage has changed a plane: the blurred difference above a threshold, small components dropped."""
+    mask = np.abs(blur(original - restored, rule.stage_k)) > rule.stage_tau
+    labels, count = ndimage.label(mask)
+    return mask & (np.bincount(labels.ravel(), minlength=count + 1)[labels] >= rule.min_component)
+
+
 def synomaly_map(
-    network: Network,
-    image: Tensor,
-    generator: torch.Generator,
-    *,
-    signal: float,
-    spread: float,
-    t: int,
-    stages: int,
-    stage_k: int,
-    stage_tau: float,
-    map_k: int,
-    least: int,
-    floor: int,
-) -> tuple[np.ndarray, int]:
+    network: Network, image: Tensor, generator: torch.Generator, abar: float, t: int, rule: StageRule
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Multi-stage inference of one image (1, 1, h, w) with binary fusion and the published stop rule.
 
     Args:
         network: Maps (x_t, t) to epsilon.
         image: The image.
         generator: Its noise.
-        signal: sqrt(abar_t).
-        spread: sqrt(1 - abar_t).
+        abar: Share of the signal's power at t.
         t: Step.
-        stages: At most so many stages.
-        stage_k: Blur of the stage mask.
-        stage_tau: Its threshold.
-        map_k: Blur of the map.
-        least: Smaller components are dropped.
-        floor: Least denominator of the stop rule, pixels.
+        rule: The numbers of the stages; nothing of the product's loop is used.
 
     Returns:
-        The map (h, w) and the number of network calls.
+        The map (h, w), the restored image (h, w) and the number of network calls.
     """
+    signal, spread = abar**0.5, (1 - abar) ** 0.5
     original = image[0, 0].numpy()
     current, restored, before, calls = original, original, 0, 0
-    for stage in range(stages):
+    for stage in range(rule.stages):
         calls += 1
         noise = torch.randn(*image.shape[1:], generator=generator)[None]
         x_t = signal * torch.from_numpy(current)[None, None] + spread * noise
         epsilon = network(x_t, torch.full((1,), t))
         restored = ((x_t - spread * epsilon) / signal).clamp(-1, 1)[0, 0].numpy()
-        mask = np.abs(blur(original - restored, stage_k)) > stage_tau
-        labels, count = ndimage.label(mask)
-        mask &= np.bincount(labels.ravel(), minlength=count + 1)[labels] >= least
+        mask = stage_mask(original, restored, rule)
         area = int(mask.sum())
         current = np.where(mask, restored, original).astype(np.float32)
-        if stage > 0 and (abs(area - before) < 0.01 * max(before, floor) or area == before):
+        if stage > 0 and (abs(area - before) < 0.01 * max(before, rule.floor) or area == before):
             break
         before = area
-    return np.abs(blur(original - restored, map_k)), calls
+    return np.abs(blur(original - restored, rule.map_k)), restored, calls
 
 
 def training_step(

@@ -154,20 +154,8 @@ def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int,
 
     def one_by_one() -> None:
         for i in range(published):
-            as_published.synomaly_map(
-                network,
-                image[i : i + 1],
-                torch_generator("bench", uids[i]),
-                signal=abar**0.5,
-                spread=(1 - abar) ** 0.5,
-                t=config.t,
-                stages=rule.stages,
-                stage_k=rule.stage_k,
-                stage_tau=rule.stage_tau,
-                map_k=rule.map_k,
-                least=rule.min_component,
-                floor=rule.floor,
-            )
+            generator = torch_generator("bench", uids[i])
+            as_published.synomaly_map(network, image[i : i + 1], generator, abar, config.t, rule)
 
     with torch.inference_mode():
         theirs = bench.seconds(one_by_one) / published

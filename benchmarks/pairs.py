@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from uadbench.methods.anoddpm.config import AnoDdpmConfig
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.method import stage_rule
+from uadbench.nn.training import initialise
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class Pair:
 
 
 def random_weights(network: nn.Module) -> None:
-    """Fills layers that start at zero too, so that every path of the network counts."""
+    """Sets the same weights each time, and fills layers that start at zero, so that every path of the network counts."""
     generator = torch.Generator().manual_seed(0)
+    initialise(network, generator)
     for parameter in network.parameters():
         if parameter.ndim > 1 and not parameter.detach().any():
             parameter.data.normal_(0, 0.02, generator=generator)
@@ -59,7 +62,7 @@ def generators(scan: Scan) -> list[torch.Generator]:
 
 
 def synomaly_inference(preset: str, count: int) -> Pair:
-    """Adaptive stages as the preset has them; the results are anomaly maps (count, h, w)."""
+    """Adaptive stages as the preset has them; the results are anomaly maps and restored images (2, count, h, w)."""
     config = SynomalyConfig.resolve(preset, overrides={"direction": 1})
     spec = ImageSpec(1, config.image_size, config.image_size, 1)
     model = Synomaly.build(config, spec)
@@ -69,28 +72,17 @@ def synomaly_inference(preset: str, count: int) -> Pair:
 
     @torch.inference_mode()
     def published() -> Tensor:
-        maps = [
-            as_published.synomaly_map(
-                model.denoiser.network,
-                scan.image[i : i + 1],
-                generator,
-                signal=abar**0.5,
-                spread=(1 - abar) ** 0.5,
-                t=config.t,
-                stages=rule.stages,
-                stage_k=rule.stage_k,
-                stage_tau=rule.stage_tau,
-                map_k=rule.map_k,
-                least=rule.min_component,
-                floor=rule.floor,
-            )[0]
-            for i, generator in enumerate(generators(scan))
-        ]
-        return torch.stack([torch.from_numpy(values) for values in maps])
+        network, found = model.denoiser.network, list[Tensor]()
+        for image, generator in zip(scan.image.split(1), generators(scan), strict=True):
+            planes = as_published.synomaly_map(network, image, generator, abar, config.t, rule)[:2]
+            found.append(torch.from_numpy(np.stack(planes)))
+        return torch.stack(found, dim=1)
 
     @torch.inference_mode()
     def product() -> Tensor:
-        return model.predict(scan, generators(scan)).anomaly_map[:, 0]
+        found = model.predict(scan, generators(scan))
+        assert found.reconstruction is not None
+        return torch.cat([found.anomaly_map, found.reconstruction], dim=1).transpose(0, 1)
 
     work = f"synomaly inference, {preset} network, {config.image_size} px, {count} images"
     return Pair(work, published, product, model)

@@ -100,6 +100,7 @@ def test_whole_run(
     subject = MethodSubject(METHODS.load(name), 0)
     subject.smoke = subject.config("quick", predict_batch=BATCH)
     assert subject.cls.supervision in (Supervision.HEALTHY, Supervision.MASKS)
+    fit(subject)  # warm-up: allocator, kernels, caches
     with tensor_by_tensor(monkeypatch):
         theirs_fit = fit(subject)[1]
     method, ours_fit = fit(subject)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
+from benchmarks.as_published import stage_mask
 from benchmarks.pairs import anoddpm_steps, random_weights, scans, synomaly_inference, synomaly_noise, synomaly_training
 from benchmarks.ratios import ROWS
 from uadbench.core.types import ImageSpec
@@ -18,6 +20,7 @@ from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.simplex import Simplex
 from uadbench.methods.anoddpm import AnoDdpm
 from uadbench.methods.anoddpm.config import AnoDdpmConfig
+from uadbench.methods.synomaly import Synomaly
 
 Versus = Callable[..., float]
 CHAIN = 10  # timed steps of the long chain, each of the two paths in turns
@@ -45,13 +48,24 @@ def difference(ours: Tensor | np.ndarray, theirs: Tensor | np.ndarray) -> float:
 def test_synomaly_inference(versus: Versus, preset: str, count: int) -> None:
     """Adaptive stages as the preset has them; few images of the large network, each of whose calls takes a second."""
     pair = synomaly_inference(preset, count)
-    assert pair.model is not None
+    assert isinstance(pair.model, Synomaly)
     with calls_of(pair.model.denoiser.network) as calls:
-        theirs = pair.published()
-    error = difference(pair.product(), theirs)
-    notes = {"map_error": f"{error:.1e}", "calls_per_image": len(calls) / count}
+        their_maps, their_restored = pair.published().numpy()
+    maps, restored = pair.product().numpy()
+    image = scans(count, maps.shape[-1]).image[:, 0].numpy()
+    error, bright = difference(maps, their_maps), (image > np.quantile(image, 0.95)).ravel()
+    ap, their_ap = (average_precision_score(bright, values.ravel()) for values in (maps, their_maps))
+    masks, their_masks = (
+        [stage_mask(*planes, pair.model.rule) for planes in zip(image, after, strict=True)]
+        for after in (restored, their_restored)
+    )
+    flips = int(np.not_equal(masks, their_masks).sum())
+    notes = {"map_error": f"{error:.1e}", "ap_error": f"{abs(ap - their_ap):.1e}"}
+    notes |= {"flips": f"{flips} of {np.sum(their_masks)}", "calls_per_image": len(calls) / count}
     versus(pair.work, pair.published, pair.product, **notes)
     assert error < 0.01
+    assert abs(ap - their_ap) < 0.002
+    assert flips < 1e-3 * image.size
 
 
 @pytest.mark.parametrize(("preset", "batch"), [("quick", 16), ("paper", 2)])

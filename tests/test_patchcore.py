@@ -75,6 +75,16 @@ def test_memory_has_the_wanted_size_and_comes_from_the_kept_images(fitted: Patch
     assert float(torch.cdist(fitted.bank, everything).amin(dim=1).max()) < 1e-2
 
 
+def test_memory_is_the_same_whether_patches_are_held_or_computed_again(
+    fitted: PatchCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uadbench.methods.patchcore.method.HELD", 780_000)  # bytes: of the first batch, not of both
+    again = PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC)
+    healthy = InMemoryBatches(synthetic_images(20, SPEC), SPEC)
+    again.fit(healthy, healthy, LocalRun())
+    assert torch.equal(again.bank, fitted.bank)
+
+
 def test_bright_square_stands_out(fitted: PatchCore) -> None:
     scan = synthetic_images(8, SPEC, part="test").scan
     image = scan.image.clone()

@@ -142,19 +142,9 @@ def test_converged_images_that_leave_agree_with_the_published_loop() -> None:
     calls: list[int] = []
     with torch.no_grad():
         for row, generator in enumerate(image_generators(wanted.scan)):
-            found, count = as_published.synomaly_map(
-                method.denoiser.network,
-                wanted.scan.image[row : row + 1],
-                generator,
-                signal=abar**0.5,
-                spread=(1 - abar) ** 0.5,
-                t=method.config.t,
-                stages=rule.stages,
-                stage_k=rule.stage_k,
-                stage_tau=rule.stage_tau,
-                map_k=rule.map_k,
-                least=rule.min_component,
-                floor=rule.floor,
+            image = wanted.scan.image[row : row + 1]
+            found, _, count = as_published.synomaly_map(
+                method.denoiser.network, image, generator, abar, method.config.t, rule
             )
             maps.append(found)
             calls.append(count)

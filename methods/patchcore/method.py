@@ -24,6 +24,7 @@ from uadbench.nn.backbone import Backbone
 from uadbench.nn.feature_map import smooth, to_pixels
 from uadbench.nn.statistics import require_images
 
+HELD = 2**30  # bytes of patches
 DISTANCES = 2**25  # at most so many patch-to-memory distances at a time (128 MiB)
 
 
@@ -75,9 +76,9 @@ class PatchCore(nn.Module):
 
     @torch.no_grad()
     def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
-        """Fills the memory in two passes: the first chooses the patches by their projections, the second keeps them.
+        """Chooses patches by their projections and keeps them.
 
-        So the features of all patches, which may exceed the memory of a machine, are never held together.
+        Patches that together exceed ``HELD`` bytes are not held but computed a second time, those chosen kept.
 
         Raises:
             DataError: If there is no training image, or features are not finite.
@@ -87,21 +88,23 @@ class PatchCore(nn.Module):
         config = self.config
         self.backbone.set_weights(config.pretrained, run.generator("init"))
         self.to(run.device).eval()
-        projected = torch.cat(
-            [
-                project(patches, config.projection_dim, run.generator("project"))
-                for patches in self._pass(train, run, "choose")
-            ]
-        )
+        held: list[Tensor] = []
+        projections: list[Tensor] = []
+        size = 0
+        for patches in self._pass(train, run, "choose"):
+            projections.append(project(patches, config.projection_dim, run.generator("project")))
+            size += patches.nbytes
+            held = [*held, patches] if size <= HELD else []
+        projected = torch.cat(projections)
         if not projected.isfinite().all():
             raise DataError("The features of the training images are not finite.", "Check the images for NaN.")
         count = math.ceil(config.coreset_fraction * len(projected))
         first = int(torch.randint(len(projected), (), generator=run.generator("first")))
-        # in stored order, which does not matter to the memory, the second pass can pick them as it goes
+        # in stored order, which does not matter to the memory, a second pass can pick them as it goes
         chosen = greedy_k_centre(projected, count, first).sort().values
         kept: list[Tensor] = []
         offset = 0
-        for patches in self._pass(train, run, "keep"):
+        for patches in held or self._pass(train, run, "keep"):
             rows = chosen[(chosen >= offset) & (chosen < offset + len(patches))] - offset
             kept.append(patches[rows])
             offset += len(patches)
