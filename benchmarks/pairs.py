@@ -41,7 +41,7 @@ class Pair:
 
 
 def random_weights(network: nn.Module) -> None:
-    """Sets the same weights each time, and fills layers that start at zero, so that every path of the network counts."""
+    """Sets the same weights each time, zero layers included, so that every path of the network counts."""
     generator = torch.Generator().manual_seed(0)
     initialise(network, generator)
     for parameter in network.parameters():

@@ -154,9 +154,9 @@ class Synomaly:
         shifts: list[float] = []
         for field, generator in zip(noise, generators, strict=True):
             torch.randn(*field.shape, generator=generator, out=field)
-            size = _uniform(generator) + self.offset
-            choice = min(int(_uniform(generator) * len(self.directions)), len(self.directions) - 1)
-            shifts.append(self.directions[choice] * size)
+            u, way = torch.rand(2, generator=generator, device="cpu").tolist()
+            direction = self.directions[min(int(way * len(self.directions)), len(self.directions) - 1)]
+            shifts.append(direction * (u + self.offset))
         shift = torch.tensor(shifts, dtype=torch.float32).view(-1, 1, 1, 1)
         return noise.to(like.device), shift.to(like.device)
 
