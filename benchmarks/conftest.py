@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from benchmarks.ratios import ROWS, machine
-from uadbench.runner.allocator import keep_memory
+from uadbench.runner.execution.allocator import keep_memory
 
 RESULTS = Path(".benchmarks/ratios.json")
 

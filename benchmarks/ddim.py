@@ -21,12 +21,12 @@ from torch import Tensor
 from uadbench.core.dataset import no_progress
 from uadbench.core.roles import Role
 from uadbench.core.types import Scan
-from uadbench.data.batches import StoreBatches, resize_mask
-from uadbench.evaluation.statistics import paired_difference
+from uadbench.data.storage.batches import StoreBatches, resize_mask
+from uadbench.evaluation.statistics.comparisons import paired_difference
+from uadbench.inference.new_images import load_fitted
 from uadbench.methods.anoddpm import AnoDdpm
-from uadbench.runner.apply import load_fitted
-from uadbench.runner.opened import open_run
-from uadbench.runner.padded import Padded
+from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.storage.open_run import open_run
 
 STEPS = (50, 25, 10, 5, 1)
 

@@ -26,7 +26,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator
 
 from benchmarks.growth_point import Axis, Point, Work
 from benchmarks.ratios import machine
-from uadbench.report.drawing import MARKERS, WIDTH, colours, style, to_csv, to_svg
+from uadbench.report.figures.drawing import MARKERS, WIDTH, colours, style, to_csv, to_svg
 
 LABELS: dict[Axis, str] = {
     "batch": "images a batch",

@@ -25,8 +25,8 @@ from benchmarks.short_run import TIMED, ShortRun
 from uadbench.core.types import ImageSpec
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.runner.allocator import keep_memory
-from uadbench.runner.precision import pick_precision
+from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.device import pick_precision
 from uadbench.testing.fakes import InMemoryBatches, image_generators
 from uadbench.testing.images import synthetic_images
 
@@ -156,7 +156,7 @@ def pixel_file(folder: Path, pixels: int) -> Callable[[], Iterator[tuple[NDArray
 
 def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
     """Returns pixels a second of the pooled curves, and the memory from before them."""
-    from uadbench.evaluation.streaming import pixel_curves
+    from uadbench.evaluation.metrics.streaming import pixel_curves
 
     read, device = pixel_file(folder, pixels), torch.device("cpu")
     memory = Memory(device)
@@ -167,7 +167,7 @@ def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
     """Returns jobs a second of one worker, and the memory from before them."""
     from benchmarks.small_suite import make_run, task_of
     from tests.conftest import write_store
-    from uadbench.runner import worker
+    from uadbench.runner.suites import worker
 
     task = task_of(make_run(folder, write_store(folder / "store", frames=1), jobs, steps=20), folder, device)
     memory, start = Memory(torch.device(device)), time.perf_counter()

@@ -25,7 +25,7 @@ from benchmarks.flops import operations
 from benchmarks.pairs import Pair, anoddpm_steps, synomaly_inference, synomaly_noise, synomaly_training
 from benchmarks.ratios import machine
 from uadbench.diffusion.noises import Noise
-from uadbench.runner.allocator import keep_memory
+from uadbench.runner.execution.allocator import keep_memory
 
 WORK, NOISE, RANDOM = "the whole work", "noise", "random numbers"
 # The first kind with a word that stands in an operation's name; all other operations are elementwise.

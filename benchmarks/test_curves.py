@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from benchmarks.ratios import ROWS
-from uadbench.evaluation.distances import surface_scores
-from uadbench.evaluation.streaming import pixel_curves
+from uadbench.evaluation.metrics.distances import surface_scores
+from uadbench.evaluation.metrics.streaming import pixel_curves
 
 PIXELS = int(float(os.environ.get("UADBENCH_BENCH_PIXELS", "5e6")))
 PART = 1 << 20

@@ -21,7 +21,7 @@ from benchmarks.ratios import ROWS
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.types import ImageSpec
-from uadbench.evaluation.pixels import Overlap
+from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.testing.fakes import image_generators
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_subject import MethodSubject

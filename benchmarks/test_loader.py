@@ -9,8 +9,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
-from uadbench.data.batches import StoreBatches
-from uadbench.data.store import Store, StoreWriter
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.data.storage.store import Store, StoreWriter
 
 COUNT, SIZE = 2000, 128
 

@@ -12,11 +12,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.small_suite import make_run, task_of
 from tests.conftest import write_store
-from uadbench.runner import worker
-from uadbench.runner.executors.local import LocalExecutor
-from uadbench.runner.job_table import Entry, JobTable
-from uadbench.runner.run import execute
-from uadbench.runner.suite_run import SuiteRun
+from uadbench.runner.execution.run import execute
+from uadbench.runner.suites import worker
+from uadbench.runner.suites.executors.local import LocalExecutor
+from uadbench.runner.suites.job_table import Entry, JobTable
+from uadbench.runner.suites.suite_run import SuiteRun
 
 # Jobs of a few seconds of training each, so that there is something to share.
 STEPS, JOBS = 200, 6

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.store import StoreWriter
+from uadbench.data.storage.store import StoreWriter
 
 PATIENTS = {Role.TRAIN: 6, Role.CALIB: 4, Role.LABELLED: 3, Role.VAL: 3, Role.TEST: 12}
 SIZE = 40

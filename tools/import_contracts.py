@@ -72,7 +72,7 @@ def render(root: Path) -> str:
                 "tuning",
                 "A tuner reaches no phantom's generator: it is handed a store",
                 ["uadbench.tuning"],
-                [*datasets, "uadbench.runner.sources"],
+                [*datasets, "uadbench.runner.planning.datasets"],
             ),
             _forbidden(
                 "report",

@@ -25,11 +25,11 @@ from scipy import ndimage
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
 from uadbench.core.seeding import numpy_generator
-from uadbench.data import texture
-from uadbench.data.batches import resize_image, resize_mask
-from uadbench.data.store import Item, Store
-from uadbench.report.drawing import colours, style, to_svg
-from uadbench.runner.sources import open_source
+from uadbench.data.simulation import texture
+from uadbench.data.storage.batches import resize_image, resize_mask
+from uadbench.data.storage.store import Item, Store
+from uadbench.report.figures.drawing import colours, style, to_svg
+from uadbench.runner.planning.datasets import open_source
 
 FRAME = 128  # pixels a side where no spacing is known: the whole frame is then the unit of length
 WINDOW, WIDTH, LAGS = 5, 2.0, 8  # pixels: windows of the local spread, smoothing of the grain, longest correlation

@@ -18,17 +18,17 @@ from uadbench.core.method import Method
 from uadbench.core.record import Record
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
-from uadbench.data.batches import StoreBatches
-from uadbench.data.region import Regions
-from uadbench.data.store import Store
-from uadbench.runner.apply import apply_run, load_fitted
-from uadbench.runner.detector import Detector
-from uadbench.runner.folder import RunFolder
-from uadbench.runner.job import Precision
-from uadbench.runner.plan import plan_run
-from uadbench.runner.run import execute
-from uadbench.runner.sources import open_source
-from uadbench.runner.tuned import load_tuned
+from uadbench.data.reading.region import Regions
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.data.storage.store import Store
+from uadbench.inference.new_images import apply_run, load_fitted
+from uadbench.inference.sklearn_detector import Detector
+from uadbench.runner.execution.run import execute
+from uadbench.runner.planning.datasets import open_source
+from uadbench.runner.planning.job import Precision
+from uadbench.runner.planning.plan import plan_run
+from uadbench.runner.planning.tuned_config import load_tuned
+from uadbench.runner.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.body import extracted_body
-from uadbench.data.nifti import Volume, axial, read_binary, read_labels, read_volume
-from uadbench.data.normalise import mr_scale
+from uadbench.data.preprocessing.body import extracted_body
+from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.reading.nifti import Volume, axial, read_binary, read_labels, read_volume
 
 MIN_AREA_MM2 = 2000.0
 """Slices with less brain (the top and the bottom of the head) are left out."""

@@ -10,8 +10,8 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
-from uadbench.data.normalise import mr_scale
-from uadbench.data.store import StoreWriter
+from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.brain_mri import phantom
 from uadbench.datasets.brain_mri.cases import Case, Slices, convert
 from uadbench.datasets.brain_mri.discover import discover

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uadbench.core.errors import DataError
-from uadbench.data.folder import files, inside
+from uadbench.data.reading.folder import files, inside
 from uadbench.datasets.brain_mri.cases import Case
 
 MODALITIES = ("flair", "t2", "t1", "t1c")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.folder import files
+from uadbench.data.reading.folder import files
 from uadbench.datasets.brain_mri.cases import Case
 
 TITLE = "pDDPM (Train/ixi, Test/{Brats21,MSLUB,...})"

@@ -9,7 +9,7 @@ import numpy as np
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import derive_seed
-from uadbench.data.nifti import read_volume
+from uadbench.data.reading.nifti import read_volume
 from uadbench.datasets.brain_mri.cases import PAPER_SLICES, Case
 
 PAPER_ANOMALOUS = 1000

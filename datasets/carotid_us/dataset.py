@@ -11,7 +11,7 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import stable_hash
-from uadbench.data.store import StoreWriter
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us import momot, phantom, sweeps
 
 

@@ -21,7 +21,7 @@ from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.store import StoreWriter
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us.crop import Window
 from uadbench.datasets.carotid_us.insertion import insert_plaque
 

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.store import IGNORE
+from uadbench.data.storage.store import IGNORE
 from uadbench.datasets.carotid_us.simulate import OVERSAMPLE, Scanner, bmode
 
 VERSION = "1"

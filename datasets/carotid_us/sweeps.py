@@ -19,10 +19,10 @@ from uadbench.core.dataset import Dataset, Progress, Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.draw import draw_roles
-from uadbench.data.folder import files, inside
-from uadbench.data.raster import read_grey, read_mask
-from uadbench.data.store import StoreWriter
+from uadbench.data.reading.folder import files, inside
+from uadbench.data.reading.raster import read_grey, read_mask
+from uadbench.data.simulation.draw import draw_roles
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us.crop import Window
 
 TABLE = "sweeps.csv"

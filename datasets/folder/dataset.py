@@ -9,7 +9,7 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
-from uadbench.data.store import StoreWriter
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.folder.images import convert
 from uadbench.datasets.folder.rows import Row, find
 from uadbench.datasets.folder.split import roles

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
-from uadbench.data.body import extracted_body, fill_slices, largest_part
-from uadbench.data.folder import files
-from uadbench.data.nifti import Volume, axial, read_binary, read_volume
-from uadbench.data.normalise import mr_scale, window
-from uadbench.data.raster import read_grey, read_mask
+from uadbench.data.preprocessing.body import extracted_body, fill_slices, largest_part
+from uadbench.data.preprocessing.normalise import mr_scale, window
+from uadbench.data.reading.folder import files
+from uadbench.data.reading.nifti import Volume, axial, read_binary, read_volume
+from uadbench.data.reading.raster import read_grey, read_mask
 from uadbench.datasets.folder.rows import Row
 
 CT_WINDOW = (-160.0, 240.0)
@@ -41,7 +41,7 @@ class Slice:
 def _series_reader(row: Row) -> Callable[[Path, list[Path]], tuple[Volume, str]]:
     """Returns the reader of DICOM series, which is an optional part."""
     try:
-        from uadbench.data.dicom import read_series
+        from uadbench.data.reading.dicom import read_series
     except ImportError as error:
         raise DataError(
             f"{row.image} is a DICOM series, and pydicom is not installed.", "pip install 'uadbench[medical]'"

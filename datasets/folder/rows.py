@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from uadbench.core.errors import DataError
-from uadbench.data.folder import files, inside
+from uadbench.data.reading.folder import files, inside
 
 COLUMNS = ("image", "mask", "roi", "patient", "slice", "split", "label")
 PATTERNS = ("*.png", "*.tif", "*.tiff", "*.jpg", "*.bmp", "*.nii", "*.nii.gz", "*.dcm")

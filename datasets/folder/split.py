@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.draw import draw_roles
+from uadbench.data.simulation.draw import draw_roles
 from uadbench.datasets.folder.rows import Row
 
 SEED = 0

@@ -13,9 +13,9 @@ from scipy import ndimage
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.nifti import axial, read_labels, read_volume
-from uadbench.data.normalise import window
-from uadbench.data.raster import read_grey, read_mask
+from uadbench.data.preprocessing.normalise import window
+from uadbench.data.reading.nifti import axial, read_labels, read_volume
+from uadbench.data.reading.raster import read_grey, read_mask
 from uadbench.datasets.liver_ct import chaos
 
 WINDOW = (0.0, 150.0)

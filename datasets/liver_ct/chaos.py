@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
-from uadbench.data.folder import files, inside
-from uadbench.data.nifti import Volume
+from uadbench.data.reading.folder import files, inside
+from uadbench.data.reading.nifti import Volume
 
 Pair = tuple[str, str, Path, Path]
 """Cohort, number of the patient, image, labels."""
@@ -60,7 +60,7 @@ def read(folder: Path, masks: Path) -> tuple[Volume, NDArray[np.int16]]:
         DataError: If slices and masks do not fit each other, or a file cannot be used.
     """
     try:
-        from uadbench.data.dicom import read_drawn, read_series
+        from uadbench.data.reading.dicom import read_drawn, read_series
     except ImportError as error:
         raise DataError(f"{folder} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
     slices = files(folder, "*.dcm")

@@ -12,9 +12,9 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.record import stable_hash
-from uadbench.data.body import fill_slices
-from uadbench.data.normalise import window
-from uadbench.data.store import StoreWriter
+from uadbench.data.preprocessing.body import fill_slices
+from uadbench.data.preprocessing.normalise import window
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.liver_ct import phantom, prepare
 from uadbench.datasets.liver_ct.cases import MIN_AREA_MM2, to_scale
 from uadbench.datasets.liver_ct.chaos import check_on_tissue

@@ -11,7 +11,7 @@ from pathlib import Path
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.folder import files
+from uadbench.data.reading.folder import files
 from uadbench.datasets.liver_ct import chaos
 from uadbench.datasets.liver_ct.cases import Case
 from uadbench.datasets.liver_ct.chaos import Pair
@@ -179,6 +179,6 @@ def _masked(source: Path) -> Found:
 
 
 def _shape(path: Path) -> tuple[int, ...]:
-    from uadbench.data.nifti import read_volume
+    from uadbench.data.reading.nifti import read_volume
 
     return read_volume(path).data.shape

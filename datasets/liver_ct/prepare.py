@@ -7,7 +7,7 @@ from pathlib import Path
 
 from uadbench.core.dataset import Dataset, Progress, Recipe
 from uadbench.core.errors import DataError
-from uadbench.data.store import StoreWriter
+from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.liver_ct.cases import convert
 from uadbench.datasets.liver_ct.layouts import KNOWN, find
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from tests.support.report_records import export, made_cases, make_record, scored, store, three_seeds
 from uadbench.evaluation.cases import CaseMaps
 from uadbench.report import build_report
-
-from ..report_records import export, made_cases, make_record, scored, store, three_seeds
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -19,10 +19,10 @@ from uadbench.core.errors import JobFailed, UserError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from uadbench.runner.estimate import Costs
-    from uadbench.runner.job_table import JobRow
-    from uadbench.runner.suite import PlannedRow
-    from uadbench.runner.suite_run import SuiteRun
+    from uadbench.runner.suites.estimate import Costs
+    from uadbench.runner.suites.job_table import JobRow
+    from uadbench.runner.suites.suite import PlannedRow
+    from uadbench.runner.suites.suite_run import SuiteRun
 
 
 ENDED = ("done", "failed", "skipped")
@@ -44,15 +44,15 @@ def bench(
 ) -> None:
     """Runs every job of a suite that is not stored yet; may be stopped and called again at any time."""
     from uadbench.core.config import parse_overrides
-    from uadbench.runner.executors import make_executor
-    from uadbench.runner.suite import load_suite
+    from uadbench.runner.suites.executors import make_executor
+    from uadbench.runner.suites.suite import load_suite
 
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"Unknown device '{device}'.", "Use auto, cpu or cuda.")
     content = load_suite(suite)
     place = make_executor(executor, workers, device, parse_overrides(option or []))
     with progress_bar("phantom") as progress:
-        from uadbench.runner.suite_run import SuiteRun
+        from uadbench.runner.suites.suite_run import SuiteRun
 
         run = SuiteRun(content, out, records, progress)
     costs = _costs(run)
@@ -167,7 +167,7 @@ def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
 
 
 def _costs(run: SuiteRun) -> Costs:
-    from uadbench.runner.estimate import Costs, stored_records
+    from uadbench.runner.suites.estimate import Costs, stored_records
 
     costs = Costs()
     costs.add_records(stored_records(run.root, run.records))

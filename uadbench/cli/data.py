@@ -16,7 +16,7 @@ from uadbench.core.errors import DataError, UnknownName, UserError
 
 if TYPE_CHECKING:
     from uadbench.core.dataset import Dataset
-    from uadbench.data.store import Store
+    from uadbench.data.storage.store import Store
 
 
 def prepare(
@@ -31,9 +31,9 @@ def prepare(
     """Converts raw files into a verified store and draws its contact sheet."""
     from uadbench.core.catalog import DATASETS
     from uadbench.core.config import parse_overrides
-    from uadbench.data.checks import check_store
-    from uadbench.data.contact_sheet import write_contact_sheet
-    from uadbench.data.store import Store
+    from uadbench.data.storage.checks import check_store
+    from uadbench.data.storage.contact_sheet import write_contact_sheet
+    from uadbench.data.storage.store import Store
 
     if recipe not in ("strict", "paper"):
         raise UserError(f"Unknown recipe '{recipe}'.", "Use strict or paper.")

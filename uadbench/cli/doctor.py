@@ -65,7 +65,7 @@ def _packages() -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
-    from uadbench.runner.precision import pick_device, pick_precision
+    from uadbench.runner.execution.device import pick_device, pick_precision
 
     device = pick_device("auto")
     threads, cores = (
@@ -82,7 +82,7 @@ def _devices() -> Iterator[str]:
 
 def _storage() -> Iterator[str]:
     """Says how much room there is, and yields what is wrong with it."""
-    from uadbench.runner.sources import cache_folder
+    from uadbench.runner.planning.datasets import cache_folder
 
     for what, folder in (("phantoms", cache_folder()), ("runs", Path.cwd() / "runs")):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())

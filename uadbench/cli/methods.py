@@ -52,7 +52,7 @@ def check(
     elif kind == "dataset":
         from uadbench.cli.console import progress_bar
         from uadbench.core.catalog import DATASETS
-        from uadbench.runner.sources import open_source
+        from uadbench.runner.planning.datasets import open_source
         from uadbench.testing.dataset_checks import check_dataset
 
         with progress_bar("phantom") as progress:

@@ -25,8 +25,8 @@ def predict(
     ] = None,
 ) -> None:
     """Writes a heat-map an input and scores.csv; larger is more anomalous. No medical device."""
-    from uadbench.data.region import Regions
-    from uadbench.runner.apply import apply_run
+    from uadbench.data.reading.region import Regions
+    from uadbench.inference.new_images import apply_run
 
     with progress_bar("predict") as progress:
         applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())))

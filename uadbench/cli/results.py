@@ -22,7 +22,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Scores the stored maps of a run again, without the model, under a protocol."""
-    from uadbench.runner.rescore import rescore
+    from uadbench.runner.scoring.rescore import rescore
 
     with progress_bar("phantom") as progress:
         record, folder = rescore(run, protocol, source, test_source, progress, in_place=in_place)
@@ -60,7 +60,7 @@ def verify(
             raise UserError("A bundle is never run again here.", "Unpack it, and verify the folder with --rerun.")
         check_submission(run, accept, source, test_source)
         return
-    from uadbench.runner.verify import compare_exported, note_level, verify_run
+    from uadbench.verification.verify_run import compare_exported, note_level, verify_run
 
     exported = run.suffix == ".json" and run.name != "record.json"
     folder = run if run.is_dir() else runs / run.stem if exported else run.parent
@@ -104,7 +104,7 @@ def report(
     opener = None
     with progress_bar("phantom") as progress:
         if runs is not None:
-            from uadbench.runner.stored import RunOpener  # imports torch, which records alone do not need
+            from uadbench.runner.storage.open_cases import RunOpener  # imports torch, which records alone do not need
 
             opener = RunOpener(sources, progress)
         files = build_report(records, runs, out, include_images=include_images, opener=opener, published=ledger)

@@ -13,7 +13,7 @@ from uadbench.core.errors import JobFailed, UserError
 
 if TYPE_CHECKING:
     from uadbench.core.record import Record
-    from uadbench.data.store import Store
+    from uadbench.data.storage.store import Store
 
 TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 
@@ -46,11 +46,11 @@ def run(
 ) -> None:
     """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
     from uadbench.core.config import parse_overrides
-    from uadbench.runner.parallel import team
-    from uadbench.runner.plan import plan_run
-    from uadbench.runner.run import execute
-    from uadbench.runner.sources import open_source
-    from uadbench.runner.tuned import load_tuned
+    from uadbench.runner.execution.distributed import team
+    from uadbench.runner.execution.run import execute
+    from uadbench.runner.planning.datasets import open_source
+    from uadbench.runner.planning.plan import plan_run
+    from uadbench.runner.planning.tuned_config import load_tuned
 
     if precision not in ("auto", "fp32", "bf16"):
         raise UserError(f"Unknown precision '{precision}'.", "Use auto, fp32 or bf16.")
@@ -85,7 +85,7 @@ def _check_names(
 ) -> None:
     """Fails on a wrong name before a phantom is made."""
     from uadbench.core.catalog import METHODS
-    from uadbench.evaluation.protocol import load_protocol
+    from uadbench.evaluation.protocol.protocol import load_protocol
 
     METHODS.load(method).config_type.resolve(preset, tuned, overrides)
     load_protocol(protocol)
@@ -94,8 +94,8 @@ def _check_names(
 def _baselines(train: Store, test: Store | None, options: dict[str, Any], out: Path, device: str) -> list[Record]:
     """Runs the trivial baselines on the same data, or takes what is stored."""
     from uadbench.core.catalog import METHODS
-    from uadbench.runner.plan import plan_run
-    from uadbench.runner.run import execute
+    from uadbench.runner.execution.run import execute
+    from uadbench.runner.planning.plan import plan_run
 
     records: list[Record] = []
     for name in TRIVIAL:

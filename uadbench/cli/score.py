@@ -34,9 +34,9 @@ def score(
     for kind, value, known in (("supervision", supervision, SUPERVISION), ("tuning labels", tuning_labels, TUNING)):
         if value not in known:
             raise UnknownName(kind, value, known)
-    from uadbench.evaluation.protocol import load_protocol
-    from uadbench.runner.outside import Claim, score_outside
-    from uadbench.runner.sources import open_source
+    from uadbench.evaluation.protocol.protocol import load_protocol
+    from uadbench.runner.planning.datasets import open_source
+    from uadbench.runner.scoring.external import Claim, score_outside
 
     rules = load_protocol(protocol)
     with progress_bar("phantom") as progress:

@@ -20,7 +20,7 @@ def submit(
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
 ) -> None:
     """Verifies a run and writes it as one file for the leaderboard."""
-    from uadbench.runner.bundle import write_bundle
+    from uadbench.verification.bundle import write_bundle
 
     target = out or Path(f"{run.resolve().name}.zip")
     with progress_bar("verify") as progress:
@@ -38,8 +38,8 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
         DataError: If it is no bundle.
         JobFailed: If it does not verify.
     """
-    from uadbench.report.entries import read_entries
-    from uadbench.runner.submission import check_bundle
+    from uadbench.records.read import read_entries
+    from uadbench.verification.check_bundle import check_bundle
 
     def refused(folder: Path) -> list[str]:
         return [refusal.reason for refusal in read_entries([folder])[1]]
@@ -63,8 +63,8 @@ def check_leaderboard(folder: Path, base: Path | None) -> None:
         DataError: If it is no leaderboard.
         JobFailed: If something does not hold.
     """
-    from uadbench.report.entries import read_entries
-    from uadbench.runner.audit import LEVELS, audit
+    from uadbench.records.read import read_entries
+    from uadbench.verification.check_leaderboard import LEVELS, audit
 
     def refused(records: Path) -> list[tuple[str, str]]:
         return [(refusal.file, refusal.reason) for refusal in read_entries([records])[1]]

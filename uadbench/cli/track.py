@@ -9,7 +9,7 @@ from uadbench.cli.console import to_stderr
 from uadbench.core.errors import UserError
 
 if TYPE_CHECKING:
-    from uadbench.runner.tracking import Tracking
+    from uadbench.runner.tracking.tracker import Tracking
 
 
 def chosen_tracking(
@@ -30,7 +30,7 @@ def chosen_tracking(
         if place is not None:
             raise UserError("--track-to names a place without a tracker.", "Add --track tensorboard or --track mlflow.")
         return None
-    from uadbench.runner.tracking import Tracking, open_tracker
+    from uadbench.runner.tracking.tracker import Tracking, open_tracker
 
     stderr = to_stderr()
     return Tracking(open_tracker(track, place, root), lambda line: stderr.out(line, highlight=False), include_images)

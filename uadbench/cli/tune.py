@@ -50,8 +50,8 @@ def tune(
     """Tunes a method on calib, or val, and writes METHOD/DATASET.yaml and a page; called again, it goes on."""
     from uadbench.core.catalog import METHODS
     from uadbench.core.experiments import FOLDER
-    from uadbench.runner.precision import pick_device
-    from uadbench.runner.sources import open_source
+    from uadbench.runner.execution.device import pick_device
+    from uadbench.runner.planning.datasets import open_source
     from uadbench.tuning.storage import shown
     from uadbench.tuning.tracked import tell_trials
     from uadbench.tuning.tune import tune as run_study

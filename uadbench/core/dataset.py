@@ -40,7 +40,7 @@ class DatasetCard(BaseModel):
 
 
 class Dataset(Protocol):
-    """A dataset. Both methods write a store (``uadbench.data.store.StoreWriter``) into ``out``."""
+    """A dataset. Both methods write a store (``uadbench.data.storage.store.StoreWriter``) into ``out``."""
 
     name: ClassVar[str]
     version: ClassVar[str]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from uadbench.report.beside import published_groups
-from uadbench.report.beside import to_markdown as published_markdown
-from uadbench.report.entries import Entry, read_entries
+from uadbench.records.read import Entry, read_entries
 from uadbench.report.files import sweep, write_text
-from uadbench.report.model import Leaderboard
-from uadbench.report.site import build_site
-from uadbench.report.tables import make_leaderboard
-from uadbench.report.text import to_csv, to_latex, to_markdown
-from uadbench.report.viewer import CaseOpener
+from uadbench.report.site.site import build_site
+from uadbench.report.site.viewer import CaseOpener
+from uadbench.report.tables.beside import published_groups
+from uadbench.report.tables.beside import to_markdown as published_markdown
+from uadbench.report.tables.model import Leaderboard
+from uadbench.report.tables.tables import make_leaderboard
+from uadbench.report.tables.text import to_csv, to_latex, to_markdown
 
 
 def build_report(

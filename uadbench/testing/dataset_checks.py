@@ -20,8 +20,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from uadbench.core.roles import Role
-from uadbench.data.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation, count_patients
-from uadbench.data.store import IGNORE, Store
+from uadbench.data.storage.checks import DUPLICATE, OUTSIDE, alike_across_roles, body_correlation, count_patients
+from uadbench.data.storage.store import IGNORE, Store
 from uadbench.testing.results import CheckResult, require, run_checks
 
 SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label

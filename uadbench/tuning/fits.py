@@ -16,13 +16,13 @@ from uadbench.core.config import MethodConfig
 from uadbench.core.method import Method
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
-from uadbench.data.batches import StoreBatches
-from uadbench.runner.folder import RunFolder
-from uadbench.runner.labelled import subsample_patients
-from uadbench.runner.lent import LentRun
-from uadbench.runner.padded import Padded
-from uadbench.runner.plan import fit_key
-from uadbench.runner.run import build_seeded
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.runner.execution.fit_context import LentRun
+from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.run import build_seeded
+from uadbench.runner.planning.label_subset import subsample_patients
+from uadbench.runner.planning.plan import fit_key
+from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.tuning.book import MILESTONES
 from uadbench.tuning.judge import Images, judge
 from uadbench.tuning.shared import MEMORY, SharedCalls

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.core.types import ImageSpec
-from uadbench.data.batches import StoreBatches
-from uadbench.data.store import Item, Pixels
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.data.storage.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps, checked
-from uadbench.evaluation.curves import PixelHistogram, average_precision
-from uadbench.evaluation.pixels import Overlap
-from uadbench.evaluation.thresholds import best_dice_threshold, healthy_fpr_thresholds
-from uadbench.runner.padded import Padded
-from uadbench.runner.predict import to_native
+from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
+from uadbench.evaluation.metrics.pixels import Overlap
+from uadbench.evaluation.protocol.thresholds import best_dice_threshold, healthy_fpr_thresholds
+from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.predictions import to_native
 
 HEALTHY_RATE = 0.01  # of the headline Dice
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from uadbench.core.record import stable_hash
-from uadbench.evaluation.intervals import Interval, patient_interval, weighted_mean
-from uadbench.evaluation.statistics import Difference, paired_difference
+from uadbench.evaluation.statistics.comparisons import Difference, paired_difference
+from uadbench.evaluation.statistics.intervals import Interval, patient_interval, weighted_mean
 from uadbench.tuning.task import StudyTask
 
 MIN_PATIENTS = 10  # as in docs/protocol.md: fewer give no interval

@@ -10,7 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from uadbench.core.record import stable_hash
-from uadbench.runner.tracking import Tracked, Tracker, Tracking, Value
+from uadbench.runner.tracking.tracker import Tracked, Tracker, Tracking, Value
 from uadbench.tuning.result import slot_of
 from uadbench.tuning.task import StudyTask
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.store import Item, Store
+from uadbench.data.storage.store import Item, Store
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role
-from uadbench.data.store import Item, Pixels, Store
-from uadbench.data.synthetic import ForeignPatches
-from uadbench.runner.padded import OutOfMemory, Padded
-from uadbench.runner.precision import pick_device, pick_precision
+from uadbench.data.simulation.synthetic import ForeignPatches
+from uadbench.data.storage.store import Item, Pixels, Store
+from uadbench.runner.execution.device import pick_device, pick_precision
+from uadbench.runner.execution.fixed_batch import OutOfMemory, Padded
 from uadbench.tuning.book import Book
 from uadbench.tuning.fits import Fit, Fits
 from uadbench.tuning.judge import Images, judge, thin

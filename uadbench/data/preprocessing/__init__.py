@@ -1,0 +1,1 @@
+"""Body masks and intensity scales."""

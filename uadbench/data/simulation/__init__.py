@@ -1,0 +1,1 @@
+"""Building blocks of phantoms and synthetic lesions."""

@@ -1,0 +1,1 @@
+"""Prepared stores: writing, reading, checking and drawing them."""

@@ -1,0 +1,94 @@
+"""Batches for methods: items of a store resized to a method's ImageSpec, held in memory while they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from uadbench.core.errors import DataError
+from uadbench.core.roles import Role
+from uadbench.core.types import ImageSpec, Scan, TrainBatch
+from uadbench.data.storage.store import Item, Pixels, Store
+
+MEMORY_LIMIT = 2 * 1024**3
+
+
+class StoreBatches:
+    """The items of one role as ``Batches``.
+
+    Methods are handed such objects, so none of them leads to a mask of another item: without masks they keep no way to
+    the truth at all, with masks that of their own items alone.
+
+    Args:
+        store: Where the items are.
+        items: Which items.
+        spec: Shape wanted.
+        masks: Whether batches carry lesion masks (supervised methods, never test).
+
+    Raises:
+        DataError: If masks of test items are asked for, or channels do not fit.
+    """
+
+    def __init__(self, store: Pixels, items: Sequence[Item], spec: ImageSpec, *, masks: bool = False) -> None:
+        if masks and any(item.role == Role.TEST for item in items):
+            raise DataError("Test masks are for the scorer alone.")
+        if store.channels != spec.channels:
+            raise DataError(f"The data has {store.channels} channels, the method was built for {spec.channels}.")
+        self._images = store.without_truth() if isinstance(store, Store) else store
+        self._items = list(items)
+        self._spec = spec
+        self._truth = [store.mask(item) == 1 for item in items] if masks else None
+        self._resident: TrainBatch | None = None
+        needed = len(items) * spec.height * spec.width * (spec.channels * 4 + 2)
+        if items and needed <= MEMORY_LIMIT:
+            self._resident = self._read(range(len(items)))
+            self._truth = None
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape of the images."""
+        return self._spec
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> TrainBatch:
+        """Draws images uniformly with replacement."""
+        return self._batch(torch.randint(len(self), (batch_size,), generator=generator).tolist())
+
+    def epoch(self, batch_size: int) -> Iterator[TrainBatch]:
+        """Passes once over all images in stored order."""
+        for start in range(0, len(self), batch_size):
+            yield self._batch(range(start, min(start + batch_size, len(self))))
+
+    def _batch(self, index: Sequence[int]) -> TrainBatch:
+        if self._resident is None:
+            return self._read(index)
+        rows = list(index)
+        mask = self._resident.mask
+        return TrainBatch(self._resident.scan.select(rows), None if mask is None else mask[rows])
+
+    def _read(self, index: Sequence[int]) -> TrainBatch:
+        items = [self._items[i] for i in index]
+        size = (self._spec.height, self._spec.width)
+        images = torch.cat([resize_image(self._images.image(item), size) for item in items])
+        bodies = torch.cat([resize_mask(self._images.body(item), size) for item in items])
+        masks = None if self._truth is None else torch.cat([resize_mask(self._truth[i], size) for i in index])
+        return TrainBatch(Scan(tuple(item.uid for item in items), images, bodies), masks)
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Resizes (c, h, w) to (1, c, *size) bilinearly, with an antialiasing filter when shrinking."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None]
+    if tensor.shape[-2:] == size:
+        return tensor
+    return functional.interpolate(tensor, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Resizes a bool (h, w) to (1, 1, *size): True where at least half of the area is (docs/protocol.md)."""
+    return resize_image(mask[None].astype(np.float32), size) >= 0.5

@@ -1,0 +1,217 @@
+"""Checks of a prepared store: what must not be, and what a reader should be warned of (docs/protocol.md).
+
+Near-duplicates across roles are refused. A perceptual hash alone flags many innocent neighbouring slices, so it only
+proposes pairs; the correlation over body pixels decides. What merely weakens a result is returned as warnings: labels
+that body area predicts, and healthy patients of the test role who look unlike those of train and calib.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.fft import dctn
+from scipy.stats import rankdata
+
+from uadbench.core.errors import DataError
+from uadbench.core.roles import Role
+from uadbench.data.storage.batches import resize_image, resize_mask
+from uadbench.data.storage.store import Item, Store
+
+HASH_SIDE = 8  # the perceptual hash keeps 8 x 8 low frequencies
+HASH_DISTANCE = 8  # bits of 63 by which near-duplicates may differ: a proposal, so generous
+NEAREST = 3  # proposals an item: a duplicate is among the nearest, and the work stays linear
+BLOCK = 2048  # items compared at once
+DUPLICATE = 0.99  # docs/protocol.md: a correlation above this on body pixels decides
+FAR = 0.2  # distance of a control's AUROC from 0.5 that is worth a warning
+CHANCE_SDS = 2.5  # standard deviations of an AUROC by chance that it must exceed too
+FEWEST = 5  # patients a side below which a control says nothing
+OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside the body
+SIDE = 64  # grid on which images of different shapes are compared
+
+
+def check_store(store: Store, published: Mapping[str, int] | None = None) -> list[str]:
+    """Checks a store that was just prepared.
+
+    Args:
+        store: The store.
+        published: Patients of each cohort, as the dataset's card has them.
+
+    Returns:
+        Warnings, one line each; none if there is nothing to say.
+
+    Raises:
+        DataError: If an image is in two roles (as it is, or nearly), or lesions lie outside the body.
+    """
+    _refuse_duplicates(store)
+    _refuse_lesions_outside(store)
+    counted = [f"{count}." for count in count_patients(store, published or {}) if count.found != count.published]
+    return [*counted, *_same_images(store), *_area_control(store), *_healthy_control(store)]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Patients of a cohort in a store, and as the card of the dataset has them."""
+
+    cohort: str
+    found: int
+    published: int
+
+    def __str__(self) -> str:
+        """Returns a line for the reader."""
+        more = ": more than there are, so a person may have two names" if self.found > self.published else ""
+        return f"{self.cohort}: {self.found} of {self.published} patients{more}"
+
+
+def count_patients(store: Store, published: Mapping[str, int]) -> list[Count]:
+    """Returns the count of each cohort of a store that the card knows."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for item in store.items:
+        found[item.cohort].add(item.patient)
+    return [Count(name, len(found[name]), published[name]) for name in sorted(found.keys() & published.keys())]
+
+
+def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Returns 63 bits: which low frequencies of the cosine transform exceed their median.
+
+    The mean intensity is left out, so that a change of brightness or gain keeps the hash.
+
+    Args:
+        image: Intensities, (c, h, w); channels are averaged.
+    """
+    small = resize_image(image.mean(0, keepdims=True), (4 * HASH_SIDE, 4 * HASH_SIDE))[0, 0].numpy()
+    low = dctn(small.astype(np.float64), norm="ortho")[:HASH_SIDE, :HASH_SIDE].ravel()[1:]
+    return low > np.median(low)
+
+
+def body_correlation(store: Store, one: Item, other: Item) -> float:
+    """Returns the normalised correlation of two images over the pixels that are in either body.
+
+    Images of one shape are compared as they are, others on a common grid.
+    """
+    size = one.shape[1:] if one.shape == other.shape else (SIDE, SIDE)
+    inside = resize_mask(store.body(one), size)[0, 0] | resize_mask(store.body(other), size)[0, 0]
+    values = torch.stack([resize_image(store.image(item), size)[0][:, inside].flatten() for item in (one, other)])
+    return float(torch.nan_to_num(torch.corrcoef(values.double()))[0, 1])
+
+
+def alike_across_roles(store: Store) -> Iterator[tuple[Item, Item]]:
+    """Yields pairs of items of different roles whose hashes nearly agree, the nearest few of each item."""
+    roles = {role: store.role(role) for role in Role if store.role(role)}
+    # As signs, so that the number of equal bits of all pairs is one matrix product.
+    signs = {
+        role: np.array([perceptual_hash(store.image(item)) for item in items]).astype(np.float32) * 2 - 1
+        for role, items in roles.items()
+    }
+    for left, right in combinations(roles, 2):
+        for start in range(0, len(roles[left]), BLOCK):
+            block = signs[left][start : start + BLOCK]
+            differing = (block.shape[1] - block @ signs[right].T) / 2
+            nearest = np.argsort(differing, axis=1, kind="stable")[:, :NEAREST]
+            for i, row in enumerate(nearest):
+                for j in row:
+                    if differing[i, j] <= HASH_DISTANCE:
+                        yield roles[left][start + i], roles[right][int(j)]
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Returns the probability that a positive value exceeds a negative one, ties counted as half."""
+    ranks = rankdata([*positive, *negative])[: len(positive)]
+    n, m = len(positive), len(negative)
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _far(value: float, n: int, m: int) -> bool:
+    """Whether an AUROC of n against m is far from 0.5, and farther than chance (Mann & Whitney 1947) explains."""
+    return abs(value - 0.5) > max(FAR, CHANCE_SDS * np.sqrt((n + m + 1) / (12 * n * m)))
+
+
+def _refuse_duplicates(store: Store) -> None:
+    seen: dict[str, Item] = {}
+    for item in store.items:
+        other = seen.setdefault(item.sha256, item)
+        if other.role != item.role:
+            raise _duplicate(other, item, 1.0)
+    for one, other in alike_across_roles(store):
+        value = body_correlation(store, one, other)
+        if value > DUPLICATE:
+            raise _duplicate(one, other, value)
+
+
+def _duplicate(one: Item, other: Item, value: float) -> DataError:
+    return DataError(
+        f"{one.uid} ({one.role}) and {other.uid} ({other.role}) are near-duplicates (r = {value:.3f}).",
+        "Remove one of them, or give both the same patient.",
+    )
+
+
+def _refuse_lesions_outside(store: Store) -> None:
+    for item in store.items:
+        if item.lesion:
+            lesion = store.mask(item) == 1
+            out = int((lesion & ~store.body(item)).sum())
+            if out > max(1, OUTSIDE * int(lesion.sum())):
+                raise DataError(
+                    f"{item.uid}: {out} of {int(lesion.sum())} lesion pixels lie outside the body.",
+                    "Check that image, body and mask belong together.",
+                )
+
+
+def _same_images(store: Store) -> list[str]:
+    """Two patients with one image, in one role: no leak, but counted twice."""
+    seen: dict[str, Item] = {}
+    for item in store.items:
+        other = seen.setdefault(item.sha256, item)
+        if other.patient != item.patient:
+            return [f"{other.uid} and {item.uid} are the same image of two patients: remove one."]
+    return []
+
+
+def _area_control(store: Store) -> list[str]:
+    """Can the size of the body alone tell images with a lesion from those without?"""
+    areas: dict[bool, list[float]] = {True: [], False: []}
+    for item in store.role(Role.TEST):
+        areas[item.lesion].append(float(store.body(item).mean()))
+    if min(len(areas[True]), len(areas[False])) < FEWEST:
+        return []
+    value = auroc(areas[True], areas[False])
+    if not _far(value, len(areas[True]), len(areas[False])):
+        return []
+    return [
+        f"Body area alone predicts the label of a test image with AUROC {value:.2f}: image-level metrics mean little."
+    ]
+
+
+def _healthy_control(store: Store) -> list[str]:
+    """Healthy patients of train and calib against healthy patients of test, by simple statistics of their images."""
+    known = _patient_statistics([*store.role(Role.TRAIN), *store.role(Role.CALIB)], store)
+    tested = _patient_statistics(store.role(Role.TEST), store)
+    if min(len(known), len(tested)) < FEWEST:
+        return []
+    values = {
+        name: auroc([row[k] for row in tested], [row[k] for row in known])
+        for k, name in enumerate(("mean", "spread", "body area"))
+    }
+    name, value = max(values.items(), key=lambda pair: abs(pair[1] - 0.5))
+    if not _far(value, len(tested), len(known)):
+        return []
+    return [
+        f"Healthy images of test differ from those of train and calib ({name} inside the body: AUROC {value:.2f} over "
+        "patients): a shift of cohort may be taken for detection."
+    ]
+
+
+def _patient_statistics(items: Sequence[Item], store: Store) -> list[tuple[float, ...]]:
+    """Returns mean, spread and area of the body, averaged over the lesion-free images of each patient."""
+    rows: defaultdict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    for item in items:
+        if not item.lesion:
+            body = store.body(item)
+            inside = store.image(item)[:, body]
+            rows[item.patient].append((float(inside.mean()), float(inside.std()), float(body.mean())))
+    return [tuple(np.mean(values, axis=0).tolist()) for values in rows.values()]

@@ -1,0 +1,1 @@
+"""Pixel, lesion and surface metrics of one case or of many."""

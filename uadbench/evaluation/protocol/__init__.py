@@ -1,0 +1,1 @@
+"""The protocol file and the threshold rules that it names."""

@@ -1,0 +1,1 @@
+"""From raw maps to the metrics, ladder and gaps of a record."""

@@ -1,0 +1,1 @@
+"""Intervals over patients, comparisons of rows, calibration."""

@@ -1,0 +1,1 @@
+"""Stored runs on new images: prediction, heat-maps and the scikit-learn detector."""

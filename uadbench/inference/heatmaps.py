@@ -1,0 +1,114 @@
+"""Heat-maps as files: NIfTI on the grid that the volume came on, PNG and TIFF for pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from matplotlib import colormaps
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from numpy.typing import NDArray
+from PIL import Image
+
+from uadbench.data.storage.disk import writing
+
+LOW, HIGH = 0.5, 0.999
+SAMPLE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What black and white mean in every picture of a run.
+
+    Attributes:
+        low: Value drawn black.
+        high: Value drawn white.
+    """
+
+    low: float
+    high: float
+
+    def colours(self, anomaly_map: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Returns (h, w, 3) for a map (h, w)."""
+        unit = np.clip((anomaly_map - self.low) / (self.high - self.low), 0, 1)
+        return (colormaps["magma"](unit)[..., :3] * 255).round().astype(np.uint8)
+
+
+def calibrated_scale(run: Path) -> Scale | None:
+    """Returns the scale of a run from its maps of healthy calibration patients, None where it has none.
+
+    Black is their median, white what 1 pixel of 1000 exceeds: pictures of one run can be compared with each other.
+    """
+    file = run / "maps" / "calib" / "maps.npy"
+    if not file.exists():
+        return None
+    values = np.load(file, mmap_mode="r", allow_pickle=False).reshape(-1)
+    low, high = np.quantile(values[:: max(1, len(values) // SAMPLE)], [LOW, HIGH])
+    return Scale(float(low), float(high)) if high > low else None
+
+
+def own_scale(anomaly_map: NDArray[np.float32]) -> Scale:
+    """Returns the scale from the least to the largest value of one map."""
+    low, high = float(anomaly_map.min()), float(anomaly_map.max())
+    return Scale(low, high if high > low else low + 1)
+
+
+def write_picture(path: Path, anomaly_map: NDArray[np.float32], scale: Scale) -> Path:
+    """Writes ``PATH_heatmap.png`` in colours and ``PATH_map.tiff`` with the raw values, (h, w); returns the first."""
+    _write_image(_named(path, "_map.tiff"), anomaly_map, "TIFF")
+    return _write_image(_named(path, "_heatmap.png"), scale.colours(anomaly_map), "PNG")
+
+
+def _write_image(file: Path, pixels: NDArray[Any], kind: str) -> Path:
+    # Encoded in memory: the TIFF encoder does not notice a disk that takes only a part of what it writes.
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, kind)
+    return atomically(file, lambda part: part.write_bytes(encoded.getvalue()))
+
+
+def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nifti1Image) -> Path:
+    """Writes ``PATH_heatmap.nii.gz`` with the grid and affine of the original.
+
+    Args:
+        path: Where to, without suffix.
+        anomaly_map: Raw map in RAS order, (x, y, z).
+        original: The image as it lay on disk, in whatever orientation.
+    """
+    back = ornt_transform(axcodes2ornt("RAS"), io_orientation(original.affine))
+    turned = apply_orientation(anomaly_map, back).reshape(original.shape)
+    image = nib.Nifti1Image(turned.astype(np.float32), original.affine)
+    header, old = image.header, original.header
+    image.set_qform(original.get_qform() if old["qform_code"] else original.affine)
+    image.set_sform(original.affine)
+    for code in ("qform_code", "sform_code"):
+        header[code] = old[code]
+    # Nothing but geometry is taken over: free text of a header may name a patient.
+    header.set_xyzt_units(xyz="mm")
+    return atomically(_named(path, "_heatmap.nii.gz"), lambda part: nib.save(image, part))
+
+
+def atomically(final: Path, write: Callable[[Path], object]) -> Path:
+    """Writes under a temporary name and renames: a reader never sees half of a file.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    part = final.with_name(f".tmp-{os.getpid()}-{final.name}")
+    try:
+        with writing(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            write(part)
+            part.replace(final)
+    finally:
+        part.unlink(missing_ok=True)
+    return final
+
+
+def _named(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)

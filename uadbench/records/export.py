@@ -1,0 +1,48 @@
+"""Records leave the runs: to a folder that is committed and that the report reads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from uuid import uuid4
+
+from uadbench.core.record import Record
+from uadbench.runner.planning.job import Job
+from uadbench.runner.scoring.score_run import TABLES
+
+
+def export_record(record: Record, folder: Path, records: Path) -> Path:
+    """Copies record and tables to ``records/<protocol>/<dataset>/<method>/<id>.*``; returns the JSON file.
+
+    The record comes last: where it is, the others are.
+    """
+    target = record_path(record, records)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # A run of an older version has fewer tables; its record names those it has.
+    tables = [(name, f".{name}") for name in TABLES if name in record.hashes]
+    for name, suffix in [*tables, ("record.json", ".json")]:
+        part = target.with_name(f".{record.id}-{uuid4().hex[:8]}{suffix}.tmp")
+        try:
+            shutil.copyfile(folder / name, part)
+            part.replace(target.with_suffix(suffix))
+        finally:
+            part.unlink(missing_ok=True)
+    return target
+
+
+def record_path(job: Job | Record, records: Path) -> Path:
+    """Returns where the record of a job is exported to."""
+    data = job.test_on or job.dataset
+    return records / job.protocol.name / data.name / job.method.name / f"{job.id}.json"
+
+
+def exported_record(job: Job, records: Path) -> Record | None:
+    """Returns the exported record of a job that is done, perhaps on another machine; None if there is none."""
+    file = record_path(job, records)
+    if not file.exists():
+        return None
+    try:
+        record = Record.model_validate_json(file.read_bytes())
+    except ValueError:
+        return None  # not readable: the job is run again, which writes it anew
+    return record if record.status == "done" and record.id == job.id else None

@@ -1,0 +1,228 @@
+"""Reads records that strangers wrote: what does not look like a record of a benchmark is refused by name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uadbench.core.errors import DataError
+from uadbench.core.record import DatasetPart, Record
+from uadbench.records.curves import Curves
+from uadbench.records.gaps import Gaps, Ladder
+
+MAX_RECORD_BYTES = 2_000_000
+MAX_CASES_BYTES = 100_000_000
+MAX_TEXT = 200
+_ID = re.compile(r"[0-9a-f]{8,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,59}")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}[/\\]?|\b[A-Za-z]:\\\S+")
+
+Level = Literal["reported", "recomputed", "rerun"]
+Beside = TypeVar("Beside", bound=BaseModel)
+
+
+class _Verification(BaseModel):
+    """What stands beside a record in ``<id>.verification.json``, outside its hash."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    level: Level
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record and what lies beside it.
+
+    Attributes:
+        record: The record.
+        file: Where it was read.
+        verification: How far somebody has checked it.
+        cases: One row a test case, if the table is there and has the hash that the record names.
+        curves: Its curves, under the same condition.
+        ladder: What post-processing adds, likewise.
+        gaps: Its oracle gap and protocol gap, likewise.
+        run: Folder of the stored run with its maps, if one was found.
+    """
+
+    record: Record
+    file: Path
+    verification: Level
+    cases: pd.DataFrame | None
+    curves: Curves | None = None
+    ladder: Ladder | None = None
+    gaps: Gaps | None = None
+    run: Path | None = None
+
+    @property
+    def tested(self) -> DatasetPart:
+        """The data that the numbers are about."""
+        return self.record.test_on or self.record.dataset
+
+    def beside(self, name: str) -> Path:
+        """Returns where a file of the record lies: ``name`` in a stored run, ``<id>.name`` of an exported record."""
+        return self.file.with_name(f"{_start(self.file, self.record)}{name}")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A file that is not taken, and why."""
+
+    file: str
+    reason: str
+
+
+def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
+    """Reads all records below some folders, sorted by id; the first of two files with the same id counts.
+
+    A stored run behind an exported record adds its maps to it.
+
+    Both layouts are found: ``<protocol>/<dataset>/<method>/<id>.json`` and ``<id>/record.json``.
+
+    Raises:
+        DataError: If a folder does not exist.
+    """
+    entries: dict[str, Entry] = {}
+    refusals: list[Refusal] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}.", "Check --records and --runs.")
+        for file in _record_files(folder):
+            shown = plain(file.relative_to(folder).as_posix())
+            try:
+                entry = _read(file)
+            except (ValueError, OSError) as error:
+                refusals.append(Refusal(shown, plain(_first_line(error))))
+                continue
+            known = entries.setdefault(entry.record.id, entry)
+            entries[known.record.id] = replace(known, run=known.run or entry.run)
+    return [entries[key] for key in sorted(entries)], refusals
+
+
+def plain(text: str, limit: int = MAX_TEXT) -> str:
+    """Returns text of a stranger as one short line without control characters, file paths and credentials."""
+    return _plain(text[: 20 * limit], limit)
+
+
+@lru_cache(maxsize=4096)  # names of cases come back in every run
+def _plain(text: str, limit: int) -> str:
+    text = _CREDENTIALS.sub("...@", text)
+    text = _PATH.sub("[path]", text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _record_files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*.json")):
+        relative = file.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts) or {"rescored", "maps"} & set(relative.parts):
+            continue
+        stored_run = file.name == "record.json" and len(relative.parts) <= 2
+        within_run = any((folder / part / "record.json").is_file() for part in (".", *relative.parts[:1]))
+        exported = len(relative.parts) == 4 and "." not in file.stem and not within_run
+        if stored_run or exported:
+            yield file
+
+
+def _read(file: Path) -> Entry:
+    if file.is_symlink() or file.stat().st_size > MAX_RECORD_BYTES:
+        raise ValueError("it is a link or too large for a record")
+    record = Record.model_validate_json(file.read_bytes())
+    _check(record, file)
+    start = _start(file, record)
+    cases = _cases(file.with_name(f"{start}cases.csv"), record)
+    return Entry(
+        record,
+        file,
+        _verification(file.with_name(f"{start}verification.json")),
+        cases,
+        curves=_beside(Curves, "curves.json", file, start, record),
+        ladder=_beside(Ladder, "ladder.json", file, start, record),
+        gaps=_beside(Gaps, "gaps.json", file, start, record),
+        run=None if start else file.parent,
+    )
+
+
+def _start(file: Path, record: Record) -> str:
+    return "" if file.name == "record.json" else f"{record.id}."
+
+
+def _check(record: Record, file: Path) -> None:
+    """Refuses names that could be paths or markup, and numbers that cannot be."""
+    tested = record.test_on or record.dataset
+    for what, value, form in (
+        ("id", record.id, _ID),
+        ("method", record.method.name, _WORD),
+        ("dataset", record.dataset.name, _WORD),
+        ("dataset", tested.name, _WORD),
+        ("protocol", record.protocol.name, _NAME),
+    ):
+        if not form.fullmatch(value):
+            raise ValueError(f"{what} {plain(value, 60)!r} is not allowed")
+    texts = [record.method.label, record.method.version, tested.version, tested.fingerprint, record.protocol.version]
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise ValueError(f"a name or version is longer than {MAX_TEXT} characters")
+    if file.name != "record.json":
+        place = (record.protocol.name, tested.name, record.method.name, f"{record.id}.json")
+        if file.parts[-4:] != place:
+            raise ValueError(f"it belongs to {'/'.join(place)}")
+    for key, metric in record.metrics.items():
+        if len(key) > MAX_TEXT or metric.n_patients < 0:
+            raise ValueError("a metric has an impossible name or number of patients")
+        bounded = metric.unit == "1" and not key.startswith("ssim")
+        values = [value for value in (metric.value, metric.low, metric.high) if value is not None]
+        if bounded and any(not -1e-9 <= value <= 1 + 1e-9 for value in values):
+            raise ValueError(f"metric {plain(key, 60)} lies outside 0 to 1")
+        if metric.low is not None and metric.high is not None and metric.low > metric.high:
+            raise ValueError(f"metric {plain(key, 60)} has its interval upside down")
+    if record.cost is not None:
+        cost = record.cost
+        spent = (cost.train_s, cost.predict_ms_per_image, cost.peak_gb, float(cost.parameters))
+        if any(not math.isfinite(value) or value < 0 for value in spent):
+            raise ValueError("its cost is negative or not finite")
+
+
+def _verification(file: Path) -> Level:
+    if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
+        return "reported"
+    return _Verification.model_validate_json(file.read_bytes()).level
+
+
+def _cases(file: Path, record: Record) -> pd.DataFrame | None:
+    if not file.is_file() or file.stat().st_size > MAX_CASES_BYTES:
+        return None
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.hashes.get("cases.csv"):
+        raise ValueError("its table of cases is not the one whose hash it names")
+    table = pd.read_csv(file, dtype={"case": str, "patient": str})
+    return table if {"case", "patient", "ap"} <= set(table.columns) else None
+
+
+def _beside(kind: type[Beside], name: str, record_file: Path, start: str, record: Record) -> Beside | None:
+    """Reads a JSON file beside a record; None where there is none, or where it says that there is nothing to tell."""
+    file = record_file.with_name(f"{start}{name}")
+    if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
+        return None
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.hashes.get(name):
+        raise ValueError(f"its {name} is not the one whose hash it names")
+    return None if content.strip() == b"null" else kind.model_validate_json(content)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False)[0]
+        return ": ".join(filter(None, [".".join(str(part) for part in first["loc"]), str(first["msg"])]))
+    if isinstance(error, OSError):
+        return "it cannot be read"
+    return str(error)

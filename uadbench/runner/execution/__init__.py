@@ -1,0 +1,1 @@
+"""One job: fit, predict and score on a device."""

@@ -1,0 +1,134 @@
+"""What the runner lends to ``fit``: device, seeds, progress, reports and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from uadbench.core.errors import Diverged
+from uadbench.core.seeding import derive_seed, torch_generator
+from uadbench.runner.storage.run_folder import RunFolder
+
+CHECKPOINT_SECONDS = 30.0
+LOG_EVERY = 10
+
+# Called after a report with the phase's position (0 for the first), the step and the phase's number of steps.
+Watch = Callable[[int, int, int], None]
+# Told of a report: the phase, the step and the scalars.
+Track = Callable[[str, int, Mapping[str, float]], None]
+
+
+class LentRun:
+    """The ``Run`` of a job on one device.
+
+    Args:
+        folder: Where checkpoints and the log go.
+        seed: Seed of the run.
+        device: Device to train on.
+        bf16: Whether to compute in bfloat16.
+        console: Where the progress bar is drawn; None for silence.
+        checkpoint_seconds: Least time between two checkpoints.
+        watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
+        track: Told of every report; the time it takes is not counted as training.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        seed: int,
+        device: torch.device,
+        bf16: bool,
+        console: Console | None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        watch: Watch | None = None,
+        track: Track | None = None,
+    ) -> None:
+        self._folder = folder
+        self._seed = seed
+        self.device = device
+        self.bf16 = bf16
+        self._console = console
+        self._interval = checkpoint_seconds
+        self._saved_at = time.monotonic()
+        self._began = time.monotonic()
+        self._earlier = 0.0
+        self._status = ""
+        self._watch = watch
+        self._track = track
+        self._aside = 0.0
+        self._phases = 0
+        self._phase = "fit"
+        self._total = 0
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds spent in ``fit``, those before an interruption included."""
+        return self._earlier + time.monotonic() - self._began - self._aside
+
+    def generator(self, *key: str | int) -> torch.Generator:
+        """Returns a CPU generator seeded from the run's seed and the key."""
+        return torch_generator("fit", self._seed, *key)
+
+    def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
+        """Yields start..total-1 under a progress bar.
+
+        The global generator is reseeded at each step, so that dropout too is the same after a resume.
+        """
+        self._phases += 1
+        self._phase, self._total = phase, total
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console or Console(quiet=True), disable=self._console is None) as bar:
+            task = bar.add_task(phase, total=total, completed=start, status="")
+            for step in range(start, total):
+                torch.manual_seed(derive_seed("global", self._seed, phase, step))
+                yield step
+                bar.update(task, completed=step + 1, status=self._status)
+
+    def report(self, step: int, **scalars: float) -> None:
+        """Logs scalars and, when tuning, lets the study prune the fit.
+
+        Raises:
+            Diverged: If one is not finite.
+        """
+        for value in scalars.values():
+            if not math.isfinite(value):
+                raise Diverged(step, value)
+        self._status = " ".join(f"{name} {value:.4g}" for name, value in scalars.items())
+        if step % LOG_EVERY == 0:
+            self._folder.log(step=step, seconds=round(self.train_seconds, 3), **scalars)
+        if self._track is not None:
+            told = time.monotonic()
+            self._track(self._phase, step, scalars)
+            self._aside += time.monotonic() - told
+        if self._watch is not None and self._phases:
+            self._watch(self._phases - 1, step, self._total)
+
+    def resume(self, phase: str, **parts: Any) -> int:
+        """Loads the parts from the newest checkpoint of the phase and returns the steps already done."""
+        content = self._folder.load_checkpoint(phase)
+        if content is None:
+            return 0
+        for name, part in parts.items():
+            part.load_state_dict(content["parts"][name])
+        self._earlier = max(self._earlier, float(content["seconds"]))
+        return int(content["step"])
+
+    def checkpoint(self, phase: str, step: int, **parts: Any) -> None:
+        """Writes a checkpoint if the last one is old enough."""
+        if time.monotonic() - self._saved_at < self._interval:
+            return
+        states = {name: part.state_dict() for name, part in parts.items()}
+        self._folder.save_checkpoint(phase, {"step": step, "seconds": self.train_seconds, "parts": states})
+        self._saved_at = time.monotonic()

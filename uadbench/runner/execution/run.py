@@ -1,0 +1,278 @@
+"""Runs a job: fit, predict, score, store. An interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
+from uadbench.core.errors import JobFailed
+from uadbench.core.method import Method, Run
+from uadbench.core.record import Cost, Ledger, Record
+from uadbench.core.roles import Role, Supervision
+from uadbench.core.seeding import derive_seed
+from uadbench.core.types import ImageSpec
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.data.storage.store import Item
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.device import pick_device, pick_precision
+from uadbench.runner.execution.environment import environment, peak_gb
+from uadbench.runner.execution.fit_context import LentRun
+from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.predictions import predict_items
+from uadbench.runner.planning.label_subset import subsample_patients
+from uadbench.runner.planning.plan import Plan
+from uadbench.runner.scoring.score_run import score_run, scored_parts
+from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.tracking.tracker import Tracking, Watcher
+
+FIT_FILES = ("train_s.txt", "weights.safetensors")
+
+
+@dataclass(frozen=True)
+class _Execution:
+    """A plan on its way: where it runs and where its files go."""
+
+    plan: Plan
+    folder: RunFolder
+    device: torch.device
+    precision: str
+    console: Console | None
+    checkpoint_seconds: float
+    before_fit: Callable[[str], None] | None = None
+    watcher: Watcher | None = None
+
+    @property
+    def seed(self) -> int:
+        return self.plan.job.seed
+
+
+def execute(
+    plan: Plan,
+    *,
+    root: Path,
+    device: str = "auto",
+    fresh: bool = False,
+    console: Console | None = None,
+    checkpoint_seconds: float = 30.0,
+    before_fit: Callable[[str], None] | None = None,
+    tracking: Tracking | None = None,
+) -> tuple[Record, Path, bool]:
+    """Runs a plan, or returns what is stored.
+
+    Args:
+        plan: What to run.
+        root: Folder under which ``<id>/`` is made.
+        device: auto, cpu or cuda.
+        fresh: Redo it from the start.
+        console: Where progress is drawn; None for silence.
+        checkpoint_seconds: Least time between checkpoints.
+        before_fit: Called with the precision if a fit is due: processes that train along wait for it.
+        tracking: Tracker that is told of the run, and of a stored one if it does not know it.
+
+    Returns:
+        The record, the run's folder, and whether it was stored already.
+
+    Raises:
+        JobFailed: If it failed; the record with its reason is stored.
+    """
+    keep_memory()
+    folder = RunFolder(root / plan.job.id)
+    with folder.locked(fresh=fresh), nullcontext() if tracking is None else tracking.watching(plan.job) as watcher:
+        stored = folder.record()
+        if stored is not None and stored.status == "done":
+            if watcher is not None and not watcher.told_before:
+                watcher.finish(stored, folder.path)
+            return stored, folder.path, True
+        target = pick_device(device)
+        precision = _precision(plan, folder, target)
+        execution = _Execution(plan, folder, target, precision, console, checkpoint_seconds, before_fit, watcher)
+        folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
+        # Shape and polarity: what `predict` builds the method from where the data are not at hand.
+        folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
+        failure: JobFailed | None = None
+        try:
+            record = _execute(execution, fresh=fresh)
+        except JobFailed as error:
+            record, failure = _record(execution, status="failed", reason=str(error)), error
+        folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
+        if watcher is not None:
+            watcher.finish(record, folder.path)
+        if failure is not None:
+            raise failure
+        folder.drop_checkpoints()
+        return record, folder.path, False
+
+
+def build_method(plan: Plan, device: torch.device) -> Method:
+    """Builds the untrained method; its initial weights depend on the seed alone."""
+    return build_seeded(plan.job.method.name, plan.config, plan.spec, plan.job.seed).to(device)
+
+
+def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) -> Method:
+    """Builds an untrained method by name; its initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("init", seed))
+        return METHODS.load(name).build(config, spec)
+
+
+def predict_roles(
+    method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None
+) -> tuple[int, list[str]]:
+    """Predicts every part that is scored into ``maps/<part>``.
+
+    Returns:
+        The number of images, and notes for the record: whether memory forced a smaller batch.
+
+    Raises:
+        OutOfMemory: If even a halved batch does not fit.
+    """
+    parts = scored_parts(plan.train, plan.test)
+    total = sum(len(items) for _, items in parts.values())
+    shown = console or Console(quiet=True)
+    predict = Padded(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
+    with Progress(console=shown, disable=console is None) as bar:
+        task = bar.add_task("predict", total=total)
+        for name, (pixels, items) in parts.items():
+            batches = StoreBatches(pixels, items, plan.spec)
+            predict_items(predict, batches, maps / name, lambda done: bar.advance(task, done))
+    return total, predict.notes
+
+
+def _execute(run: _Execution, *, fresh: bool) -> Record:
+    plan, folder = run.plan, run.folder
+    method = build_method(plan, run.device)
+    train_seconds = _fit(method, run, reuse=not fresh)
+    began = time.monotonic()
+    images, notes = predict_roles(method, plan, folder.maps, run.device, run.console)
+    seconds = time.monotonic() - began
+    evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
+    cost = Cost(
+        train_s=round(train_seconds, 3),
+        predict_ms_per_image=round(1000 * seconds / images, 3),
+        peak_gb=round(peak_gb(run.device), 3),
+        parameters=sum(value.numel() for value in method.state_dict().values() if value.is_floating_point()),
+        train_images_seen=plan.config.images_seen,
+    )
+    ledger = make_ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
+    return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes, notes=notes)
+
+
+def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
+    """Fits the method, or loads the weights of this run or of one with the same fit; returns training seconds."""
+    plan, folder = run.plan, run.folder
+    sibling = _fitted_sibling(run) if reuse else None
+    if sibling is not None and not folder.weights_file.exists():
+        for name in FIT_FILES:
+            folder.write(name, lambda path, name=name: shutil.copyfile(sibling / name, path))
+    if folder.weights_file.exists():
+        method.load_state_dict(folder.load_weights())
+        return float((folder.path / FIT_FILES[0]).read_text())
+    if run.before_fit is not None:
+        run.before_fit(run.precision)
+    lent = LentRun(
+        folder,
+        run.seed,
+        run.device,
+        run.precision == "bf16",
+        run.console,
+        run.checkpoint_seconds,
+        track=None if run.watcher is None else run.watcher.step,
+    )
+    fit_method(method, plan, lent)
+    folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
+    folder.save_weights(method.state_dict())
+    pointer = _fit_pointer(run)
+    pointer.parent.mkdir(exist_ok=True)
+    RunFolder(pointer.parent).write_text(pointer.name, plan.job.id)
+    return lent.train_seconds
+
+
+def fit_method(method: Method, plan: Plan, run: Run) -> None:
+    """Fits a method on the data of its plan."""
+    train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
+    calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
+    labelled = StoreBatches(plan.train, _labelled(plan), plan.spec, masks=True) if _supervised(plan) else None
+    with torch.random.fork_rng(devices=[]):
+        method.fit(train, calib, run, labelled=labelled)
+
+
+def _fitted_sibling(run: _Execution) -> Path | None:
+    """Finds a run that differs in test cohort, protocol or inference settings alone: one fit serves them all."""
+    pointer = _fit_pointer(run)
+    if not pointer.exists():
+        return None
+    folder = run.folder.path.with_name(pointer.read_text())
+    return folder if all((folder / name).exists() for name in FIT_FILES) else None
+
+
+def _fit_pointer(run: _Execution) -> Path:
+    """The file that names a run with this fit: one look, however many runs there are."""
+    return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.precision}"
+
+
+def _supervised(plan: Plan) -> bool:
+    return plan.job.method.supervision == Supervision.MASKS
+
+
+def _labelled(plan: Plan) -> list[Item]:
+    fraction = float(getattr(plan.config, "label_fraction", 1.0))
+    return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
+
+
+def _precision(plan: Plan, folder: RunFolder, device: torch.device) -> str:
+    """Returns the precision; what ``auto`` picked once is kept when the run is resumed."""
+    file = folder.path / "precision.txt"
+    if not file.exists():
+        folder.write_text(file.name, pick_precision(plan.job.precision, device))
+    return file.read_text()
+
+
+def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Record:
+    job = run.plan.job
+    return Record(
+        id=job.id,
+        seed=job.seed,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        method=job.method,
+        dataset=job.dataset,
+        test_on=job.test_on,
+        protocol=job.protocol,
+        env=environment(run.device, run.precision, notes),
+        **parts,
+    )
+
+
+def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
+    """Returns the supervision ledger: what the job takes of labels and priors.
+
+    Args:
+        plan: The job.
+        polarity: The prior that the built method shows, 0 if none.
+        threshold_labels: Labels that each applied threshold rule consumed.
+    """
+    learns = plan.job.method.supervision != Supervision.NONE
+    preset = f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py"
+    return Ledger(
+        train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
+        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
+        threshold_labels=threshold_labels,
+        polarity_prior=polarity,
+        organ_masks_at_test=plan.test.manifest.organ_masks,
+        tuning_labels=plan.tuned.labels if plan.tuned else "none",
+        defaults_from=plan.tuned.origin if plan.tuned else preset,
+    )

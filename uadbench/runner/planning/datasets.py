@@ -1,0 +1,58 @@
+"""From a dataset's name and ``--source`` to an open store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from uadbench.core.catalog import DATASETS
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError
+from uadbench.data.storage.store import FORMAT, Store
+
+
+def open_source(dataset: str, source: str, progress: Progress) -> Store:
+    """Opens the phantom of a dataset (made on first use and cached) or a prepared folder.
+
+    Args:
+        dataset: Registry name.
+        source: "phantom" or the path of a prepared store.
+        progress: Called while the phantom is made.
+
+    Raises:
+        UnknownName: If there is no such dataset.
+        DataError: If the folder holds another dataset or is damaged.
+    """
+    kind = DATASETS.load(dataset)
+    if source != "phantom":
+        store = Store(Path(source))
+        if store.manifest.dataset != dataset:
+            raise DataError(
+                f"{source} holds '{store.manifest.dataset}', not '{dataset}'.",
+                f"Use --dataset {store.manifest.dataset}.",
+            )
+        return store
+    maker = kind()
+    folder = phantom_folder(dataset)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "manifest.json").exists():
+            maker.make_phantom(folder, progress)
+    return Store(folder)
+
+
+def phantom_folder(dataset: str) -> Path:
+    """Returns where the phantom of a dataset is cached: for this generator, its parameters and this layout of stores.
+
+    Args:
+        dataset: Registry name.
+    """
+    kind = DATASETS.load(dataset)
+    return cache_folder() / f"{dataset}-{kind.version}-{kind().phantom_key()}-{FORMAT}"
+
+
+def cache_folder() -> Path:
+    """Returns the folder of phantom caches (override with the environment variable XDG_CACHE_HOME)."""
+    return platformdirs.user_cache_path("uadbench") / "phantoms"

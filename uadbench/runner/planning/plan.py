@@ -1,0 +1,129 @@
+"""From names and values to a plan: a job with its config and its open stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
+from uadbench.core.roles import Role, Supervision
+from uadbench.core.types import ImageSpec
+from uadbench.data.storage.store import Store
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.runner.planning.job import Job, Precision, method_label
+from uadbench.runner.planning.tuned_config import Tuned
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with what it needs in memory.
+
+    Attributes:
+        job: The frozen definition.
+        config: The method's resolved config.
+        train: Store to train and calibrate on.
+        test: Store to test on (the same unless another cohort was asked for).
+        tuned: Where tuned values come from, if there are any.
+    """
+
+    job: Job
+    config: MethodConfig
+    train: Store
+    test: Store
+    tuned: Tuned | None = None
+
+    @property
+    def spec(self) -> ImageSpec:
+        """Shape of the images that the method is built for."""
+        size = self.config.image_size
+        return ImageSpec(self.train.channels, size, size, self.train.manifest.polarity)
+
+    @property
+    def fit_key(self) -> str:
+        """Hash of what defines the fit alone: equal for all test cohorts, protocols and inference settings."""
+        method, job = self.job.method, self.job
+        return fit_key(method.name, method.version, self.config, job.dataset.fingerprint, job.seed, job.precision)
+
+
+def fit_key(name: str, version: str, config: MethodConfig, fingerprint: str, seed: int, precision: str) -> str:
+    """Returns the hash of what defines a fit: a method, its config less the keys of prediction, data and seed."""
+    inference = {"predict_batch", *config.INFERENCE}
+    values = {key: value for key, value in config.model_dump(mode="json").items() if key not in inference}
+    return stable_hash([name, version, values, fingerprint, seed, precision])
+
+
+def plan_run(
+    *,
+    method: str,
+    train: Store,
+    test: Store | None = None,
+    preset: str = "quick",
+    protocol: str = "strict-v1",
+    tuned: Tuned | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+) -> Plan:
+    """Resolves names and values to a plan.
+
+    Raises:
+        UserError: If a name, a key or a value is not allowed, or the data lack a role.
+    """
+    kind = METHODS.load(method)
+    base = tuned.config if tuned else None
+    config = kind.config_type.resolve(preset, base, overrides)
+    values = config.model_dump(mode="json")
+    preset_values = kind.config_type.resolve(preset, base).model_dump(mode="json")
+    label = method_label(method, preset_values, values, tuned=tuned is not None)
+    rules = load_protocol(protocol)
+    job = Job(
+        method=MethodPart(
+            name=method,
+            label=label,
+            version=kind.version,
+            supervision=kind.supervision.value,
+            preset=preset,
+            config=values,
+        ),
+        dataset=dataset_part(train),
+        test_on=None if test is None else dataset_part(test),
+        protocol=ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash),
+        seed=seed,
+        precision=precision,
+    )
+    if kind.supervision != Supervision.NONE:
+        _need(train, Role.TRAIN)
+        _need(train, Role.CALIB)
+    if kind.supervision == Supervision.MASKS:
+        _need(train, Role.LABELLED)
+    _need(test or train, Role.TEST)
+    return Plan(job, config, train, test or train, tuned)
+
+
+def dataset_part(store: Store) -> DatasetPart:
+    """Returns what a record says of a store."""
+    head = store.manifest
+    return DatasetPart(
+        name=head.dataset,
+        version=head.version,
+        recipe=head.recipe,
+        fingerprint=head.fingerprint,
+        source=head.source,
+        ranked=head.ranked,
+        notes=head.notes,
+    )
+
+
+def _need(store: Store, role: Role) -> None:
+    if store.role(role):
+        return
+    if role == Role.LABELLED:
+        raise UserError(f"{store.manifest.dataset} has no 'labelled' patients.", "A supervised method needs them.")
+    raise DataError(
+        f"{store.manifest.dataset} ({store.manifest.recipe}) has no '{role}' patients.",
+        "Train on another set (--dataset TRAINING_SET --test-on this one) or use a baseline that learns nothing.",
+    )

@@ -1,0 +1,90 @@
+"""Scores stored maps again, without the model."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import ProtocolPart, Record
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.runner.planning.job import Job
+from uadbench.runner.scoring.score_run import hash_files, score_run
+from uadbench.runner.storage.open_run import OpenRun, open_run
+from uadbench.runner.storage.run_folder import RunFolder
+
+
+def rescore(
+    path: Path,
+    protocol: str,
+    source: str | None,
+    test_source: str | None,
+    progress: Progress,
+    *,
+    in_place: bool = False,
+) -> tuple[Record, Path]:
+    """Scores the stored maps of a run under a protocol.
+
+    Args:
+        path: Folder of the run.
+        protocol: Name of the protocol.
+        source: Where the run's data are, None for the phantom.
+        test_source: Where its test data are.
+        progress: Called while a phantom is made.
+        in_place: Bring the run's own record up to date, under its own protocol, where the scorer has learnt more
+            metrics since; otherwise the result goes to ``<run>/rescored/<protocol>/`` and the run stays as it is.
+
+    Returns:
+        The new record and its folder.
+
+    Raises:
+        DataError: If it is no finished run, the data are others, or (in place) maps or weights changed since.
+        UserError: If ``in_place`` is asked for under another protocol than the run's.
+    """
+    run = open_run(path, source, test_source, progress)
+    rules = load_protocol(protocol)
+    part = ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash)
+    target = run.folder
+    if in_place:
+        _check_in_place(run, part)
+    else:
+        target = RunFolder(path / "rescored" / protocol)
+        target.path.mkdir(parents=True, exist_ok=True)
+        target.maps = run.folder.maps
+    plan, record = run.plan, run.record
+    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed, present_only=run.outside)
+    job = Job.model_validate({**plan.job.model_dump(), "protocol": part.model_dump()})
+    again = record.model_copy(
+        update={
+            "id": job.id,
+            "created": record.created if in_place else datetime.now(UTC).isoformat(timespec="seconds"),
+            "protocol": part,
+            "metrics": evaluation.metrics,
+            "ledger": record.ledger.model_copy(
+                update={
+                    "threshold_labels": evaluation.threshold_labels,
+                    "organ_masks_at_test": plan.test.manifest.organ_masks,
+                }
+            ),
+            "hashes": {**record.hashes, **hashes},
+        }
+    )
+    target.write_text("record.json", again.model_dump_json(indent=1))
+    if in_place and not run.outside:
+        # What was verified before is no longer what stands here.
+        (path / "verification.json").unlink(missing_ok=True)
+    return again, target.path
+
+
+def _check_in_place(run: OpenRun, part: ProtocolPart) -> None:
+    """Refuses to give a new record to maps that are not those of the old one."""
+    if run.record.protocol != part:
+        raise UserError(
+            f"{run.folder.path.name} was scored under {run.record.protocol.name}, not {part.name}.",
+            "Leave out --in-place.",
+        )
+    found = hash_files(run.folder.path)
+    for name, known in run.record.hashes.items():
+        if (name.startswith("maps/") or name == run.folder.weights_file.name) and found.get(name) != known:
+            raise DataError(f"{run.folder.path}/{name} is not what the record names.", "Run again with --fresh.")

@@ -1,0 +1,147 @@
+"""Scores stored maps and writes the tables behind a record, and overview.png. Needs no model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uadbench.core.roles import Role
+from uadbench.data.simulation.synthetic import ForeignPatches
+from uadbench.data.storage.store import Item, Pixels, Store
+from uadbench.evaluation.cases import Cases, held
+from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
+from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
+from uadbench.evaluation.scoring.gaps import oracle_gap, protocol_gap
+from uadbench.evaluation.scoring.postprocess import VERSION as LADDER_VERSION
+from uadbench.evaluation.scoring.postprocess import choose_ladder, ladder_on_test
+from uadbench.evaluation.scoring.score import Evaluation, score
+from uadbench.runner.execution.predictions import StoredCases
+from uadbench.runner.scoring.overview import draw_overview
+from uadbench.runner.storage.run_folder import RunFolder
+
+HEADLINE_RATE = 0.01
+HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
+TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
+GAP_BETWEEN = ("strict-v1", "paper-v1")
+SYNTHETIC = "synthetic"
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def score_run(
+    train: Store,
+    test: Store,
+    folder: RunFolder,
+    protocol: Protocol,
+    seed: int,
+    *,
+    present_only: bool = False,
+    picture: bool = True,
+) -> tuple[Evaluation, dict[str, str]]:
+    """Scores the maps of a run.
+
+    Args:
+        train: Store of calib and val.
+        test: Store of test.
+        folder: The run.
+        protocol: Rules.
+        seed: Seed of the bootstrap.
+        present_only: Whether parts without stored maps are left out (outside systems); otherwise they are an error.
+        picture: Whether to draw overview.png.
+
+    Returns:
+        The evaluation, and the hashes of maps, cases, curves and weights.
+    """
+    stored: dict[str, Cases] = {
+        name: StoredCases(pixels, items, folder.maps / name, masks=True)
+        for name, (pixels, items) in scored_parts(train, test).items()
+        if not present_only or (folder.maps / name).exists()
+    }
+    test_cases = stored[Role.TEST.value]
+    cases = {name: part if part is test_cases else held(part) for name, part in stored.items()}
+    evaluation = score(
+        protocol,
+        cases.get(Role.CALIB.value, []),
+        test_cases,
+        seed=seed,
+        synthetic=cases.get(SYNTHETIC),
+        val=cases.get(Role.VAL.value),
+    )
+    folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
+    folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
+    cases[Role.TEST.value] = held(test_cases)  # from here on read a dozen times, without images
+    extras = (
+        ("ladder.json", ladder_of(protocol, cases, seed)),
+        ("gaps.json", gaps_of(evaluation, cases, seed)),
+        ("thresholds.json", thresholds_of(evaluation, protocol)),
+    )
+    for name, content in extras:
+        folder.write_text(name, json.dumps(content, indent=1, allow_nan=False))
+    if picture:
+        threshold = evaluation.thresholds.get(HEADLINE)
+        folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
+    return evaluation, hash_files(folder.path)
+
+
+def thresholds_of(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
+    """Returns the headline rule and the threshold that each applied rule gave, ``map > threshold`` being predicted."""
+    # A threshold below every value may be minus infinity, which JSON does not know.
+    values = {rule: max(value, LOWEST) for rule, value in evaluation.thresholds.items()}
+    return {"headline": protocol.headline, "values": values}
+
+
+def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
+    """Returns what post-processing adds, tuned on synthetic lesions, or on val where there are none; None without."""
+    tuned_on = next((name for name in (SYNTHETIC, Role.VAL.value) if name in cases), None)
+    if tuned_on is None or Role.CALIB.value not in cases:
+        return None
+    rungs = choose_ladder(cases[Role.CALIB.value], cases[tuned_on], rate=HEADLINE_RATE)
+    steps = ladder_on_test(rungs, cases[Role.TEST.value], protocol, seed)
+    return {"version": LADDER_VERSION, "tuned_on": tuned_on, "rule": HEADLINE, "steps": steps}
+
+
+def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> dict[str, Any]:
+    """Returns oracle gap and protocol gap; None where no honest threshold exists."""
+    strict, paper = (load_protocol(name) for name in GAP_BETWEEN)
+    calib = cases.get(Role.CALIB.value)
+    gap = None
+    if calib is not None:
+        threshold = healthy_fpr_thresholds(calib, [HEADLINE_RATE])[0]
+        gap = protocol_gap(strict, paper, threshold, cases[Role.TEST.value])
+    return {"oracle_gap": oracle_gap(evaluation.cases, HEADLINE, strict, seed), "protocol_gap": gap}
+
+
+def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item]]]:
+    """Returns what a method predicts and the scorer reads, by name: calib, synthetic, val and test, where present."""
+    parts: dict[str, tuple[Pixels, list[Item]]] = {}
+    calib = train.role(Role.CALIB)
+    if calib:
+        patches = ForeignPatches(train, calib)
+        parts[Role.CALIB.value] = (train, calib)
+        parts[SYNTHETIC] = (patches, patches.items)
+    if train.role(Role.VAL):
+        parts[Role.VAL.value] = (train, train.role(Role.VAL))
+    parts[Role.TEST.value] = (test, test.role(Role.TEST))
+    return parts
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every artefact of a run that its record vouches for, by relative path."""
+    names = ["weights.safetensors", *TABLES]
+    names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*")) if file.is_file()]
+    hashes: dict[str, str] = {}
+    for name in names:
+        file = folder / name
+        if file.exists():
+            hashes[name] = sha256_of(file)
+    return hashes
+
+
+def sha256_of(file: Path) -> str:
+    """Returns the SHA-256 of a file in hex digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

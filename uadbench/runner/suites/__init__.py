@@ -1,0 +1,1 @@
+"""Many jobs: the suite file, its job table, workers and executors."""

@@ -1,0 +1,112 @@
+"""How long the rest of a suite will take, from what its methods have cost before."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from uadbench.core.record import Record
+from uadbench.runner.scoring.score_run import scored_parts
+from uadbench.runner.suites.job_table import JobRow
+from uadbench.runner.suites.suite import PlannedRow
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Time for some jobs.
+
+    Attributes:
+        seconds: Time of the jobs that could be estimated, one after another.
+        unknown: How many could not: no job of their method and preset has been measured.
+    """
+
+    seconds: float
+    unknown: int
+
+
+class Costs:
+    """Measured seconds a job by method, preset and data.
+
+    A whole job's time, where this machine has run one (the job table), is taken before the cost in a record, which
+    holds training and prediction alone. A variant that was not measured is taken for its method, and a dataset that was
+    not measured for another.
+    """
+
+    def __init__(self) -> None:
+        self._whole: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._train: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._image: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        self._known: dict[str, float | None] = {}  # of a job, until there are other costs
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """Adds the costs in records."""
+        self._known.clear()
+        for record in records:
+            if record.cost is None:
+                continue
+            data = (record.test_on or record.dataset).name
+            for key in _keys(record.method.label, record.method.name, record.method.preset, data):
+                self._train[key].append(record.cost.train_s)
+                self._image[key].append(record.cost.predict_ms_per_image / 1000)
+
+    def add_table(self, rows: Iterable[JobRow], planned: dict[str, PlannedRow]) -> None:
+        """Adds the times that jobs of this suite took."""
+        self._known.clear()
+        for row in rows:
+            if row.state != "done" or row.seconds is None or row.id not in planned:
+                continue
+            for key in _row_keys(planned[row.id]):
+                self._whole[key].append(row.seconds)
+
+    def of(self, planned: PlannedRow) -> float | None:
+        """Returns the seconds that a job is likely to take, or None if nothing like it has been measured."""
+        if planned.id not in self._known:
+            self._known[planned.id] = self._of(planned)
+        return self._known[planned.id]
+
+    def _of(self, planned: PlannedRow) -> float | None:
+        for key in _row_keys(planned):
+            if key in self._whole:
+                return fmean(self._whole[key])
+            if key in self._train and planned.plan is not None:
+                parts = scored_parts(planned.plan.train, planned.plan.test)
+                images = sum(len(items) for _, items in parts.values())
+                return fmean(self._train[key]) + images * fmean(self._image[key])
+        return None
+
+    def estimate(self, jobs: Sequence[PlannedRow]) -> Estimate:
+        """Adds up the jobs."""
+        times = [self.of(job) for job in jobs]
+        known = [time for time in times if time is not None]
+        return Estimate(sum(known), len(times) - len(known))
+
+
+def stored_records(*folders: Path) -> list[Record]:
+    """Returns the records in runs (``<id>/record.json``) and in folders of exported records.
+
+    Unreadable ones are left out, and one that stands in both counts once.
+    """
+    found: dict[str, Record] = {}
+    for folder in folders:
+        for file in [*folder.glob("*/record.json"), *folder.glob("*/*/*/*.json")]:
+            if "." in file.stem:
+                continue  # a table beside a record
+            try:
+                record = Record.model_validate_json(file.read_bytes())
+            except (OSError, ValueError):
+                continue
+            found.setdefault(record.id, record)
+    return list(found.values())
+
+
+def _row_keys(planned: PlannedRow) -> list[tuple[str, ...]]:
+    row = planned.row
+    return _keys(row.label, row.method, row.preset, (row.test_on or row.dataset).partition("@")[0])
+
+
+def _keys(label: str, method: str, preset: str, data: str) -> list[tuple[str, ...]]:
+    """Keys from the closest match to the farthest."""
+    return [(preset, label, data), (preset, method, data), (preset, label), (preset, method)]

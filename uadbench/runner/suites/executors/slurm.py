@@ -1,0 +1,128 @@
+"""Workers as SLURM jobs, by submitit. Cluster ``local`` runs the same scripts without SLURM, ``debug`` runs in here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from uadbench.core.errors import JobFailed, UnknownName, UserError
+from uadbench.runner.suites.executors import Work
+
+CLUSTERS = ("slurm", "local", "debug")
+STOP_SECONDS = 20.0
+MAX_DEATHS = 12
+
+# How often a worker may come back after its time was up: a suite may take weeks of days.
+REQUEUES = 1000
+
+# Settings that submitit knows on every cluster; any other name is one of sbatch, e.g. partition or account.
+GENERIC = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
+DAY = 24 * 60
+
+
+class SlurmWorker:
+    """What a SLURM job does; when its time is up it is queued again, and its run goes on from the last checkpoint."""
+
+    def __init__(self, task: Work) -> None:
+        self.task = task
+
+    def __call__(self) -> int:
+        """Works until the suite is over."""
+        from uadbench.runner.suites.worker import work
+
+        return work(self.task)
+
+    def checkpoint(self) -> Any:
+        """Called by submitit before the job is ended from outside: returns what is to be queued again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(SlurmWorker(self.task))
+
+
+class SlurmExecutor:
+    """N jobs of a SLURM cluster.
+
+    Args:
+        workers: How many.
+        device: auto, cpu or cuda; a worker gets one GPU unless it is cpu.
+        cluster: slurm, local or debug.
+        settings: Settings of submitit and sbatch.
+    """
+
+    def __init__(self, workers: int, device: str, cluster: str, settings: Mapping[str, Any]) -> None:
+        self.workers = workers
+        self._cluster = cluster
+        self._settings = {"timeout_min": DAY, "cpus_per_task": 1, "gpus_per_node": int(device == "cuda"), **settings}
+        self._executor: Any = None
+        self._worker: SlurmWorker | None = None
+        self._jobs: list[Any] = []
+        self._deaths = 0
+
+    @classmethod
+    def make(cls, workers: int | None, device: str, options: Mapping[str, Any]) -> SlurmExecutor:
+        """Returns an executor; options are ``cluster`` and any setting of submitit or sbatch.
+
+        Raises:
+            UserError: If submitit is not installed, or there is no such cluster.
+        """
+        settings = dict(options)
+        cluster = str(settings.pop("cluster", "slurm"))
+        if cluster not in CLUSTERS:
+            raise UnknownName("cluster", cluster, CLUSTERS)
+        try:
+            import submitit  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        except ImportError as error:
+            raise UserError("submitit is not installed.", "pip install 'uadbench[cluster]'") from error
+        return cls(workers or 1, device, cluster, settings)
+
+    def start(self, task: Work, jobs: int) -> None:
+        """Submits the jobs as one array.
+
+        Raises:
+            UserError: If there is no SLURM here, or a setting is not allowed.
+        """
+        from submitit import AutoExecutor
+
+        self.workers = min(self.workers, jobs)
+        self._worker = SlurmWorker(replace(task, threads=int(self._settings["cpus_per_task"])))
+        named = {key if key in GENERIC else f"slurm_{key}": value for key, value in self._settings.items()}
+        try:
+            self._executor = AutoExecutor(
+                folder=task.table.parent / "slurm", cluster=self._cluster, slurm_max_num_timeout=REQUEUES
+            )
+            # No array size limit of ours: SLURM's own rules say how many run at once.
+            self._executor.update_parameters(name="uadbench", slurm_array_parallelism=self.workers, **named)
+            with self._executor.batch():
+                self._jobs = [self._executor.submit(self._worker) for _ in range(self.workers)]
+        except (RuntimeError, NameError, AssertionError, TypeError, ValueError) as error:
+            text = " ".join(str(error).split())
+            raise UserError(f"SLURM does not take the workers: {text}", "See docs/how-to/cluster.md.") from error
+
+    def tend(self) -> None:
+        """Submits a job again that ended badly.
+
+        Raises:
+            JobFailed: If they fail again and again.
+        """
+        for job in list(self._jobs):
+            if not job.done():
+                continue
+            self._jobs.remove(job)
+            error = job.exception()
+            if error is None:
+                continue
+            self._deaths += 1
+            if self._deaths >= MAX_DEATHS * self.workers:
+                raise JobFailed(f"{self._deaths} workers failed; the last says: {str(error).splitlines()[-1:]}")
+            self._jobs.append(self._executor.submit(self._worker))
+
+    def stop(self) -> None:
+        """Cancels what still runs."""
+        for job in self._jobs:
+            job.cancel()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._cluster == "local" and self._jobs and time.monotonic() < deadline:
+            self._jobs = [job for job in self._jobs if job.state == "RUNNING"]
+            time.sleep(0.1)

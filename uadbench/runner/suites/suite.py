@@ -1,0 +1,291 @@
+"""Suites: methods x datasets x seeds x variants in one file. What is in it; ``suite_run`` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.config import PRESET_NAMES
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.experiments import experiment_names
+from uadbench.core.record import stable_hash
+from uadbench.data.storage.store import Store
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.records.export import export_record
+from uadbench.runner.planning.datasets import open_source
+from uadbench.runner.planning.job import method_label
+from uadbench.runner.planning.plan import Plan, plan_run
+from uadbench.runner.planning.tuned_config import load_tuned
+
+__all__ = ["PlannedRow", "Row", "Suite", "export_record", "load_suite", "open_row", "plans", "rows"]
+
+
+class Suite(BaseModel):
+    """What a suite file holds.
+
+    A dataset that is used from two folders, as two cohorts, is told apart by a suffix: ``brain_mri@mslub``.
+
+    Attributes:
+        name: Name of the suite.
+        include: Other suites in the same folder, by name, whose jobs are part of this one.
+        preset: Preset of every method.
+        protocol: Rules of scoring.
+        seeds: Training seeds.
+        methods: Registry names.
+        datasets: Registry names, perhaps with a suffix; their phantoms are used unless ``sources`` says otherwise.
+        sources: Prepared folder of a dataset.
+        test_on: Where a dataset's methods are tested, if not on the dataset itself.
+        variants: Further rows of a method, each a set of config values.
+        plain: Whether a method that has variants is also run without any.
+        tuned: Whether the committed tuned settings are used (experiments/tuned); jobs that have none are skipped.
+        included: What ``include`` names, filled in by ``load_suite``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    include: list[str] = Field(default_factory=list[str])
+    preset: str = "quick"
+    protocol: str = "strict-v1"
+    seeds: list[int] = Field(default_factory=list[int])
+    methods: list[str] = Field(default_factory=list[str])
+    datasets: list[str] = Field(default_factory=list[str])
+    sources: dict[str, str] = Field(default_factory=dict[str, str])
+    test_on: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
+    variants: dict[str, list[dict[str, Any]]] = Field(default_factory=dict[str, list[dict[str, Any]]])
+    plain: bool = True
+    tuned: bool = False
+    included: tuple[Suite, ...] = Field(default=(), exclude=True)
+
+    @property
+    def exports(self) -> bool:
+        """Whether there are records to export: those of preset smoke are no results."""
+        return any(row.preset != "smoke" for row in rows(self))
+
+
+class Row(BaseModel):
+    """One job of a suite before its data are open.
+
+    Attributes:
+        method: Registry name.
+        dataset: Data to train on, as named in the suite.
+        source: "phantom" or a prepared folder.
+        test_on: Data to test on, if others.
+        test_source: Their source.
+        seed: Training seed.
+        preset: Preset of the method.
+        protocol: Rules of scoring.
+        tuned: Whether the committed tuned settings are used.
+        overrides: Config values of the variant.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: str
+    dataset: str
+    source: str = "phantom"
+    test_on: str | None = None
+    test_source: str = "phantom"
+    seed: int
+    preset: str
+    protocol: str
+    tuned: bool = False
+    overrides: dict[str, Any]
+
+    @cached_property
+    def label(self) -> str:
+        """The method with its variant, e.g. ``ddpm[noise=coarse]``."""
+        kind = METHODS.load(self.method).config_type
+        plain, varied = kind.resolve(self.preset), kind.resolve(self.preset, None, self.overrides)
+        values = plain.model_dump(mode="json"), varied.model_dump(mode="json")
+        return method_label(self.method, *values, tuned=self.tuned)
+
+    @property
+    def data(self) -> str:
+        """The data as a person names them: ``train`` or ``train -> test``."""
+        return f"{self.dataset} -> {self.test_on}" if self.test_on else self.dataset
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of everything that makes the row another one, with the config resolved."""
+        config = METHODS.load(self.method).config_type.resolve(self.preset, None, self.overrides)
+        return stable_hash([self.model_dump(exclude={"overrides"}), config.model_dump(mode="json")])
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row with its plan, or the reason why it cannot run here (data that are absent)."""
+
+    row: Row
+    plan: Plan | None
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """The job's id; without data there is no job, and the row's hash stands for it."""
+        return self.row.key if self.plan is None else self.plan.job.id
+
+
+def load_suite(path: Path) -> Suite:
+    """Reads a suite with all that it includes and checks every name in it.
+
+    Raises:
+        UserError: If a file is missing or malformed, suites include each other in a circle, a name is unknown, a value
+            is not allowed, or a job stands there twice.
+    """
+    suite = _read(path, ())
+    seen: dict[str, Row] = {}
+    for row in rows(suite):
+        if row.key in seen:
+            raise UserError(
+                f"{path}: {row.label} on {row.data} with seed {row.seed} stands there twice.", "Take one of them out."
+            )
+        seen[row.key] = row
+    if not seen:
+        raise UserError(f"{path} holds no job.", "Give it methods, datasets and seeds, or let it include a suite.")
+    return suite
+
+
+def rows(suite: Suite) -> Iterator[Row]:
+    """Yields the rows, seed by seed, so that a suite that is stopped early holds complete seeds."""
+    for inner in suite.included:
+        yield from rows(inner)
+    for seed, dataset, method in product(suite.seeds, suite.datasets, suite.methods):
+        variants = suite.variants.get(method, [])
+        for test in suite.test_on.get(dataset, [dataset]):
+            for values in [{}, *variants] if suite.plain or not variants else variants:
+                yield Row(
+                    method=method,
+                    dataset=dataset,
+                    source=suite.sources.get(dataset, "phantom"),
+                    test_on=None if test == dataset else test,
+                    test_source=suite.sources.get(test, "phantom"),
+                    seed=seed,
+                    preset=suite.preset,
+                    protocol=suite.protocol,
+                    tuned=suite.tuned,
+                    overrides=values,
+                )
+
+
+def plans(suite: Suite, progress: Progress, base: Path = Path()) -> list[PlannedRow]:
+    """Opens the data of a suite and plans every row; a row whose data are absent has a reason instead.
+
+    Args:
+        suite: The suite.
+        progress: Called while phantoms are made.
+        base: Folder that relative sources start from.
+    """
+    opened: dict[tuple[str, str], Store | UserError] = {}
+    return [_plan(row, progress, base, opened) for row in rows(suite)]
+
+
+def open_row(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]) -> Plan:
+    """Plans a row.
+
+    Args:
+        row: The row.
+        progress: Called while phantoms are made.
+        base: Folder that relative sources start from.
+        opened: Stores that are open already, and errors that were met; added to.
+
+    Raises:
+        UserError: If its data are absent or do not suit the method.
+    """
+    train = _open(row.dataset, row.source, progress, base, opened)
+    test = _open(row.test_on, row.test_source, progress, base, opened) if row.test_on else None
+    return plan_run(
+        method=row.method,
+        train=train,
+        test=test,
+        preset=row.preset,
+        protocol=row.protocol,
+        tuned=load_tuned(row.method, registered(row.dataset)) if row.tuned else None,
+        overrides=row.overrides,
+        seed=row.seed,
+    )
+
+
+def _plan(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]) -> PlannedRow:
+    try:
+        return PlannedRow(row, open_row(row, progress, base, opened))
+    except UserError as error:
+        return PlannedRow(row, None, str(error))
+
+
+def _open(
+    name: str, source: str, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]
+) -> Store:
+    key = (name, source)
+    if key not in opened:
+        try:
+            place = source if source == "phantom" else str(base / source)
+            opened[key] = open_source(registered(name), place, progress)
+        except UserError as error:
+            opened[key] = error
+    found = opened[key]
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def registered(dataset: str) -> str:
+    """Returns the registry name of a dataset as a suite names it: what stands before ``@``."""
+    return dataset.partition("@")[0]
+
+
+def _read(path: Path, within: tuple[Path, ...]) -> Suite:
+    here = path.resolve()
+    if here in within:
+        circle = " -> ".join(each.stem for each in [*within[within.index(here) :], here])
+        raise UserError(f"Suites include each other in a circle: {circle}.", "Take one include out.")
+    try:
+        suite = Suite.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError as error:
+        known = ", ".join(experiment_names("suites"))
+        raise UserError(f"There is no suite {path}.", f"Those in experiments/suites: {known}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UserError(
+            f"{path} is no suite: {where}: {first['msg']}.", "See experiments/suites/smoke.yaml."
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read: {text}.", "See experiments/suites/smoke.yaml.") from error
+    if suite.included:
+        raise UserError(f"{path} is no suite: unknown key 'included'.", "Write include: [NAME].")
+    _check(suite, path)
+    inner = tuple(_read(path.with_name(f"{name}.yaml"), (*within, here)) for name in suite.include)
+    return suite.model_copy(update={"included": inner})
+
+
+def _check(suite: Suite, path: Path) -> None:
+    if suite.preset not in PRESET_NAMES:
+        raise UnknownName("preset", suite.preset, PRESET_NAMES)
+    load_protocol(suite.protocol)
+    tests = [name for names in suite.test_on.values() for name in names]
+    for kind, known, names in (
+        ("method", METHODS.names(), suite.methods),
+        ("dataset", DATASETS.names(), [registered(name) for name in [*suite.datasets, *tests]]),
+        ("dataset of sources", [*suite.datasets, *tests], suite.sources),
+        ("dataset of test_on", suite.datasets, suite.test_on),
+        ("method of variants", suite.methods, suite.variants),
+    ):
+        for name in names:
+            if name not in known:
+                raise UnknownName(kind, name, known)
+    for name in suite.methods:
+        for values in [{}, *suite.variants.get(name, [])]:
+            METHODS.load(name).config_type.resolve(suite.preset, None, values)
+    if (suite.methods or suite.datasets) and not suite.seeds:
+        raise UserError(f"{path} has no seeds.", "Write for example seeds: [0, 1, 2].")

@@ -1,0 +1,124 @@
+"""Runs a suite: fills the job table, starts workers, and tells what ends until nothing is open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import Record, stable_hash
+from uadbench.records.export import export_record, exported_record
+from uadbench.runner.planning.plan import Plan
+from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.suites.executors import Executor, Work
+from uadbench.runner.suites.job_table import OPEN, Entry, JobRow, JobTable
+from uadbench.runner.suites.suite import PlannedRow, Suite, plans
+
+POLL_SECONDS = 0.5
+
+
+class SuiteRun:
+    """A suite with its plans and its job table.
+
+    Args:
+        suite: What to run.
+        root: Root of the runs, on a folder that all workers see.
+        records: Where each record is exported to as its job ends (those of preset smoke are not).
+        progress: Called while phantoms are made.
+
+    Raises:
+        UserError: If two rows turn out to be the same job, or the job table cannot be used.
+    """
+
+    def __init__(self, suite: Suite, root: Path, records: Path, progress: Progress) -> None:
+        self.base = Path.cwd()
+        self.root = root.absolute()
+        self.records = records.absolute()
+        self.planned = plans(suite, progress)
+        self.by_id = {planned.id: planned for planned in self.planned}
+        if len(self.by_id) < len(self.planned):
+            twice = next(each for each in self.planned if self.by_id[each.id] is not each)
+            raise UserError(
+                f"{twice.row.label} on {twice.row.data} is the same job as another row: the data are the same.",
+                "Take one of them out.",
+            )
+        # A suite whose jobs have changed has a table of its own: what is done is known from the records.
+        digest = stable_hash(sorted(self.by_id), 8)
+        self._table_file = self.root / ".suites" / f"{suite.name}-{digest}.sqlite"
+
+    def stored(self, planned: PlannedRow) -> Record | None:
+        """Returns the record of a job that is done, here or, from the exported records, on another machine."""
+        if planned.plan is None:
+            return None
+        try:
+            record = RunFolder(self.root / planned.id).record()
+        except DataError:
+            return None  # damaged: the worker that gets the job says so
+        if record is not None and record.status == "done":
+            return record
+        return exported_record(planned.plan.job, self.records)
+
+    def table(self) -> JobTable | None:
+        """Opens the job table if the suite was started before."""
+        return JobTable(self._table_file) if self._table_file.exists() else None
+
+    def run(self, executor: Executor, device: str) -> Generator[list[JobRow]]:
+        """Runs every job that is not stored; yields the jobs as they stand, about twice a second.
+
+        Raises:
+            JobFailed: If workers cannot be kept alive.
+            UserError: If the job table cannot be used.
+        """
+        table = JobTable(self._table_file)
+        table.requeue_dead()
+        table.fill(self._entries())
+        try:
+            if not table.is_over():
+                yield table.rows()
+                task = Work(self._table_file, self.root, self.records, self.base, device)
+                try:
+                    executor.start(task, len(open_jobs(table.rows())))
+                    while not table.is_over():
+                        time.sleep(POLL_SECONDS)
+                        executor.tend()
+                        table.requeue_dead()
+                        yield table.rows()
+                finally:
+                    executor.stop()
+                    table.requeue_dead()
+            yield table.rows()
+        finally:
+            table.close()
+
+    def _entries(self) -> list[Entry]:
+        entries: list[Entry] = []
+        for planned in self.planned:
+            record = self.stored(planned)
+            if record is not None and planned.plan is not None:
+                self._export(planned.plan, record)
+            entries.append(
+                Entry(
+                    id=planned.id,
+                    definition=planned.row.model_dump_json(),
+                    fit=planned.plan.fit_key if planned.plan else planned.id,
+                    stored=record is not None,
+                    skipped=planned.reason,
+                )
+            )
+        return entries
+
+    def _export(self, plan: Plan, record: Record) -> None:
+        """Exports what ended before it could be exported, or was scored anew; another run's record stays."""
+        folder = self.root / plan.job.id
+        if plan.job.method.preset == "smoke" or not (folder / "record.json").exists():
+            return
+        known = exported_record(plan.job, self.records)
+        if known is None or (known.created == record.created and known != record):
+            export_record(record, folder, self.records)
+
+
+def open_jobs(rows: Sequence[JobRow]) -> list[JobRow]:
+    """Returns the jobs that have not ended."""
+    return [row for row in rows if row.state in OPEN]

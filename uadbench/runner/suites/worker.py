@@ -1,0 +1,96 @@
+"""A worker of a suite: claims a job, runs it, exports its record, claims the next, until the suite is over.
+
+Every executor starts workers and nothing else: which machine they are on makes no difference to them, as long as they
+see the same folders.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+
+import torch
+
+from uadbench.core.dataset import no_progress
+from uadbench.core.errors import JobFailed, UserError
+from uadbench.data.storage.store import Store
+from uadbench.records.export import export_record
+from uadbench.runner.execution.run import execute
+from uadbench.runner.planning.plan import Plan
+from uadbench.runner.storage.run_folder import InProgress, RunFolder
+from uadbench.runner.suites.executors import Work
+from uadbench.runner.suites.job_table import JobRow, JobTable
+from uadbench.runner.suites.suite import Row, open_row
+
+IDLE_SECONDS = 0.5
+
+
+def work(task: Work) -> int:
+    """Works until no job of the suite is open, and returns how many jobs this worker ended.
+
+    It waits while others have the last jobs: should one of them die, its job is taken over.
+
+    Raises:
+        UserError: If the job table cannot be used.
+    """
+    torch.set_num_threads(task.threads)
+    opened: dict[tuple[str, str], Store | UserError] = {}
+    ended = 0
+    table = JobTable(task.table)
+    with table.worker_lock() as owner:
+        while True:
+            claimed = table.claim(owner)
+            if claimed is not None:
+                ended += _run(claimed, owner, table, task, opened)
+            elif table.is_over():
+                break
+            elif not table.requeue_dead():
+                time.sleep(IDLE_SECONDS)
+    table.close()
+    return ended
+
+
+def _run(
+    claimed: JobRow, owner: str, table: JobTable, task: Work, opened: dict[tuple[str, str], Store | UserError]
+) -> bool:
+    """Runs a claimed job and says in the table how it ended; a job in progress elsewhere is given back."""
+    began = time.monotonic()
+    row = Row.model_validate_json(claimed.definition)
+    try:
+        plan = open_row(row, no_progress, task.base, opened)
+    except UserError as error:
+        table.finish(claimed.id, owner, "skipped", str(error), 0.0)
+        return True
+    try:
+        if plan.job.id != claimed.id:
+            raise JobFailed(f"{row.data} is not the same here as where the suite was started: another fingerprint.")
+        table.start(claimed.id, owner)
+        _execute(plan, task)
+    except InProgress as error:
+        table.release(claimed.id, owner, str(error))
+        time.sleep(IDLE_SECONDS)
+        return False
+    except (JobFailed, UserError) as error:
+        table.finish(claimed.id, owner, "failed", str(error), time.monotonic() - began)
+    except Exception as error:
+        # One method's bug, or a full disk, must not take the rest of the suite with it.
+        _keep_traceback(task.root / claimed.id)
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        table.finish(claimed.id, owner, "failed", text, time.monotonic() - began)
+    else:
+        table.finish(claimed.id, owner, "done", "", time.monotonic() - began)
+    return True
+
+
+def _execute(plan: Plan, task: Work) -> None:
+    record, folder, _ = execute(plan, root=task.root, device=task.device)
+    if plan.job.method.preset != "smoke":
+        export_record(record, folder, task.records)
+
+
+def _keep_traceback(folder: Path) -> None:
+    try:
+        RunFolder(folder).write_text("error.txt", traceback.format_exc())
+    except OSError:
+        return  # the folder cannot be written, which is what the reason says

@@ -1,0 +1,244 @@
+"""Experiment trackers: a run told to TensorBoard or MLflow while it happens. They watch, and change nothing.
+
+A tracker sees the job, each report of the training, and the finished record. Neither the job's id nor a number depends
+on it, the time it takes is not counted as training, and one that fails on the way costs its own log alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.record import Record
+from uadbench.runner.planning.job import Job
+
+TRACKERS = ("tensorboard", "mlflow")
+INSTALL = "pip install 'uadbench[tracking]'"
+
+Value = str | int | float | bool | None
+Status = Literal["done", "failed", "interrupted"]
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+# Read when MLflow is imported: nobody but the store that was asked for is told of a run, and a server that is down
+# costs seconds, not minutes.
+MLFLOW_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """What is tracked: a run, or a trial of a study.
+
+    Attributes:
+        id: Names it for good; a second log of the same id goes on with the first if that was interrupted.
+        group: What it is compared with: a dataset, or a study.
+        name: What a reader calls it.
+        params: Hyper-parameters and all else that defines it.
+    """
+
+    id: str
+    group: str
+    name: str
+    params: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+
+class Log(Protocol):
+    """The log of one tracked thing."""
+
+    def step(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Notes scalars of a training step."""
+        ...
+
+    def finish(self, status: Status, scalars: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
+        """Notes what came out, and closes the log.
+
+        Args:
+            status: How it ended; an interrupted one may go on.
+            scalars: Final numbers.
+            pictures: PNG files by name.
+        """
+        ...
+
+
+class Tracker(Protocol):
+    """A place that keeps logs."""
+
+    def holds(self, tracked_id: str) -> bool:
+        """Whether a finished log of this id is there."""
+        ...
+
+    def open(self, tracked: Tracked) -> Log:
+        """Begins a log, or goes on with an interrupted one."""
+        ...
+
+
+def open_tracker(name: str, place: str | None, root: Path) -> Tracker:
+    """Opens a tracker.
+
+    Args:
+        name: tensorboard or mlflow.
+        place: Folder of event files, or address of an MLflow store; None for the default below ``root``.
+        root: Folder of the runs.
+
+    Raises:
+        UserError: If the packages are missing or the place cannot be used.
+    """
+    if name not in TRACKERS:
+        raise UnknownName("tracker", name, TRACKERS)
+    try:
+        if name == "tensorboard":
+            from uadbench.runner.tracking.tensorboard_tracker import TensorBoard
+
+            return TensorBoard(Path(place) if place else root / "tensorboard")
+        for variable, value in MLFLOW_DEFAULTS.items():
+            os.environ.setdefault(variable, value)
+        from uadbench.runner.tracking.mlflow_tracker import MLflow
+
+        return MLflow(place, root)
+    except ImportError as error:
+        raise UserError(f"--track {name} needs the extra [tracking] ({error.name or error}).", INSTALL) from error
+
+
+@dataclass
+class Tracking:
+    """A tracker, and what may be told to it.
+
+    Attributes:
+        tracker: Where to.
+        say: Told one line if the tracker fails; the run goes on without it.
+        include_images: Whether pictures of real patients may leave the run's folder.
+        stopped: Whether the tracker has failed.
+    """
+
+    tracker: Tracker
+    say: Say
+    include_images: bool = False
+    stopped: bool = False
+
+    def tell(self, call: Callable[[Tracker], T]) -> T | None:
+        """Calls something with the tracker; None once it has failed."""
+        if self.stopped:
+            return None
+        try:
+            return call(self.tracker)
+        except Exception as error:  # whatever a server, a disk or a package does: a run is worth more than its log
+            self.stopped = True
+            self.say(f"Tracking stopped ({type(error).__name__}): {hidden(error)}; the run goes on.")
+            return None
+
+    @contextmanager
+    def watching(self, job: Job) -> Generator[Watcher]:
+        """Yields what the runner tells of a job; an exception leaves the log interrupted."""
+        watcher = Watcher(self, job)
+        try:
+            yield watcher
+        finally:
+            watcher.close("interrupted")
+
+
+class Watcher:
+    """Tells a tracker of one job.
+
+    Args:
+        tracking: The tracker.
+        job: The job.
+    """
+
+    def __init__(self, tracking: Tracking, job: Job) -> None:
+        self._tracking = tracking
+        self._job = job
+        self._log: Log | None = None
+
+    @property
+    def told_before(self) -> bool:
+        """Whether a finished log of the job is there."""
+        return bool(self._tracking.tell(lambda tracker: tracker.holds(self._job.id)))
+
+    def step(self, phase: str, step: int, scalars: Mapping[str, float]) -> None:
+        """Tells what a step of a phase reported."""
+        named = {plain_name(f"{phase}/{name}"): value for name, value in scalars.items()}
+        self._tracking.tell(lambda tracker: self._opened(tracker).step(step, named))
+
+    def finish(self, record: Record, folder: Path) -> None:
+        """Tells what came out."""
+        picture = folder / "overview.png"
+        shown = picture.is_file() and (self._tracking.include_images or _of_phantoms(record))
+        self._tracking.tell(self._opened)
+        status: Status = "done" if record.status == "done" else "failed"
+        self.close(status, final_scalars(record), {"overview": picture} if shown else {})
+
+    def close(
+        self, status: Status, scalars: Mapping[str, float] | None = None, pictures: Mapping[str, Path] | None = None
+    ) -> None:
+        """Closes the log if one was begun."""
+        log, self._log = self._log, None
+        if log is not None:
+            self._tracking.tell(lambda _: log.finish(status, scalars or {}, pictures or {}))
+
+    def _opened(self, tracker: Tracker) -> Log:
+        if self._log is None:
+            self._log = tracker.open(tracked_job(self._job))
+        return self._log
+
+
+def tracked_job(job: Job) -> Tracked:
+    """Returns a job as trackers see it: its parts by name, the method's settings as ``config.KEY``."""
+    tested = job.test_on or job.dataset
+    params: dict[str, Value] = {
+        "id": job.id,
+        "method": job.method.name,
+        "label": job.method.label,
+        "method_version": job.method.version,
+        "supervision": job.method.supervision,
+        "preset": job.method.preset,
+        "dataset": job.dataset.name,
+        "dataset_source": job.dataset.source,
+        "dataset_fingerprint": job.dataset.fingerprint,
+        "test_on": tested.name,
+        "protocol": job.protocol.name,
+        "seed": job.seed,
+        "precision": job.precision,
+    }
+    params |= {f"config.{key}": _plain(value) for key, value in job.method.config.items()}
+    return Tracked(job.id, tested.name, f"{job.method.label} seed {job.seed}", params)
+
+
+def final_scalars(record: Record) -> dict[str, float]:
+    """Returns the metrics of a record with their intervals, and its cost, under names that trackers take.
+
+    ``dice@healthy-fpr@0.01`` becomes ``test/dice/healthy-fpr/0.01``, its interval ends in ``_low`` and ``_high``.
+    """
+    scalars: dict[str, float] = {}
+    for key, metric in record.metrics.items():
+        ends = {"": metric.value, "_low": metric.low, "_high": metric.high}
+        scalars |= {f"test/{plain_name(key)}{end}": value for end, value in ends.items() if value is not None}
+    cost = record.cost.model_dump() if record.cost is not None else {}
+    return scalars | {f"cost/{name}": float(value) for name, value in cost.items()}
+
+
+def plain_name(key: str) -> str:
+    """Returns a name that both trackers take: letters, digits, ``_``, ``-``, ``.`` and ``/``."""
+    return re.sub(r"[^\w./-]", "_", key.replace("@", "/"), flags=re.ASCII)
+
+
+def hidden(text: object) -> str:
+    """Returns a message or an address as one line without credentials."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "...@", " ".join(str(text).split()))[:200].rstrip(".")
+
+
+def _of_phantoms(record: Record) -> bool:
+    return all(part.source == "phantom" for part in (record.dataset, record.test_on or record.dataset))
+
+
+def _plain(value: object) -> Value:
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -1,0 +1,144 @@
+"""Checks a bundle that somebody sent: nothing that it brings is executed, and its numbers are computed again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError
+from uadbench.core.record import Record
+from uadbench.records.export import export_record
+from uadbench.runner.planning.job import Job
+from uadbench.runner.scoring.score_run import TABLES, hash_files
+from uadbench.verification.bundle import WEIGHTS, opened_bundle
+from uadbench.verification.verify_run import verify_run
+
+DEEPEST = 16
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+
+Level = Literal["reported", "recomputed"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What checking a bundle gave.
+
+    Attributes:
+        record: Its record.
+        level: ``recomputed`` if every metric was computed again from its maps, ``reported`` if it holds no maps.
+        problems: One line each; empty if the bundle holds.
+        exported: Where its record was put.
+    """
+
+    record: Record
+    level: Level
+    problems: list[str]
+    exported: Path | None = None
+
+
+def check_bundle(
+    bundle: Path,
+    source: str | None,
+    test_source: str | None,
+    progress: Progress,
+    *,
+    look: Callable[[Path], list[str]] = lambda _: [],
+    records: Path | None = None,
+    with_data: bool = True,
+) -> Submission:
+    """Verifies a bundle without running anything that it brings.
+
+    With maps, every metric, table and ledger entry is computed again under the rules and the data of this machine.
+
+    Args:
+        bundle: The file.
+        source: Where the data are, None for the phantom.
+        test_source: Where the test data are.
+        progress: Called while a phantom is made.
+        look: Gets the unpacked folder before anything is computed, and returns what is wrong with it.
+        with_data: Whether the data are at hand; without them the hashes alone are compared.
+        records: Where record and tables are put if all holds, with the level reached; None: nowhere.
+
+    Raises:
+        DataError: If it is no bundle, or the data are not those that it was made on.
+    """
+    with opened_bundle(bundle) as folder:
+        try:
+            record = Record.model_validate_json((folder / "record.json").read_bytes())
+        except ValidationError as error:
+            raise DataError("record.json in the bundle is no record.", "Write it again.") from error
+        problems = [*look(folder), *_compare_job(record, folder / "config.yaml")]
+        if problems:
+            return Submission(record, "reported", problems)
+        result = _compare_files(record, folder, source, test_source, progress, with_data=with_data)
+        if result.problems or records is None:
+            return result
+        target = export_record(record, folder, records)
+        target.with_name(f"{target.stem}.verification.json").write_text(json.dumps({"level": result.level}))
+        return replace(result, exported=target)
+
+
+def _compare_job(record: Record, config: Path) -> list[str]:
+    """Compares the record with the job that its id hashes, and refuses names that are no names."""
+    tested = record.test_on or record.dataset
+    for name in (record.id, record.protocol.name, record.dataset.name, tested.name, record.method.name):
+        if not _NAME.fullmatch(name):
+            return [f"record.json: the name {name[:60]!r} is not allowed"]
+    if record.status != "done" or record.method.preset == "smoke":
+        return ["record.json: it is no finished run above preset smoke"]
+    try:
+        job = Job.model_validate(_plain_yaml(config))
+    except ValueError:
+        return ["config.yaml: it is no job"]
+    parts = ("id", "method", "seed", "dataset", "test_on", "protocol")
+    return [
+        f"record.json: {part} is not that of config.yaml"
+        for part in parts
+        if getattr(job, part) != getattr(record, part)
+    ]
+
+
+def _compare_files(
+    record: Record, folder: Path, source: str | None, test_source: str | None, progress: Progress, *, with_data: bool
+) -> Submission:
+    if not with_data or not (folder / "maps").is_dir():
+        hashes = hash_files(folder)
+        wrong = [
+            f"{name}: it has not the hash that record.json names"
+            for name in sorted({*hashes, *TABLES})
+            if record.hashes.get(name) != hashes.get(name)
+        ]
+        return Submission(record, "reported", wrong)
+    try:
+        found = verify_run(folder, source, test_source, progress).problems
+    except RecursionError:
+        found = ["maps: a file is nested too deeply"]
+    # The hash of the weights stands in the record whether or not they came along.
+    expected = set[str]() if (folder / WEIGHTS).exists() else {f"{WEIGHTS}: missing"}
+    return Submission(record, "recomputed", [line for line in found if line not in expected])
+
+
+def _plain_yaml(file: Path) -> object:
+    """Returns the content of a YAML file.
+
+    Raises:
+        ValueError: If it cannot be read, holds an alias (whose expansion could fill the memory) or is nested deeply.
+    """
+    text = file.read_text()
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise ValueError("it holds an alias or is nested too deeply")
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError("it is no YAML") from error

@@ -1,0 +1,243 @@
+"""Checks everything that was submitted to a leaderboard, without data, and without running anything submitted.
+
+A leaderboard is a folder with ``records/<protocol>/<dataset>/<method>/<id>.*`` and, where a submission brings them,
+bundles in ``submissions/<id>.zip``. Every file name that may occur is known; each table has the hash that its record
+names; what the tables tell is computed again; and the records of one test set must agree on what its cases are. A
+bundle is checked like any other (``submission``): its metrics come out of its maps again, if this machine has the data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError, UserError
+from uadbench.core.record import Record
+from uadbench.runner.scoring.score_run import TABLES, sha256_of
+from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, NEEDED, opened_bundle
+from uadbench.verification.check_bundle import check_bundle
+from uadbench.verification.check_record import read_cases, recount
+
+RECORDS, SUBMISSIONS = "records", "submissions"
+VERIFICATION = "verification.json"
+LARGEST_SUBMISSION = 50 * MEGA  # what a repository takes without complaint
+LEVELS = ("reported", "recomputed", "rerun")
+OF_A_CASE = ("patient", "lesion", "pixels", "lesion_pixels", "lesion_pixels_outside_body")
+_PLACE = re.compile(r"[\w.-]{1,80}/\w{1,80}/\w{1,80}/([0-9a-f]{8,64})\.([a-z.]{3,20})", re.ASCII)
+_BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
+
+Level = Literal["reported", "recomputed", "rerun"]
+Look = Callable[[Path], list[tuple[str, str]]]
+"""Gets the folder of records, and returns what is refused of it: file and reason."""
+
+
+class _Verified(BaseModel):
+    """Content of ``<id>.verification.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: Level
+    record: str = ""
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        levels: How many records claim each level of verification.
+        bundles: Level that each bundle reached, by id.
+        problems: One line each, naming the file; empty if all holds.
+    """
+
+    levels: Counter[str] = field(default_factory=Counter[str])
+    bundles: dict[str, Level] = field(default_factory=dict[str, Level])
+    problems: list[str] = field(default_factory=list[str])
+
+    def note(self, where: str, reason: str) -> None:
+        """Adds a problem as one harmless line."""
+        line = f"{where}: {reason}"
+        self.problems.append("".join(char if char.isprintable() else "?" for char in line)[:400])
+
+
+def audit(leaderboard: Path, *, look: Look, progress: Progress, base: Path | None = None) -> Audit:
+    """Checks a leaderboard.
+
+    Args:
+        leaderboard: The folder.
+        look: What else is asked of a record: the report's own rules.
+        progress: Called while the phantom of a bundle is made.
+        base: The leaderboard before the submission. A new or changed record may then claim no more than its bundle
+            shows, an old one no more than before, and none may go.
+
+    Raises:
+        DataError: If it is no leaderboard.
+    """
+    found = Audit()
+    records = leaderboard / RECORDS
+    if leaderboard.is_symlink() or records.is_symlink() or not records.is_dir():
+        raise DataError(f"{leaderboard} holds no folder {RECORDS}.", "Give the folder of a leaderboard.")
+    files = _known_files(records, found)
+    refused = look(records)
+    for file, reason in refused:
+        found.note(file, reason)
+    taken = [file for file in files if file not in {name for name, _ in refused}]
+    entries = {file: record for file in taken if (record := _checked_record(records, file, files, found)) is not None}
+    for file, record in entries.items():
+        if record.status == "done":
+            for problem in recount(record, records / file):
+                found.note(file, problem)
+    _compare_cases(records, entries, found)
+    _check_bundles(leaderboard / SUBMISSIONS, records, entries, progress, found)
+    for file in entries:
+        found.levels[_level(records / file)] += 1
+    if base is not None:
+        _compare_base(records, base / RECORDS, entries, found)
+    return found
+
+
+def _known_files(records: Path, found: Audit) -> list[str]:
+    """Returns the files that a leaderboard may hold; everything else is named."""
+    known: list[str] = []
+    for folder, folders, names in os.walk(records, followlinks=False):
+        for name in sorted([*folders, *names]):
+            path = Path(folder) / name
+            relative = path.relative_to(records).as_posix()
+            if path.is_symlink():
+                found.note(relative, "it is a link")
+            elif path.is_dir() or relative == ".gitkeep":
+                continue
+            elif (place := _PLACE.fullmatch(relative)) is None or place[2] not in ("json", VERIFICATION, *TABLES):
+                found.note(relative, "no leaderboard has such a file")
+            elif path.stat().st_size > (limit := LIMITS["record.json"] if place[2] == "json" else LARGEST_TEXT):
+                found.note(relative, f"it has {path.stat().st_size} bytes, more than {limit}")
+            else:
+                known.append(relative)
+    return sorted(known)
+
+
+def _checked_record(records: Path, file: str, files: list[str], found: Audit) -> Record | None:
+    """Returns the record of a file after its companions have been checked; None for companions and bad records."""
+    place = _PLACE.fullmatch(file)
+    if place is None:
+        return None
+    start = file.removesuffix(place[2])
+    if place[2] != "json":
+        if f"{start}json" not in files:
+            found.note(file, "it belongs to no record")
+        return None
+    try:
+        record = Record.model_validate_json((records / file).read_bytes())
+    except ValidationError:
+        return None  # the report's rules have named it
+    before = len(found.problems)
+    tested = record.test_on or record.dataset
+    if file != f"{record.protocol.name}/{tested.name}/{record.method.name}/{record.id}.json":
+        found.note(file, "its record belongs elsewhere")
+    if record.method.preset == "smoke":
+        found.note(file, "a run of preset smoke is never ranked")
+    for name in TABLES:
+        known, there = record.hashes.get(name), f"{start}{name}" in files
+        needed = name in NEEDED and record.status == "done"
+        if (known is None and (there or needed)) or (known is not None and not there):
+            found.note(file, f"{name} is {'not named in it' if known is None else 'missing'}")
+        elif known is not None and sha256_of(records / f"{start}{name}") != known:
+            found.note(f"{start}{name}", "it has not the hash that its record names")
+    if f"{start}{VERIFICATION}" in files:
+        try:
+            _Verified.model_validate_json((records / f"{start}{VERIFICATION}").read_bytes())
+        except ValidationError:
+            found.note(f"{start}{VERIFICATION}", "it names no level of verification")
+    return record if len(found.problems) == before else None
+
+
+def _compare_cases(records: Path, entries: dict[str, Record], found: Audit) -> None:
+    """Records of one test set under one protocol must have the same cases: what most say of them counts."""
+    said: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    sizes: dict[str, int] = {}
+    for file, record in entries.items():
+        tested = record.test_on or record.dataset
+        if record.status != "done":
+            continue
+        try:
+            table = read_cases((records / file).with_suffix(".cases.csv")).sort_values("case")
+        except (ValueError, OSError, pd.errors.ParserError):
+            continue  # named already
+        content = table[[name for name in ("case", *OF_A_CASE) if name in table]].to_csv(index=False)
+        sizes[content] = len(table)
+        said.setdefault((tested.fingerprint, record.protocol.hash), {}).setdefault(content, []).append(file)
+    for versions in said.values():
+        usual = max(versions, key=lambda content: len(versions[content]))
+        for content, files in versions.items():
+            for file in files if content != usual else []:
+                words = f"its {sizes[content]} cases are not the {sizes[usual]} that other records of these data have"
+                found.note(file, words)
+
+
+def _check_bundles(folder: Path, records: Path, entries: dict[str, Record], progress: Progress, found: Audit) -> None:
+    if folder.is_symlink():
+        found.note(folder.name, "it is a link")
+        return
+    by_id = {record.id: file for file, record in entries.items()}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        where = f"{folder.name}/{path.name}"
+        name = _BUNDLE.fullmatch(path.name)
+        if path.is_symlink() or not path.is_file() or name is None:
+            found.note(where, "it is no bundle")
+        elif path.stat().st_size > LARGEST_SUBMISSION:
+            found.note(where, f"it has {path.stat().st_size} bytes, more than {LARGEST_SUBMISSION}")
+        elif name[1] not in by_id:
+            found.note(where, f"records/ has no record of it that holds: uadbench verify {where} --accept records")
+        else:
+            file = by_id[name[1]]
+            for problem in _check_one(path, records / file, entries[file], progress, found):
+                found.note(where, problem)
+
+
+def _check_one(bundle: Path, file: Path, record: Record, progress: Progress, found: Audit) -> Iterator[str]:
+    """Yields what is wrong with the bundle of a record; data of patients are not at hand, phantoms are made."""
+    phantom = all(part.source == "phantom" for part in (record.dataset, record.test_on or record.dataset))
+    try:
+        with opened_bundle(bundle) as run:
+            if (run / "record.json").read_bytes() != file.read_bytes():
+                yield "its record is not the one in records/"
+                return
+        result = check_bundle(bundle, None, None, progress, with_data=phantom)
+    except UserError as error:  # for example a method that is not installed here
+        yield error.message
+        return
+    yield from result.problems
+    if not result.problems:
+        found.bundles[record.id] = result.level
+
+
+def _compare_base(records: Path, base: Path, entries: dict[str, Record], found: Audit) -> None:
+    """Holds a submission to what it shows."""
+    for file, record in entries.items():
+        before, claimed = base / file, _level(records / file)
+        same = before.is_file() and before.read_bytes() == (records / file).read_bytes()
+        shown = max(_level(before) if same else "reported", found.bundles.get(record.id, "reported"), key=LEVELS.index)
+        if LEVELS.index(claimed) > LEVELS.index(shown):
+            found.note(file, f"it claims to be {claimed}, and what came with it shows {shown}")
+    there = {path.relative_to(base).as_posix() for path in base.rglob("*.json")}
+    for file in sorted(there):
+        place = _PLACE.fullmatch(file)
+        if place is not None and place[2] == "json" and not (records / file).is_file():
+            found.note(file, "a submission does not remove records")
+
+
+def _level(file: Path) -> Level:
+    """Returns the level that stands beside a record."""
+    try:
+        return _Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes()).level
+    except (OSError, ValidationError):
+        return "reported"

@@ -1,0 +1,201 @@
+"""What a record's own tables say of its numbers: no maps, no data and no method are needed.
+
+Metrics and intervals over cases are computed again from ``cases.csv``. Those over pixels, or over calibration images,
+need the maps: of these only the bounds that ``curves.json`` gives are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.errors import UserError
+from uadbench.core.record import Metric, Record
+from uadbench.core.roles import Supervision
+from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
+from uadbench.evaluation.scoring.gaps import oracle_gap
+from uadbench.evaluation.scoring.summary import summarise
+from uadbench.runner.planning.job import Job
+from uadbench.runner.scoring.external import OUTSIDE
+from uadbench.runner.scoring.score_run import GAP_BETWEEN, HEADLINE
+
+FROM_MAPS = {
+    "pixel_auroc_pooled",
+    "pixel_ap_pooled",
+    "healthy_cohort_auroc",
+    "image_false_alarm_error",
+    "image_ece",
+}
+"""Metrics that a table of cases does not give."""
+NAMES = ("case", "patient", "kind", "cohort")
+NEEDED = {*NAMES, "lesion", "pixels", "lesion_pixels", "ap", "auroc", "image_score", "own_score", "aupro"}
+MOST_COLUMNS = 300
+# A name that a spreadsheet takes for a formula, a page for markup or a system for a path is none.
+# The slice of a volume has its number behind a stroke.
+_NAME = re.compile(r"\w[\w .,:()+-]{0,199}(/\d{1,6})?")
+
+
+def compare_metrics(ours: Mapping[str, Metric], theirs: Mapping[str, Metric], source: str) -> list[str]:
+    """Returns one line for each field of a metric that is not what it should be; metrics of one side are left out.
+
+    Args:
+        ours: As computed here.
+        theirs: As the record says.
+        source: What ours were computed from, for the line.
+    """
+    problems: list[str] = []
+    for key in sorted(ours.keys() & theirs.keys()):
+        mine, other = ours[key].model_dump(), theirs[key].model_dump()
+        wrong = [name for name, value in mine.items() if not _close(value, other[name])]
+        problems += [f"record.json: metric {key} has {name} {other[name]}, the {source} {mine[name]}" for name in wrong]
+    return problems
+
+
+def recount(record: Record, file: Path) -> list[str]:
+    """Compares a record of a finished run with the job that its id hashes, its protocol, and the tables beside it.
+
+    Args:
+        record: The record.
+        file: Where it is exported; its tables are named ``<id>.cases.csv`` and so on, and have the hashes it names.
+
+    Returns:
+        One line a problem.
+    """
+    problems = _compare_id(record)
+    try:
+        rules = load_protocol(record.protocol.name)
+    except UserError as error:
+        return [*problems, f"record.json: {error.message}"]
+    if (rules.hash, rules.version) != (record.protocol.hash, record.protocol.version):
+        return [*problems, f"record.json: protocol {rules.name} has other rules than the file of that name"]
+    try:
+        table = read_cases(file.with_suffix(".cases.csv"))
+        ours = summarise(rules, table, None, None, None, record.seed)
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, pd.errors.ParserError) as error:
+        return [*problems, f"cases.csv: it is no table of cases ({_short(error)})"]
+    problems += compare_metrics(ours, record.metrics, "cases give")
+    if missing := sorted(ours.keys() - record.metrics.keys()):
+        problems.append(f"record.json: missing metrics: {', '.join(missing)}")
+    if made_up := sorted(record.metrics.keys() - ours.keys() - FROM_MAPS):
+        problems.append(f"record.json: metrics that {rules.name} does not have: {', '.join(made_up)[:200]}")
+    problems += _compare_pooled(record, file.with_suffix(".curves.json"))
+    if "gaps.json" in record.hashes:
+        problems += _compare_gap(record, table, file.with_suffix(".gaps.json"))
+    if "thresholds.json" in record.hashes:
+        problems += _compare_thresholds(rules, table, file.with_suffix(".thresholds.json"))
+    return problems + _compare_ledger(record, rules, table)
+
+
+def read_cases(file: Path) -> pd.DataFrame:
+    """Reads a table of cases that a stranger wrote.
+
+    Raises:
+        ValueError: If columns are missing or too many, or a name is none.
+        OSError: If it cannot be read.
+    """
+    columns = list(pd.read_csv(file, nrows=0).columns)
+    if len(columns) > MOST_COLUMNS or not set(columns) >= NEEDED:
+        lacking = ", ".join(sorted(NEEDED - set(columns)))
+        raise ValueError(f"it has {len(columns)} columns" + (f" and lacks {lacking}" if lacking else ""))
+    numbers = {name: np.float64 for name in columns if name not in (*NAMES, "lesion")}
+    kinds: dict[str, Any] = {**dict.fromkeys(NAMES, str), "lesion": np.bool_, **numbers}
+    table = pd.read_csv(file, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+    for column in NAMES:
+        for name in table[column].unique():
+            if not _NAME.fullmatch(name) and (name or column in ("case", "patient")):
+                raise ValueError(f"{column} {name[:60]!r} is no name")
+    if not table["case"].is_unique:
+        raise ValueError("a case stands in it twice")
+    if np.isinf(table[list(numbers)].to_numpy(np.float64)).any():
+        raise ValueError("a number is infinite")
+    return table
+
+
+def _compare_id(record: Record) -> list[str]:
+    """The id hashes the job, of which the record says all but the precision that was asked for."""
+    parts = {name: getattr(record, name) for name in ("method", "dataset", "test_on", "protocol", "seed")}
+    if record.id not in {Job(**parts, precision=asked).id for asked in ("auto", "fp32", "bf16")}:
+        return ["record.json: its id is not that of its method, data, protocol and seed"]
+    if record.method.preset == OUTSIDE and record.method.name in METHODS.names():
+        return [f"record.json: {record.method.name} is a method of this benchmark, not an outside system"]
+    return []
+
+
+def _compare_pooled(record: Record, curves: Path) -> list[str]:
+    try:
+        content = json.loads(curves.read_bytes())
+        bounds = {key: (float(low), float(high)) for key, (low, high) in content.get("bounds", {}).items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return ["curves.json: it holds no curves"]
+    problems: list[str] = []
+    for key in ("pixel_auroc_pooled", "pixel_ap_pooled"):
+        value = record.metrics[key].value if key in record.metrics else None
+        low, high = bounds.get(key, (np.nan, np.nan))
+        if value is not None and not low - 1e-9 <= value <= high + 1e-9:
+            problems.append(f"record.json: metric {key} is {value}, the curves give {low} to {high}")
+    return problems
+
+
+def _compare_gap(record: Record, table: pd.DataFrame, gaps: Path) -> list[str]:
+    ours = oracle_gap(table, HEADLINE, load_protocol(GAP_BETWEEN[0]), record.seed)
+    try:
+        theirs = json.loads(gaps.read_bytes())["oracle_gap"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ["gaps.json: it holds no gaps"]
+    if ours is None or not isinstance(theirs, dict):
+        same = ours is None and theirs is None
+    else:
+        same = ours.keys() == theirs.keys() and all(_close(value, theirs[key]) for key, value in ours.items())
+    if same:
+        return []
+    return ["gaps.json: its oracle gap is not what the cases give"]
+
+
+def _compare_thresholds(rules: Protocol, table: pd.DataFrame, thresholds: Path) -> list[str]:
+    """Compares the rules alone: which threshold a rule gives, only the maps tell."""
+    try:
+        content = json.loads(thresholds.read_bytes())
+        values = {str(rule): float(value) for rule, value in content["values"].items()}
+        headline = content["headline"]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        return ["thresholds.json: it holds no thresholds"]
+    if headline != rules.headline or values.keys() != _applied(rules, table).keys():
+        return ["thresholds.json: its rules are not those in cases.csv"]
+    return [] if np.isfinite(list(values.values())).all() else ["thresholds.json: a threshold is not finite"]
+
+
+def _applied(rules: Protocol, table: pd.DataFrame) -> dict[str, str]:
+    """Returns the rules that a table has columns of, each with the labels that it consumes."""
+    return {rule.key: rule.labels_consumed for rule in rules.threshold_rules if f"dice@{rule.key}" in table}
+
+
+def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> list[str]:
+    ledger, supervision = record.ledger, record.method.supervision
+    problems: list[str] = []
+    if ledger.threshold_labels != _applied(rules, table):
+        problems.append("record.json: ledger.threshold_labels is not what the rules in cases.csv consume")
+    if supervision not in {kind.value for kind in Supervision}:
+        problems.append(f"record.json: there is no supervision {supervision[:40]!r}")
+    elif record.method.preset != OUTSIDE:
+        if (ledger.train_pixel_labels > 0) != (supervision == Supervision.MASKS):
+            problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {supervision}")
+        if (ledger.train_image_labels > 0) != (supervision != Supervision.NONE):
+            problems.append(f"record.json: ledger.train_image_labels does not go with supervision {supervision}")
+    return problems
+
+
+def _close(ours: object, theirs: object) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return bool(np.isclose(ours, theirs, rtol=1e-6, atol=1e-9))
+    return ours == theirs
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,222 @@
+"""Checks a stored run: hashes first, then every metric anew from the raw maps, with ``rerun`` the maps as well.
+
+A forgery that is re-hashed throughout passes the first two; ``rerun`` predicts again from the weights. What no file
+can prove is not checked: when and where a run was made, what it cost, and which labels its tuning saw.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError, JobFailed, UserError
+from uadbench.core.record import Record
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.evaluation.scoring.score import Evaluation
+from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
+from uadbench.runner.scoring.score_run import TABLES, hash_files, score_run, sha256_of
+from uadbench.runner.storage.open_run import OpenRun, open_run
+from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.verification.check_record import compare_metrics
+
+Level = Literal["recomputed", "rerun"]
+# What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
+# stored in half precision.
+TOLERANCES = {"maps.npy": (1e-4, 1e-5), "scores.npy": (1e-4, 1e-5), "reconstruction.npy": (1e-3, 2e-3)}
+# Of the ledger these two are told by whoever tuned; the rest follows from the job.
+TOLD = {"tuning_labels", "defaults_from"}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification found.
+
+    Attributes:
+        level: How far it went.
+        problems: One line each, naming file or field; empty if the run holds.
+    """
+
+    level: Level
+    problems: list[str]
+
+
+def verify_run(
+    path: Path, source: str | None, test_source: str | None, progress: Progress, *, rerun: bool = False
+) -> Verification:
+    """Verifies a run and names everything that does not hold.
+
+    Args:
+        path: Folder of the run; where it lies does not matter.
+        source: Where the run's data are, None for the phantom.
+        test_source: Where its test data are.
+        progress: Called while a phantom is made.
+        rerun: Whether to predict again from the weights.
+
+    Raises:
+        DataError: If the run or its data cannot be read at all.
+    """
+    run = open_run(path, source, test_source, progress)
+    if rerun and run.outside:
+        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
+    problems = [*_compare_job(run), *_check_data(run), *_compare_hashes(run), *_compare_scores(run)]
+    if rerun:
+        problems += _compare_predictions(run)
+    return Verification("rerun" if rerun else "recomputed", problems)
+
+
+def compare_exported(record_file: Path, run: Path) -> list[str]:
+    """Compares an exported record, and the tables beside it, with the run it came from; returns the differences.
+
+    Raises:
+        DataError: If one of the two cannot be read.
+    """
+    try:
+        exported = Record.model_validate_json(record_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{record_file} is no record.", "Give a run's folder or a record.") from error
+    stored = RunFolder(run).record()
+    if stored is None:
+        raise DataError(f"There is no run {run} to verify {record_file.name} with.", "Name its root with --runs.")
+    problems: list[str] = []
+    ours, theirs = stored.model_dump(), exported.model_dump()
+    problems += [f"{record_file.name}: {key} is not that of the run" for key in ours if ours[key] != theirs[key]]
+    for name in TABLES:
+        file = record_file.with_name(f"{record_file.stem}.{name}")
+        if file.exists() and sha256_of(file) != stored.hashes.get(name):
+            problems.append(f"{file.name}: it is not that of the run")
+    return problems
+
+
+def note_level(folder: Path, level: Level) -> Level:
+    """Notes beside a record, outside its hash, how far it is verified; returns the farthest that holds.
+
+    Args:
+        folder: Folder of the run.
+        level: What a verification has just shown.
+    """
+    file, record = folder / "verification.json", sha256_of(folder / "record.json")
+    try:
+        before = json.loads(file.read_text())
+    except (OSError, ValueError):
+        before = {}
+    # A rerun stays shown for as long as the record is the same.
+    if isinstance(before, dict) and before.get("level") == "rerun" and before.get("record") == record:
+        level = "rerun"
+    file.write_text(json.dumps({"level": level, "record": record}))
+    return level
+
+
+def _compare_job(run: OpenRun) -> list[str]:
+    """Compares what the record says with the job in config.yaml, whose hash is the id."""
+    record, job = run.record, run.plan.job
+    problems: list[str] = []
+    if job.id != record.id:
+        problems.append("config.yaml: it does not hash to the id in record.json")
+    for name in ("method", "seed", "dataset", "test_on", "protocol"):
+        if getattr(record, name) != getattr(job, name):
+            problems.append(f"record.json: {name} is not that of config.yaml")
+    if load_protocol(record.protocol.name).hash != record.protocol.hash:
+        problems.append(f"record.json: protocol {record.protocol.name} has other rules than the file of that name")
+    return problems
+
+
+def _check_data(run: OpenRun) -> list[str]:
+    problems: list[str] = []
+    for store in {store.path: store for store in (run.plan.train, run.plan.test)}.values():
+        try:
+            store.verify()
+        except DataError as error:
+            problems.append(f"data: {error.message}")
+    return problems
+
+
+def _compare_hashes(run: OpenRun) -> list[str]:
+    found, known = hash_files(run.folder.path), run.record.hashes
+    problems: list[str] = []
+    for name in sorted({*found, *known}):
+        if found.get(name) != known.get(name):
+            state = "missing" if name not in found else "changed" if name in known else "not named in record.json"
+            problems.append(f"{name}: {state}")
+    return problems
+
+
+def _compare_scores(run: OpenRun) -> list[str]:
+    """Scores the maps again and compares metrics, tables and ledger."""
+    record, plan = run.record, run.plan
+    with tempfile.TemporaryDirectory() as scratch:
+        target = RunFolder(Path(scratch))
+        target.maps = run.folder.maps
+        rules = load_protocol(record.protocol.name)
+        try:
+            evaluation, hashes = score_run(
+                plan.train, plan.test, target, rules, plan.job.seed, present_only=run.outside, picture=False
+            )
+        except (DataError, ValueError, OSError, EOFError) as error:
+            return [f"maps: they cannot be scored ({error})"]
+    problems = compare_metrics(evaluation.metrics, record.metrics, "maps give")
+    for key in sorted(record.metrics.keys() - evaluation.metrics.keys()):
+        problems.append(f"record.json: metric {key} is not one of the protocol's")
+    missing = sorted(evaluation.metrics.keys() - record.metrics.keys())
+    if missing:
+        hint = "if an older version wrote it: uadbench evaluate --in-place"
+        problems.append(f"record.json: missing metrics: {', '.join(missing)} ({hint})")
+    for name in TABLES:
+        # Records of older versions name fewer tables.
+        if name in record.hashes and hashes[name] != record.hashes[name]:
+            problems.append(f"{name}: it is not what the maps give")
+    return problems + _compare_ledger(run, evaluation)
+
+
+def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
+    if run.outside:
+        labels = run.record.ledger.threshold_labels
+        return [] if labels == evaluation.threshold_labels else ["record.json: ledger.threshold_labels is not right"]
+    try:
+        method = build_method(run.plan, torch.device("cpu"))
+    except (UserError, JobFailed, OSError) as error:  # for example pretrained weights that are not on this machine
+        return [f"config.yaml: the method cannot be built here ({error})"]
+    ours = make_ledger(run.plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels).model_dump()
+    theirs = run.record.ledger.model_dump()
+    problems = [
+        f"record.json: ledger.{name} is {theirs[name]}, the job gives {value}"
+        for name, value in ours.items()
+        if name not in TOLD and theirs[name] != value
+    ]
+    parameters = sum(value.numel() for value in method.state_dict().values() if value.is_floating_point())
+    if run.record.cost is not None and run.folder.weights_file.exists():
+        saved = run.folder.load_weights().values()
+        parameters = sum(value.numel() for value in saved if value.is_floating_point())
+        if run.record.cost.parameters != parameters:
+            problems.append(
+                f"record.json: cost.parameters is {run.record.cost.parameters}, the weights have {parameters}"
+            )
+    return problems
+
+
+def _compare_predictions(run: OpenRun) -> list[str]:
+    """Predicts again from the weights and compares everything a method returns."""
+    device = torch.device("cpu")
+    method = build_method(run.plan, device)
+    method.load_state_dict(run.folder.load_weights())
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        predict_roles(method, run.plan, Path(scratch), device, None)
+        for file in sorted(Path(scratch).glob("*/*.npy")):
+            name = f"{file.parent.name}/{file.name}"
+            ours = np.load(file, mmap_mode="r")
+            rtol, atol = TOLERANCES[file.name]
+            try:
+                theirs = np.load(run.folder.maps / name, mmap_mode="r")
+                same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=rtol, atol=atol)
+            except (OSError, ValueError, EOFError):
+                same = False
+            if not same:
+                problems.append(f"maps/{name}: the weights give others")
+    return problems
