@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from uadbench.core.dataset import no_progress
-from uadbench.runner.suites.executors import Work
 from uadbench.runner.suites.job_table import Entry, JobTable
 from uadbench.runner.suites.suite import Suite
 from uadbench.runner.suites.suite_run import SuiteRun
+from uadbench.runner.suites.work import Work
 
 
 def make_run(folder: Path, store: Path, jobs: int, steps: int) -> SuiteRun:

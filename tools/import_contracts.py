@@ -18,13 +18,29 @@ ABOVE_METHODS = (
     "uadbench.__main__",
     "uadbench.cli",
     "(uadbench.api)",
-    "uadbench.tuning",
-    "uadbench.runner | uadbench.report | uadbench.scaffold",
+    "uadbench.tuning | uadbench.verification | uadbench.inference | uadbench.scaffold",
+    "uadbench.runner | uadbench.report",
+    "uadbench.records",
 )
 BELOW_METHODS = ("uadbench.diffusion", "uadbench.testing", "uadbench.data | uadbench.nn | uadbench.evaluation")
 LOWEST = "uadbench.core"
 
-PLACED = ("cli", "tuning", "runner", "report", "scaffold", "diffusion", "testing", "data", "nn", "evaluation", "core")
+PLACED = (
+    "cli",
+    "tuning",
+    "verification",
+    "inference",
+    "scaffold",
+    "runner",
+    "report",
+    "records",
+    "diffusion",
+    "testing",
+    "data",
+    "nn",
+    "evaluation",
+    "core",
+)
 
 
 def render(root: Path) -> str:
@@ -58,6 +74,14 @@ def render(root: Path) -> str:
                 type="layers",
                 layers=[layer for layer in layers if layer],
                 # The package offers its Python interface lazily; its version is read from below.
+                ignore_imports=["uadbench -> uadbench.api"],
+                unmatched_ignore_imports_alerting="none",
+            ),
+            _section(
+                "importlinter:contract:cycles",
+                name="No cycle between the folders of a package, nor between its files",
+                type="acyclic_siblings",
+                ancestors=parts,
                 ignore_imports=["uadbench -> uadbench.api"],
                 unmatched_ignore_imports_alerting="none",
             ),

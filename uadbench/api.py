@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
+from uadbench.core.job import Precision
 from uadbench.core.method import Method
 from uadbench.core.record import Record
 from uadbench.core.roles import Role
@@ -25,7 +26,6 @@ from uadbench.inference.new_images import apply_run, load_fitted
 from uadbench.inference.sklearn_detector import Detector
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.datasets import open_source
-from uadbench.runner.planning.job import Precision
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.planning.tuned_config import load_tuned
 from uadbench.runner.storage.run_folder import RunFolder

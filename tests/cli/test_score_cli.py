@@ -20,7 +20,7 @@ from uadbench.core.roles import Role
 from uadbench.data.reading.nifti import axial
 from uadbench.data.storage.store import Item, Store, StoreWriter
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.runner.scoring.external import Claim, score_outside
+from uadbench.runner.scoring.external import Claim, score_external
 from uadbench.verification.verify_run import verify_run
 
 STRICT = load_protocol("strict-v1")
@@ -73,7 +73,7 @@ def test_the_command_stores_a_complete_reported_entry(maps: Path, tiny_store: Pa
 
 
 def test_the_numbers_are_those_of_the_maps(store: Store, maps: Path, tmp_path: Path) -> None:
-    record, folder = score_outside(maps, CLAIM, store, STRICT, tmp_path)
+    record, folder = score_external(maps, CLAIM, store, STRICT, tmp_path)
     table = pd.read_csv(folder / "cases.csv").set_index("case")
     item = next(item for item in store.role(Role.TEST) if item.lesion)
     body, truth = store.body(item), store.mask(item) == 1
@@ -84,7 +84,7 @@ def test_the_numbers_are_those_of_the_maps(store: Store, maps: Path, tmp_path: P
 
 def test_test_maps_alone_give_ap_and_oracle_and_are_never_ranked(store: Store, maps: Path, tmp_path: Path) -> None:
     flat = shutil.copytree(maps / "test", tmp_path / "flat")
-    record, _ = score_outside(flat, CLAIM, store, STRICT, tmp_path / "runs")
+    record, _ = score_external(flat, CLAIM, store, STRICT, tmp_path / "runs")
     assert record.metrics["case_ap"].value is not None
     assert record.metrics["dice@oracle"].value is not None
     assert record.metrics["dice@healthy-fpr@0.01"].value is None
@@ -126,21 +126,21 @@ def test_bad_files_are_named_and_nothing_is_left(store: Store, maps: Path, tmp_p
     item = store.role(Role.TEST)[4]
     edit(copy / "test", item)
     with pytest.raises(DataError) as error:
-        score_outside(copy, CLAIM, store, STRICT, tmp_path / "runs")
+        score_external(copy, CLAIM, store, STRICT, tmp_path / "runs")
     assert message.format(uid=item.uid) in str(error.value)
     left = [file for file in (tmp_path / "runs").rglob("*") if file.suffix != ".lock"]
     assert left == []
 
 
 def test_a_bad_replacement_costs_nothing(store: Store, maps: Path, tmp_path: Path) -> None:
-    record, folder = score_outside(maps, CLAIM, store, STRICT, tmp_path / "runs")
+    record, folder = score_external(maps, CLAIM, store, STRICT, tmp_path / "runs")
     before = (folder / "record.json").read_bytes()
     copy = shutil.copytree(maps, tmp_path / "maps")
     np.save(copy / "test" / f"{store.role(Role.TEST)[0].uid}.npy", np.full((40, 40), np.inf))
     with pytest.raises(DataError, match="infinite"):
-        score_outside(copy, CLAIM, store, STRICT, tmp_path / "runs", fresh=True)
+        score_external(copy, CLAIM, store, STRICT, tmp_path / "runs", fresh=True)
     assert (folder / "record.json").read_bytes() == before
-    again, _ = score_outside(maps, CLAIM, store, STRICT, tmp_path / "runs", fresh=True)
+    again, _ = score_external(maps, CLAIM, store, STRICT, tmp_path / "runs", fresh=True)
     assert again.metrics == record.metrics
 
 
@@ -158,13 +158,13 @@ def test_bad_folders_are_named(store: Store, maps: Path, tmp_path: Path, message
     change = FOLDERS[message]
     change(copy)
     with pytest.raises(DataError, match=message):
-        score_outside(copy, CLAIM, store, STRICT, tmp_path / "runs")
+        score_external(copy, CLAIM, store, STRICT, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("name", ["Their System", "../up", "synomaly", ""])
 def test_names_that_could_mislead_are_refused(store: Store, maps: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"not allowed|method of this benchmark"):
-        score_outside(maps, Claim(name), store, STRICT, tmp_path)
+        score_external(maps, Claim(name), store, STRICT, tmp_path)
 
 
 def test_volumes_are_read_from_nifti_in_any_orientation(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_volumes_are_read_from_nifti_in_any_orientation(tmp_path: Path) -> None:
     for case, volume in volumes.items():
         np.save(tmp_path / "npy" / f"{case}.npy", np.stack([axial(volume, z) for z in (1, 2, 4)]))
     tables = [
-        (score_outside(tmp_path / kind, CLAIM, store, STRICT, tmp_path / f"runs-{kind}")[1] / "cases.csv").read_bytes()
+        (score_external(tmp_path / kind, CLAIM, store, STRICT, tmp_path / f"runs-{kind}")[1] / "cases.csv").read_bytes()
         for kind in ("ras", "las", "npy")
     ]
     assert tables[0] == tables[1] == tables[2]

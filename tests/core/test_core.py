@@ -8,9 +8,9 @@ from pydantic import Field
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig, parse_overrides
 from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.job import method_label
 from uadbench.core.registry import Registry
 from uadbench.core.seeding import derive_seed
-from uadbench.runner.planning.job import method_label
 
 
 class ToyConfig(MethodConfig):

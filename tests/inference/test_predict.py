@@ -39,9 +39,9 @@ from uadbench.datasets.folder.rows import Row
 from uadbench.datasets.liver_ct import cases as liver_cases
 from uadbench.datasets.liver_ct.dataset import LiverCT
 from uadbench.inference.new_images import apply_run, load_fitted, predict_planes
-from uadbench.runner.execution.predictions import to_native
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
+from uadbench.runner.storage.stored_cases import to_native
 
 SPACING = (2.0, 2.0, 4.0)
 

@@ -10,7 +10,7 @@ import torch
 
 import uadbench
 from uadbench.core.record import Environment
-from uadbench.runner.execution.environment import environment
+from uadbench.records.environment import environment
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from tests.conftest import write_store
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError
 from uadbench.core.record import Record
-from uadbench.runner.suites.executors import Executor, Work, make_executor
+from uadbench.runner.suites.executors import make_executor
 from uadbench.runner.suites.job_table import JobRow, JobTable
 from uadbench.runner.suites.suite import load_suite
 from uadbench.runner.suites.suite_run import SuiteRun
+from uadbench.runner.suites.work import Executor, Work
 
 pytestmark = pytest.mark.slow
 LIMIT = 240.0

@@ -16,14 +16,15 @@ from uadbench.core.errors import JobFailed, UnknownName, UserError
 from uadbench.core.record import Record
 from uadbench.core.registry import Registry
 from uadbench.records.export import exported_record
-from uadbench.runner.scoring.score_run import TABLES
+from uadbench.records.layout import TABLES
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.suites.estimate import Costs, stored_records
-from uadbench.runner.suites.executors import Work, make_executor
+from uadbench.runner.suites.executors import make_executor
 from uadbench.runner.suites.executors.local import threads_each
 from uadbench.runner.suites.job_table import JobRow
 from uadbench.runner.suites.suite import load_suite
 from uadbench.runner.suites.suite_run import SuiteRun
+from uadbench.runner.suites.work import Work
 from uadbench.runner.suites.worker import work
 
 

@@ -29,8 +29,8 @@ from uadbench.runner.execution.fit_context import LentRun
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.tracking.open import TRACKERS, open_tracker
 from uadbench.runner.tracking.tracker import (
-    TRACKERS,
     Log,
     Status,
     Tracked,
@@ -38,7 +38,6 @@ from uadbench.runner.tracking.tracker import (
     Watcher,
     final_scalars,
     hidden,
-    open_tracker,
     plain_name,
     tracked_job,
 )
@@ -263,7 +262,7 @@ def test_pictures_of_patients_are_shown_on_request_alone(
 def test_a_missing_extra_is_named(name: str, package: str) -> None:
     code = (
         f"import sys; sys.modules[{package!r}] = None; from pathlib import Path\n"
-        "from uadbench.core.errors import UserError; from uadbench.runner.tracking.tracker import open_tracker\n"
+        "from uadbench.core.errors import UserError; from uadbench.runner.tracking.open import open_tracker\n"
         f"try: open_tracker({name!r}, None, Path('nowhere'))\n"
         "except UserError as error: print(error)"
     )

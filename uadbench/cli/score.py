@@ -36,13 +36,13 @@ def score(
             raise UnknownName(kind, value, known)
     from uadbench.evaluation.protocol.protocol import load_protocol
     from uadbench.runner.planning.datasets import open_source
-    from uadbench.runner.scoring.external import Claim, score_outside
+    from uadbench.runner.scoring.external import Claim, score_external
 
     rules = load_protocol(protocol)
     with progress_bar("phantom") as progress:
         store = open_source(dataset, source, progress)
     claim = Claim(name, version, supervision, tuning_labels, seed)  # pyright: ignore[reportArgumentType] (checked above)
-    record, folder = score_outside(maps, claim, store, rules, out, fresh=fresh)
+    record, folder = score_external(maps, claim, store, rules, out, fresh=fresh)
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return

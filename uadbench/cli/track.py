@@ -30,7 +30,8 @@ def chosen_tracking(
         if place is not None:
             raise UserError("--track-to names a place without a tracker.", "Add --track tensorboard or --track mlflow.")
         return None
-    from uadbench.runner.tracking.tracker import Tracking, open_tracker
+    from uadbench.runner.tracking.open import open_tracker
+    from uadbench.runner.tracking.tracker import Tracking
 
     stderr = to_stderr()
     return Tracking(open_tracker(track, place, root), lambda line: stderr.out(line, highlight=False), include_images)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.method import Method
 from uadbench.core.types import ImageSpec, Scan
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
@@ -35,11 +36,9 @@ from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.inference.heatmaps import atomically, calibrated_scale, own_scale, write_nifti, write_picture
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import Padded
-from uadbench.runner.execution.predictions import to_native
 from uadbench.runner.execution.run import build_seeded
-from uadbench.runner.planning.job import Job
-from uadbench.runner.scoring.external import OUTSIDE
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.storage.stored_cases import to_native
 
 COLUMNS = ("input", "kind", "slices", "score", "own_score", "top_slice", "heatmap")
 
@@ -97,7 +96,7 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
     record = folder.record()
     if record is None or record.status != "done":
         raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
-    if record.method.preset == OUTSIDE:
+    if record.method.preset == EXTERNAL:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
     try:
         job = Job.model_validate(yaml.safe_load((path / "config.yaml").read_text()))

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from uuid import uuid4
 
+from uadbench.core.job import Job
 from uadbench.core.record import Record
-from uadbench.runner.planning.job import Job
-from uadbench.runner.scoring.score_run import TABLES
+from uadbench.records.layout import TABLES, record_path
 
 
 def export_record(record: Record, folder: Path, records: Path) -> Path:
@@ -28,12 +28,6 @@ def export_record(record: Record, folder: Path, records: Path) -> Path:
         finally:
             part.unlink(missing_ok=True)
     return target
-
-
-def record_path(job: Job | Record, records: Path) -> Path:
-    """Returns where the record of a job is exported to."""
-    data = job.test_on or job.dataset
-    return records / job.protocol.name / data.name / job.method.name / f"{job.id}.json"
 
 
 def exported_record(job: Job, records: Path) -> Record | None:

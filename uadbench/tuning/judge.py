@@ -19,7 +19,7 @@ from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
 from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.evaluation.protocol.thresholds import best_dice_threshold, healthy_fpr_thresholds
 from uadbench.runner.execution.fixed_batch import Padded
-from uadbench.runner.execution.predictions import to_native
+from uadbench.runner.storage.stored_cases import to_native
 
 HEALTHY_RATE = 0.01  # of the headline Dice
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.record import Record
-from uadbench.runner.scoring.score_run import TABLES, sha256_of
+from uadbench.records.layout import TABLES, sha256_of
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.verify_run import verify_run
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.core.job import Job
 from uadbench.core.record import Record
 from uadbench.records.export import export_record
-from uadbench.runner.planning.job import Job
-from uadbench.runner.scoring.score_run import TABLES, hash_files
+from uadbench.records.layout import TABLES, hash_files
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
 from uadbench.verification.verify_run import verify_run
 

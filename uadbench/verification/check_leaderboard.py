@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
-from uadbench.runner.scoring.score_run import TABLES, sha256_of
+from uadbench.records.layout import TABLES, sha256_of
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, NEEDED, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
 from uadbench.verification.check_record import read_cases, recount

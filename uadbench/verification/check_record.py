@@ -17,13 +17,12 @@ import pandas as pd
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
+from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Metric, Record
 from uadbench.core.roles import Supervision
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
 from uadbench.evaluation.scoring.gaps import oracle_gap
 from uadbench.evaluation.scoring.summary import summarise
-from uadbench.runner.planning.job import Job
-from uadbench.runner.scoring.external import OUTSIDE
 from uadbench.runner.scoring.score_run import GAP_BETWEEN, HEADLINE
 
 FROM_MAPS = {
@@ -123,7 +122,7 @@ def _compare_id(record: Record) -> list[str]:
     parts = {name: getattr(record, name) for name in ("method", "dataset", "test_on", "protocol", "seed")}
     if record.id not in {Job(**parts, precision=asked).id for asked in ("auto", "fp32", "bf16")}:
         return ["record.json: its id is not that of its method, data, protocol and seed"]
-    if record.method.preset == OUTSIDE and record.method.name in METHODS.names():
+    if record.method.preset == EXTERNAL and record.method.name in METHODS.names():
         return [f"record.json: {record.method.name} is a method of this benchmark, not an outside system"]
     return []
 
@@ -183,7 +182,7 @@ def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> lis
         problems.append("record.json: ledger.threshold_labels is not what the rules in cases.csv consume")
     if supervision not in {kind.value for kind in Supervision}:
         problems.append(f"record.json: there is no supervision {supervision[:40]!r}")
-    elif record.method.preset != OUTSIDE:
+    elif record.method.preset != EXTERNAL:
         if (ledger.train_pixel_labels > 0) != (supervision == Supervision.MASKS):
             problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {supervision}")
         if (ledger.train_image_labels > 0) != (supervision != Supervision.NONE):

@@ -20,8 +20,9 @@ from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.record import Record
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
+from uadbench.records.layout import TABLES, hash_files, sha256_of
 from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
-from uadbench.runner.scoring.score_run import TABLES, hash_files, score_run, sha256_of
+from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, open_run
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
@@ -63,7 +64,7 @@ def verify_run(
         DataError: If the run or its data cannot be read at all.
     """
     run = open_run(path, source, test_source, progress)
-    if rerun and run.outside:
+    if rerun and run.external:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
     problems = [*_compare_job(run), *_check_data(run), *_compare_hashes(run), *_compare_scores(run)]
     if rerun:
@@ -156,7 +157,7 @@ def _compare_scores(run: OpenRun) -> list[str]:
         rules = load_protocol(record.protocol.name)
         try:
             evaluation, hashes = score_run(
-                plan.train, plan.test, target, rules, plan.job.seed, present_only=run.outside, picture=False
+                plan.train, plan.test, target, rules, plan.job.seed, present_only=run.external, picture=False
             )
         except (DataError, ValueError, OSError, EOFError) as error:
             return [f"maps: they cannot be scored ({error})"]
@@ -175,7 +176,7 @@ def _compare_scores(run: OpenRun) -> list[str]:
 
 
 def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
-    if run.outside:
+    if run.external:
         labels = run.record.ledger.threshold_labels
         return [] if labels == evaluation.threshold_labels else ["record.json: ledger.threshold_labels is not right"]
     try:

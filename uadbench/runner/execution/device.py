@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from uadbench.core.errors import UserError
-from uadbench.runner.planning.job import Precision
+from uadbench.core.job import Precision
 
 
 def pick_device(name: str) -> torch.device:

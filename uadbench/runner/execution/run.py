@@ -28,9 +28,9 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Item
 from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.device import pick_device, pick_precision
-from uadbench.runner.execution.environment import environment, peak_gb
 from uadbench.runner.execution.fit_context import LentRun
 from uadbench.runner.execution.fixed_batch import Padded
 from uadbench.runner.execution.predictions import predict_items

@@ -9,12 +9,12 @@ from typing import Any
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.job import Job, Precision, method_label
 from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.runner.planning.job import Job, Precision, method_label
 from uadbench.runner.planning.tuned_config import Tuned
 
 

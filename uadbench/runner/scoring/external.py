@@ -19,19 +19,16 @@ from numpy.typing import NDArray
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import DatasetPart, Ledger, MethodPart, ProtocolPart, Record
 from uadbench.core.roles import Role
 from uadbench.data.reading.nifti import axial, read_volume
 from uadbench.data.storage.store import Item, Store
 from uadbench.evaluation.protocol.protocol import Protocol
-from uadbench.runner.execution.environment import environment
-from uadbench.runner.planning.job import Job
+from uadbench.records.environment import environment
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
-
-OUTSIDE = "external"
-"""Preset of records whose maps were not made here."""
 
 ROLES = (Role.CALIB, Role.VAL, Role.TEST)
 SUFFIXES = (".nii.gz", ".nii", ".npy")
@@ -59,7 +56,7 @@ class Claim:
     seed: int = 0
 
 
-def score_outside(
+def score_external(
     maps: Path, claim: Claim, store: Store, protocol: Protocol, root: Path, *, fresh: bool = False
 ) -> tuple[Record, Path]:
     """Scores a folder of maps and stores the result like a run, with verification ``reported``.
@@ -150,7 +147,7 @@ def _job(claim: Claim, store: Store, protocol: Protocol, *, complete: bool) -> J
             label=claim.name,
             version=claim.version,
             supervision=claim.supervision,
-            preset=OUTSIDE,
+            preset=EXTERNAL,
             config={},
         ),
         dataset=data,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.job import Job
 from uadbench.core.record import ProtocolPart, Record
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.runner.planning.job import Job
-from uadbench.runner.scoring.score_run import hash_files, score_run
+from uadbench.records.layout import hash_files
+from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, open_run
 from uadbench.runner.storage.run_folder import RunFolder
 
@@ -53,7 +54,7 @@ def rescore(
         target.path.mkdir(parents=True, exist_ok=True)
         target.maps = run.folder.maps
     plan, record = run.plan, run.record
-    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed, present_only=run.outside)
+    evaluation, hashes = score_run(plan.train, plan.test, target, rules, plan.job.seed, present_only=run.external)
     job = Job.model_validate({**plan.job.model_dump(), "protocol": part.model_dump()})
     again = record.model_copy(
         update={
@@ -71,7 +72,7 @@ def rescore(
         }
     )
     target.write_text("record.json", again.model_dump_json(indent=1))
-    if in_place and not run.outside:
+    if in_place and not run.external:
         # What was verified before is no longer what stands here.
         (path / "verification.json").unlink(missing_ok=True)
     return again, target.path

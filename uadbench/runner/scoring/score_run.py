@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +18,13 @@ from uadbench.evaluation.scoring.gaps import oracle_gap, protocol_gap
 from uadbench.evaluation.scoring.postprocess import VERSION as LADDER_VERSION
 from uadbench.evaluation.scoring.postprocess import choose_ladder, ladder_on_test
 from uadbench.evaluation.scoring.score import Evaluation, score
-from uadbench.runner.execution.predictions import StoredCases
+from uadbench.records.layout import hash_files
 from uadbench.runner.scoring.overview import draw_overview
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.storage.stored_cases import StoredCases
 
 HEADLINE_RATE = 0.01
 HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
-TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
 GAP_BETWEEN = ("strict-v1", "paper-v1")
 SYNTHETIC = "synthetic"
 LOWEST = float(np.finfo(np.float32).min)
@@ -127,21 +125,3 @@ def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item
         parts[Role.VAL.value] = (train, train.role(Role.VAL))
     parts[Role.TEST.value] = (test, test.role(Role.TEST))
     return parts
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every artefact of a run that its record vouches for, by relative path."""
-    names = ["weights.safetensors", *TABLES]
-    names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*")) if file.is_file()]
-    hashes: dict[str, str] = {}
-    for name in names:
-        file = folder / name
-        if file.exists():
-            hashes[name] = sha256_of(file)
-    return hashes
-
-
-def sha256_of(file: Path) -> str:
-    """Returns the SHA-256 of a file in hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

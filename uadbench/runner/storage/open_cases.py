@@ -9,13 +9,13 @@ import yaml
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.core.job import Job
 from uadbench.core.record import DatasetPart
 from uadbench.core.roles import Role
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.cases import Cases
-from uadbench.runner.execution.predictions import StoredCases
 from uadbench.runner.planning.datasets import open_source
-from uadbench.runner.planning.job import Job
+from uadbench.runner.storage.stored_cases import StoredCases
 
 
 class RunOpener:

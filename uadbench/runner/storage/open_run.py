@@ -11,12 +11,11 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import DatasetPart, Record
 from uadbench.data.storage.store import Store
 from uadbench.runner.planning.datasets import open_source
-from uadbench.runner.planning.job import Job
 from uadbench.runner.planning.plan import Plan
-from uadbench.runner.scoring.external import OUTSIDE
 from uadbench.runner.storage.run_folder import RunFolder
 
 
@@ -35,9 +34,9 @@ class OpenRun:
     plan: Plan
 
     @property
-    def outside(self) -> bool:
+    def external(self) -> bool:
         """Whether the maps are those of an outside system, so that there is neither method nor weights."""
-        return self.plan.job.method.preset == OUTSIDE
+        return self.plan.job.method.preset == EXTERNAL
 
 
 def open_run(path: Path, source: str | None, test_source: str | None, progress: Progress) -> OpenRun:
@@ -57,7 +56,7 @@ def open_run(path: Path, source: str | None, test_source: str | None, progress: 
     train = _open(job.dataset, source, progress)
     test = _open(job.test_on, test_source, progress) if job.test_on else train
     config = MethodConfig()
-    if job.method.preset != OUTSIDE:
+    if job.method.preset != EXTERNAL:
         try:
             config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
         except ValueError as error:

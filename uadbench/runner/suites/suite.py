@@ -17,12 +17,12 @@ from uadbench.core.config import PRESET_NAMES
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import UnknownName, UserError
 from uadbench.core.experiments import experiment_names
+from uadbench.core.job import method_label
 from uadbench.core.record import stable_hash
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.export import export_record
 from uadbench.runner.planning.datasets import open_source
-from uadbench.runner.planning.job import method_label
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.planning.tuned_config import load_tuned
 

@@ -12,9 +12,9 @@ from uadbench.core.record import Record, stable_hash
 from uadbench.records.export import export_record, exported_record
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.suites.executors import Executor, Work
 from uadbench.runner.suites.job_table import OPEN, Entry, JobRow, JobTable
 from uadbench.runner.suites.suite import PlannedRow, Suite, plans
+from uadbench.runner.suites.work import Executor, Work
 
 POLL_SECONDS = 0.5
 

@@ -19,9 +19,9 @@ from uadbench.records.export import export_record
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import InProgress, RunFolder
-from uadbench.runner.suites.executors import Work
 from uadbench.runner.suites.job_table import JobRow, JobTable
 from uadbench.runner.suites.suite import Row, open_row
+from uadbench.runner.suites.work import Work
 
 IDLE_SECONDS = 0.5
 

@@ -6,7 +6,6 @@ on it, the time it takes is not counted as training, and one that fails on the w
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -14,25 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
-from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.job import Job
 from uadbench.core.record import Record
-from uadbench.runner.planning.job import Job
-
-TRACKERS = ("tensorboard", "mlflow")
-INSTALL = "pip install 'uadbench[tracking]'"
 
 Value = str | int | float | bool | None
 Status = Literal["done", "failed", "interrupted"]
 Say = Callable[[str], None]
 T = TypeVar("T")
-
-# Read when MLflow is imported: nobody but the store that was asked for is told of a run, and a server that is down
-# costs seconds, not minutes.
-MLFLOW_DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 
 
 @dataclass(frozen=True)
@@ -80,33 +67,6 @@ class Tracker(Protocol):
     def open(self, tracked: Tracked) -> Log:
         """Begins a log, or goes on with an interrupted one."""
         ...
-
-
-def open_tracker(name: str, place: str | None, root: Path) -> Tracker:
-    """Opens a tracker.
-
-    Args:
-        name: tensorboard or mlflow.
-        place: Folder of event files, or address of an MLflow store; None for the default below ``root``.
-        root: Folder of the runs.
-
-    Raises:
-        UserError: If the packages are missing or the place cannot be used.
-    """
-    if name not in TRACKERS:
-        raise UnknownName("tracker", name, TRACKERS)
-    try:
-        if name == "tensorboard":
-            from uadbench.runner.tracking.tensorboard_tracker import TensorBoard
-
-            return TensorBoard(Path(place) if place else root / "tensorboard")
-        for variable, value in MLFLOW_DEFAULTS.items():
-            os.environ.setdefault(variable, value)
-        from uadbench.runner.tracking.mlflow_tracker import MLflow
-
-        return MLflow(place, root)
-    except ImportError as error:
-        raise UserError(f"--track {name} needs the extra [tracking] ({error.name or error}).", INSTALL) from error
 
 
 @dataclass

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from uadbench.core.errors import JobFailed
-from uadbench.runner.suites.executors import Work, check_options
+from uadbench.runner.suites.work import Work, check_options
 
 STOP_SECONDS = 20.0
 

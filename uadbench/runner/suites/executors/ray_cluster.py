@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from uadbench.core.errors import JobFailed, UserError
-from uadbench.runner.suites.executors import Work, check_options
+from uadbench.runner.suites.work import Work, check_options
 
 STOP_SECONDS = 20.0
 CONNECT_SECONDS = 10.0

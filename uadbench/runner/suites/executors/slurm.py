@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from uadbench.core.errors import JobFailed, UnknownName, UserError
-from uadbench.runner.suites.executors import Work
+from uadbench.runner.suites.work import Work
 
 CLUSTERS = ("slurm", "local", "debug")
 STOP_SECONDS = 20.0

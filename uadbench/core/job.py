@@ -11,6 +11,9 @@ from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_h
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+EXTERNAL = "external"
+"""Preset of records whose maps were not made here."""
+
 
 class Job(BaseModel):
     """What to run. Two jobs with equal fields have the same id, on any machine.
