@@ -20,30 +20,30 @@ from torch import Tensor
 
 from uadbench.core.dataset import no_progress
 from uadbench.core.roles import Role
-from uadbench.core.types import Scan
+from uadbench.core.types import ImageBatch
 from uadbench.data.storage.batches import StoreBatches, resize_mask
 from uadbench.evaluation.statistics.comparisons import paired_difference
 from uadbench.inference.new_images import load_fitted
 from uadbench.methods.anoddpm import AnoDdpm
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.storage.open_run import open_run
 
 STEPS = (50, 25, 10, 5, 1)
 
 
-def lesion_images(run: Path, patients: int) -> tuple[Scan, Tensor]:
+def lesion_images(run: Path, patients: int) -> tuple[ImageBatch, Tensor]:
     """Returns the first lesion image of each test patient with its mask, at the run's size."""
     store, spec = open_run(run, None, None, no_progress).plan.test, load_fitted(run).spec
     items = {item.patient: item for item in reversed(store.role(Role.TEST)) if item.lesion}
     chosen = [items[patient] for patient in sorted(items)[:patients]]
-    scan = next(StoreBatches(store, chosen, spec).epoch(len(chosen))).scan
-    return scan, torch.cat([resize_mask(store.mask(item) == 1, (spec.height, spec.width)) for item in chosen])
+    images = next(StoreBatches(store, chosen, spec).epoch(len(chosen))).images
+    return images, torch.cat([resize_mask(store.mask(item) == 1, (spec.height, spec.width)) for item in chosen])
 
 
-def precisions(predict: Padded, scan: Scan, truth: Tensor) -> NDArray[np.float64]:
+def precisions(predict: FixedBatchPredictor, images: ImageBatch, truth: Tensor) -> NDArray[np.float64]:
     """Returns the average precision inside the body of each image; NaN where the mask vanished with the size."""
-    maps, found = predict(scan)[0], list[float]()
-    for values, mask, body in zip(maps, truth[:, 0].numpy(), scan.body[:, 0].numpy(), strict=True):
+    maps, found = predict(images)[0], list[float]()
+    for values, mask, body in zip(maps, truth[:, 0].numpy(), images.body[:, 0].numpy(), strict=True):
         found.append(float(average_precision_score(mask[body], values[body])) if mask[body].any() else float("nan"))
     return np.array(found)
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--patients", type=int, default=36)
     options = parser.parse_args()
-    scan, truth = lesion_images(options.run, options.patients)
+    images, truth = lesion_images(options.run, options.patients)
     fitted = load_fitted(options.run)
     assert fitted.job.method.name == AnoDdpm.name
     model = cast(AnoDdpm, fitted.method)
@@ -63,8 +63,8 @@ def main() -> None:
     for chain, steps in (("ancestral", 0), *(("ddim", steps) for steps in STEPS)):
         model.config = config.model_copy(update={"chain": chain, "chain_steps": steps})
         start = time.perf_counter()
-        ap = precisions(fitted.predict, scan, truth)
-        seconds = (time.perf_counter() - start) / len(scan)
+        ap = precisions(fitted.predict, images, truth)
+        seconds = (time.perf_counter() - start) / len(images)
         every = ap if every is None else every
         kept = np.isfinite(ap)
         found = paired_difference(ap[kept], every[kept])

@@ -22,7 +22,7 @@ from benchmarks import as_published
 from benchmarks.flops import operations
 from benchmarks.ratios import machine
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.simplex import Simplex
 from uadbench.methods.synomaly import Synomaly
@@ -140,11 +140,11 @@ def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int,
     grid = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
     uids = tuple(f"u{i}" for i in range(count))
-    scan = Scan(uids, image, torch.ones_like(image, dtype=torch.bool)).to(bench.device)
+    images = ImageBatch(uids, image, torch.ones_like(image, dtype=torch.bool)).to(bench.device)
     model.denoiser.bf16.fill_(bench.bf16)
     model.denoiser.arrange()
     with torch.inference_mode():
-        ours = bench.seconds(lambda: model.predict(scan, [torch_generator("bench", uid) for uid in uids])) / count
+        ours = bench.seconds(lambda: model.predict(images, [torch_generator("bench", uid) for uid in uids])) / count
     model.denoiser.bf16.fill_(False)
     model.denoiser.arrange()
     rule, abar = stage_rule(config, ImageSpec(1, size, size, 1)), float(model.schedule.abar[config.t])

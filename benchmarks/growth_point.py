@@ -131,9 +131,9 @@ def network(point: Point) -> float:
         model.fit(batches, batches, run)
         return config.batch_size / statistics.median(run.times)
     model.to(device).denoiser.bf16.fill_(bf16)
-    scan = images.scan.to(device)
+    images = images.images.to(device)
     with torch.inference_mode():
-        return config.batch_size / median_seconds(lambda: model.predict(scan, image_generators(scan)), device)
+        return config.batch_size / median_seconds(lambda: model.predict(images, image_generators(images)), device)
 
 
 def pixel_file(folder: Path, pixels: int) -> Callable[[], Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]]:

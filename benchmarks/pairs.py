@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks import as_published
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.samplers import ancestral_step
 from uadbench.methods.anoddpm import AnoDdpm
@@ -49,16 +49,16 @@ def random_weights(network: nn.Module) -> None:
             parameter.data.normal_(0, 0.02, generator=generator)
 
 
-def scans(count: int, size: int) -> Scan:
+def scans(count: int, size: int) -> ImageBatch:
     """Returns smooth random images with uids."""
     grid = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
-    return Scan(tuple(f"u{i}" for i in range(count)), image, torch.ones_like(image, dtype=torch.bool))
+    return ImageBatch(tuple(f"u{i}" for i in range(count)), image, torch.ones_like(image, dtype=torch.bool))
 
 
-def generators(scan: Scan) -> list[torch.Generator]:
+def generators(images: ImageBatch) -> list[torch.Generator]:
     """Returns one generator an image."""
-    return [torch_generator("bench", uid) for uid in scan.uid]
+    return [torch_generator("bench", uid) for uid in images.uid]
 
 
 def synomaly_inference(preset: str, count: int) -> Pair:
@@ -67,20 +67,20 @@ def synomaly_inference(preset: str, count: int) -> Pair:
     spec = ImageSpec(1, config.image_size, config.image_size, 1)
     model = Synomaly.build(config, spec)
     random_weights(model.denoiser.network)
-    scan, rule = scans(count, config.image_size), stage_rule(config, spec)
+    images, rule = scans(count, config.image_size), stage_rule(config, spec)
     abar = float(model.schedule.abar[config.t])
 
     @torch.inference_mode()
     def published() -> Tensor:
         network, found = model.denoiser.network, list[Tensor]()
-        for image, generator in zip(scan.image.split(1), generators(scan), strict=True):
+        for image, generator in zip(images.image.split(1), generators(images), strict=True):
             planes = as_published.synomaly_map(network, image, generator, abar, config.t, rule)[:2]
             found.append(torch.from_numpy(np.stack(planes)))
         return torch.stack(found, dim=1)
 
     @torch.inference_mode()
     def product() -> Tensor:
-        found = model.predict(scan, generators(scan))
+        found = model.predict(images, generators(images))
         assert found.reconstruction is not None
         return torch.cat([found.anomaly_map, found.reconstruction], dim=1).transpose(0, 1)
 

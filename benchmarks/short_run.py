@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.flops import Flops
-from uadbench.testing.fakes import LocalRun
+from uadbench.testing.fakes import LocalFitContext
 
 TIMED = 5  # steps of each phase
 
 
-class ShortRun(LocalRun):
+class ShortRun(LocalFitContext):
     """Yields a warm-up step and a few timed ones of each phase, and says how long all of them would take.
 
     Attributes:
@@ -43,7 +43,7 @@ class ShortRun(LocalRun):
         self.whole += statistics.median(self.times) * total
 
 
-class CountedRun(LocalRun):
+class CountedRun(LocalFitContext):
     """Yields one step of each phase, and says how many operations all of them would take.
 
     Attributes:

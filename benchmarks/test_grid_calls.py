@@ -53,7 +53,7 @@ def run_grid(configs: Iterable[MethodConfig], weights: Weights, calls: SharedCal
         method = METHODS.load("synomaly").build(config, SPEC)
         method.load_state_dict(weights)
         calls.attach(method)
-        found = method.predict(batch.scan, image_generators(batch.scan)).anomaly_map.numpy()[:, 0]
+        found = method.predict(batch.images, image_generators(batch.images)).anomaly_map.numpy()[:, 0]
         cut = float(config.model_dump()["tau"])
         maps.append(found)
         dice.append([Overlap.of(one > cut, mask).dice for one, mask in zip(found, truth, strict=True)])

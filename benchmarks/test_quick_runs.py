@@ -104,17 +104,17 @@ def test_whole_run(
     with tensor_by_tensor(monkeypatch):
         theirs_fit = fit(subject)[1]
     method, ours_fit = fit(subject)
-    scan = subject.scan
+    images = subject.images
 
     @torch.inference_mode()
     def one_by_one() -> None:
         for row in range(BATCH):
-            part = scan.select([row])
+            part = images.select([row])
             method.predict(part, image_generators(part))
 
     @torch.inference_mode()
     def in_a_batch() -> None:
-        method.predict(scan, image_generators(scan))
+        method.predict(images, image_generators(images))
 
     in_a_batch()
     theirs = [seconds(one_by_one) for _ in range(2)]

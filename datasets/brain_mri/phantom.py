@@ -39,7 +39,7 @@ class Patient:
 
 
 @dataclass(frozen=True)
-class Scan:
+class ImageBatch:
     """One volume, each of shape (slices, rows, columns), rows from front to back, columns from right to left.
 
     Attributes:
@@ -64,7 +64,7 @@ def patients() -> Iterator[Patient]:
             yield Patient(f"{group}-{number:03d}", role, kind)
 
 
-def simulate(patient: Patient) -> Scan:
+def simulate(patient: Patient) -> ImageBatch:
     """Simulates the volume of a patient; the same patient always gives the same one."""
     rng = numpy_generator("brain-phantom", VERSION, patient.uid)
     grid = PARAMETERS["grid"]
@@ -95,7 +95,7 @@ def simulate(patient: Patient) -> Scan:
     image = acquire(_to_voxels(signal * shading * healthy.body, near, shape), white, scanner, rng)
     mask = (_to_voxels(truth, near, shape) >= 0.5) & body
     assert image.shape == (grid["slices"], grid["size"], grid["size"])  # noqa: S101 (for the reader)
-    return Scan(np.where(body, image, 0).astype(np.float32), body, mask)
+    return ImageBatch(np.where(body, image, 0).astype(np.float32), body, mask)
 
 
 def _scanner(rng: np.random.Generator) -> Scanner:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion.epsilon import Denoiser, train_epsilon
 from uadbench.diffusion.noises import Gaussian
 from uadbench.diffusion.partial import reconstruct
@@ -52,7 +52,7 @@ class AutoDdpm(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns to predict Gaussian noise at every step of the schedule.
 
         Raises:
@@ -62,17 +62,17 @@ class AutoDdpm(nn.Module):
         train_epsilon(self.denoiser, self.noise, self.schedule, self.config, train, run)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Masks what the first reconstruction changes, re-samples it, and scores what has changed in the end."""
         self.eval()
-        self.denoiser.check(scan)
+        self.denoiser.check(images)
         self.denoiser.arrange()
-        image, config = scan.image, self.config
+        image, config = images.image, self.config
 
         def draw(like: Tensor, step: int) -> Tensor:
             return self.noise(like, noise, torch.full((len(like),), step, device=like.device))
 
-        first = reconstruct(self.denoiser, self.schedule, self.noise, config, scan, noise)
+        first = reconstruct(self.denoiser, self.schedule, self.noise, config, images, noise)
         suspect = suspicion(image, first, structure=config.structure)
         mask = dilated_mask(suspect, config.mask_quantile)
         restored = inpaint(
@@ -87,4 +87,4 @@ class AutoDdpm(nn.Module):
             resample=config.resample,
         ).clamp(-1, 1)
         anomaly_map = (image - restored).abs().mean(1, keepdim=True) * suspect
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), restored)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.autoencoder.config import AutoencoderConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
 from uadbench.nn.score import top_mean
@@ -65,7 +65,7 @@ class Autoencoder(nn.Module):
         grid = seeded_dropout(self.from_code(code), self.config.dropout, generator)
         return self.decoder(self.widen(grid.unflatten(1, self.grid)))
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Minimises the reconstruction loss on healthy images.
 
         Raises:
@@ -80,7 +80,7 @@ class Autoencoder(nn.Module):
         optimizer = torch.optim.Adam(self.parameters(), lr=config.lr, betas=(0.5, 0.999))
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).scan.image.to(run.device)
+            image = train.sample(config.batch_size, generator).images.image.to(run.device)
             return {"loss": distance(self(image, generator).float(), image)}
 
         train_network(
@@ -88,14 +88,14 @@ class Autoencoder(nn.Module):
         )
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - D(E(x))|; channels are averaged.
 
         Raises:
             UserError: If the images have another shape than the method was built for.
         """
-        self.spec.check(scan)
+        self.spec.check(images)
         self.eval()
-        reconstruction = self(scan.image).float().clamp(-1, 1)
-        anomaly_map = (scan.image - reconstruction).abs().mean(1, keepdim=True)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), reconstruction)
+        reconstruction = self(images.image).float().clamp(-1, 1)
+        anomaly_map = (images.image - reconstruction).abs().mean(1, keepdim=True)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

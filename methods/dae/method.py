@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion.epsilon import Denoiser, train_denoiser
 from uadbench.diffusion.noises import GRID, Coarse
 from uadbench.methods.dae.config import DaeConfig
@@ -48,7 +48,7 @@ class Dae(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns to take coarse noise off; noise and loss are confined to the body.
 
         Raises:
@@ -65,14 +65,14 @@ class Dae(nn.Module):
         train_denoiser(self.denoiser, self.config, train, run, losses)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - f(x)|, mean over channels, median-filtered. No noise is drawn."""
         self.eval()
-        self.denoiser.check(scan)
+        self.denoiser.check(images)
         self.denoiser.arrange()
-        restored = self.denoiser(scan.image).clamp(-1, 1)
-        anomaly_map = median_filter((scan.image - restored).abs().mean(1, keepdim=True), self.window)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), restored)
+        restored = self.denoiser(images.image).clamp(-1, 1)
+        anomaly_map = median_filter((images.image - restored).abs().mean(1, keepdim=True), self.window)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)
 
 
 def median_filter(image: Tensor, side: int) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion.epsilon import Denoiser, train_epsilon
 from uadbench.diffusion.noises import Coarse, Gaussian, Noise, Pyramid
 from uadbench.diffusion.partial import reconstruct
@@ -49,7 +49,7 @@ class Ddpm(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns to predict the noise at every step of the schedule.
 
         Raises:
@@ -59,14 +59,14 @@ class Ddpm(nn.Module):
         train_epsilon(self.denoiser, self.noise, self.schedule, self.config, train, run)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - x_hat|; channels are averaged."""
         self.eval()
-        self.denoiser.check(scan)
+        self.denoiser.check(images)
         self.denoiser.arrange()
-        restored = reconstruct(self.denoiser, self.schedule, self.noise, self.config, scan, noise)
-        anomaly_map = (scan.image - restored).abs().mean(1, keepdim=True)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), restored)
+        restored = reconstruct(self.denoiser, self.schedule, self.noise, self.config, images, noise)
+        anomaly_map = (images.image - restored).abs().mean(1, keepdim=True)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)
 
 
 def make_noise(config: DdpmConfig) -> Noise:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.equalized.config import EqualizedConfig
 from uadbench.nn.score import top_mean
 
@@ -53,17 +53,17 @@ class Equalized(nn.Module):
         del config
         return cls(spec)
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns nothing."""
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by rank; channels are averaged."""
         ranks = torch.stack(
             [
                 torch.stack([body_ranks(plane, body[0]) for plane in image])
-                for image, body in zip(scan.image, scan.body, strict=True)
+                for image, body in zip(images.image, images.body, strict=True)
             ]
         )
         signed = self.polarity * ranks if self.polarity else (ranks - 0.5).abs()
         anomaly_map = signed.mean(1, keepdim=True)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body))

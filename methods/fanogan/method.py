@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.fanogan.config import FAnoGANConfig
 from uadbench.methods.fanogan.networks import Critic, Encoder, Generator
 from uadbench.nn.conv import coarse_shape
@@ -65,7 +65,7 @@ class FAnoGAN(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Trains generator and critic on healthy images (phase "gan"), then the encoder (phase "encoder").
 
         Raises:
@@ -78,7 +78,7 @@ class FAnoGAN(nn.Module):
         self._fit_gan(train, run)
         self._fit_encoder(train, run)
 
-    def _fit_gan(self, train: Batches, run: Run) -> None:
+    def _fit_gan(self, train: Batches, run: FitContext) -> None:
         """WGAN-GP, in float32: the penalty is a gradient of a gradient, for which bfloat16 is too coarse."""
         config = self.config
         generator_optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.lr, betas=(0.0, 0.9))
@@ -96,7 +96,7 @@ class FAnoGAN(nn.Module):
             random = run.generator("gan", step)
             critic_loss = torch.zeros((), device=run.device)
             for _ in range(config.critic_iters):
-                real = train.sample(config.batch_size, random).scan.image.to(run.device)
+                real = train.sample(config.batch_size, random).images.image.to(run.device)
                 with torch.no_grad():
                     fake = self.generator(self._codes(random, run))
                 alpha = torch.rand(len(real), 1, 1, 1, generator=random).to(run.device)
@@ -114,10 +114,10 @@ class FAnoGAN(nn.Module):
         self.generator.eval()
         self.critic.eval()
 
-    def _codes(self, random: torch.Generator, run: Run) -> Tensor:
+    def _codes(self, random: torch.Generator, run: FitContext) -> Tensor:
         return torch.randn(self.config.batch_size, self.config.latent, generator=random).to(run.device)
 
-    def _fit_encoder(self, train: Batches, run: Run) -> None:
+    def _fit_encoder(self, train: Batches, run: FitContext) -> None:
         """The izi_f encoder: minimises the residuals of image and features of x against G(E(x)), G and D fixed."""
         config = self.config
         self.generator.requires_grad_(False)
@@ -125,7 +125,7 @@ class FAnoGAN(nn.Module):
         optimizer = torch.optim.RMSprop(self.encoder.parameters(), lr=config.encoder_lr)
 
         def losses(random: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, random).scan.image.to(run.device)
+            image = train.sample(config.batch_size, random).images.image.to(run.device)
             image_residual, feature_residual = self._residuals(image, self.generator(self.encoder(image)))
             loss = image_residual.mean() + config.kappa * feature_residual.mean()
             return {"loss": loss, "image": image_residual.mean(), "features": feature_residual.mean()}
@@ -148,11 +148,11 @@ class FAnoGAN(nn.Module):
         return pixels.flatten(1).mean(1), (left - right).square().mean(1)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores pixels by |x - G(E(x))|, channels averaged, and images by A_R + kappa A_D (the paper's A(x))."""
-        self.spec.check(scan)
+        self.spec.check(images)
         self.eval()
-        reconstruction = self.generator(self.encoder(scan.image)).float()
-        image_residual, feature_residual = self._residuals(scan.image, reconstruction)
-        anomaly_map = (scan.image - reconstruction).abs().mean(1, keepdim=True)
+        reconstruction = self.generator(self.encoder(images.image)).float()
+        image_residual, feature_residual = self._residuals(images.image, reconstruction)
+        anomaly_map = (images.image - reconstruction).abs().mean(1, keepdim=True)
         return Prediction(anomaly_map, image_residual + self.config.kappa * feature_residual, reconstruction)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.intensity.config import IntensityConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import body_median
@@ -39,7 +39,7 @@ class Intensity(nn.Module):
         del config
         return cls(spec)
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns the median intensity of healthy bodies; with a polarity nothing is learnt, and no image needed.
 
         Raises:
@@ -49,9 +49,9 @@ class Intensity(nn.Module):
             self.median.copy_(body_median(train))
         self.to(run.device)
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by intensity; channels are averaged."""
-        unsigned = (scan.image - self.median[:, None, None]).abs()
-        signed = self.polarity * scan.image if self.polarity else unsigned
+        unsigned = (images.image - self.median[:, None, None]).abs()
+        signed = self.polarity * images.image if self.polarity else unsigned
         anomaly_map = signed.mean(1, keepdim=True)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.mean_residual.config import MeanResidualConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import mean_image
@@ -39,7 +39,7 @@ class MeanResidual(nn.Module):
         del config
         return cls(spec)
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns the mean image in one pass.
 
         Raises:
@@ -48,9 +48,9 @@ class MeanResidual(nn.Module):
         self.mean.copy_(mean_image(train))
         self.to(run.device)
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - mu|; channels are averaged."""
-        self.spec.check(scan)
-        anomaly_map = (scan.image - self.mean).abs().mean(1, keepdim=True)
-        reconstruction = self.mean.expand_as(scan.image).clamp(-1, 1)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), reconstruction)
+        self.spec.check(images)
+        anomaly_map = (images.image - self.mean).abs().mean(1, keepdim=True)
+        reconstruction = self.mean.expand_as(images.image).clamp(-1, 1)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

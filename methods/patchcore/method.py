@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.patchcore.config import PatchCoreConfig
 from uadbench.methods.patchcore.coreset import greedy_k_centre, project
 from uadbench.nn.backbone import Backbone
@@ -75,7 +75,7 @@ class PatchCore(nn.Module):
         )
 
     @torch.no_grad()
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Chooses patches by their projections and keeps them.
 
         Patches that together exceed ``HELD`` bytes are not held but computed a second time, those chosen kept.
@@ -111,7 +111,7 @@ class PatchCore(nn.Module):
         self.bank = torch.cat(kept)
         run.report(0, memory=float(len(self.bank)))
 
-    def _pass(self, train: Batches, run: Run, phase: str) -> Iterator[Tensor]:
+    def _pass(self, train: Batches, run: FitContext, phase: str) -> Iterator[Tensor]:
         """Yields the patch features (n, d) of the images that feed the memory, batch by batch, always the same."""
         size = self.config.batch_size
         feeds = torch.zeros(len(train), dtype=torch.bool)
@@ -119,19 +119,19 @@ class PatchCore(nn.Module):
         feeds[order[: self.config.bank_images]] = True
         batches = train.epoch(size)
         for step in run.steps(phase, 0, math.ceil(len(train) / size)):
-            image = next(batches).scan.image[feeds[step * size : (step + 1) * size]]
+            image = next(batches).images.image[feeds[step * size : (step + 1) * size]]
             if len(image):
                 yield self.features(image.to(run.device)).flatten(0, 2)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores patches by their distance to the memory, enlarged and smoothed (section 3.3)."""
         self.eval()
-        features = self.features(scan.image)
+        features = self.features(images.image)
         # image by image: the shape of the distance matrix, and with it every bit, is the same whatever the batch
-        results = [self._score(patches, body) for patches, body in zip(features, scan.body, strict=True)]
+        results = [self._score(patches, body) for patches, body in zip(features, images.body, strict=True)]
         coarse = torch.stack([distance for distance, _ in results])[:, None]
-        anomaly_map = smooth(to_pixels(coarse, (scan.image.shape[2], scan.image.shape[3])), self.config.blur_sigma)
+        anomaly_map = smooth(to_pixels(coarse, (images.image.shape[2], images.image.shape[3])), self.config.blur_sigma)
         return Prediction(anomaly_map, torch.stack([score for _, score in results]))
 
     def _score(self, features: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:

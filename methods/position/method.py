@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.position.config import PositionConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import mean_deviation, mean_image
@@ -39,7 +39,7 @@ class Position(nn.Module):
         del config
         return cls(spec)
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns the map in two passes over the training images.
 
         Raises:
@@ -48,8 +48,8 @@ class Position(nn.Module):
         self.deviation.copy_(mean_deviation(train, mean_image(train)))
         self.to(run.device)
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Returns the same map for every image."""
-        self.spec.check(scan)
-        anomaly_map = self.deviation.expand(len(scan), -1, -1, -1).clone()
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))
+        self.spec.check(images)
+        anomaly_map = self.deviation.expand(len(images), -1, -1, -1).clone()
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body))

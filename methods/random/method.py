@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.random.config import RandomConfig
 from uadbench.nn.score import top_mean
 
@@ -31,12 +31,12 @@ class Random(nn.Module):
         del config, spec
         return cls()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns nothing."""
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Returns noise."""
-        height, width = scan.image.shape[-2:]
+        height, width = images.image.shape[-2:]
         planes = [torch.rand(1, height, width, generator=generator) for generator in noise]
-        anomaly_map = torch.stack(planes).to(scan.image.device)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body))
+        anomaly_map = torch.stack(planes).to(images.image.device)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body))

@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.rd4ad.config import RD4ADConfig
 from uadbench.methods.rd4ad.student import Student
 from uadbench.nn.backbone import Backbone
@@ -67,7 +67,7 @@ class RD4AD(nn.Module):
             for one, other in zip(taught, restored, strict=True)
         ]
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Teaches the student to agree with the teacher on healthy images (equation 2).
 
         Raises:
@@ -83,7 +83,7 @@ class RD4AD(nn.Module):
         optimizer = torch.optim.Adam(self.student.parameters(), lr=config.lr, betas=(0.5, 0.999), fused=True)
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).scan.image.to(run.device)
+            image = train.sample(config.batch_size, generator).images.image.to(run.device)
             return {"loss": torch.stack([scale.mean() for scale in self.disagreement(image)]).sum()}
 
         # The student alone goes to train mode and into checkpoints; the teacher never moves.
@@ -99,10 +99,10 @@ class RD4AD(nn.Module):
         )
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Adds the enlarged distances of all scales and smooths them (equation 3); the score is their maximum."""
         self.eval()
-        size = (scan.image.shape[2], scan.image.shape[3])
-        total = torch.stack([to_pixels(scale, size) for scale in self.disagreement(scan.image)]).sum(dim=0)
+        size = (images.image.shape[2], images.image.shape[3])
+        total = torch.stack([to_pixels(scale, size) for scale in self.disagreement(images.image)]).sum(dim=0)
         anomaly_map = smooth(total, self.config.blur_sigma)
-        return Prediction(anomaly_map, peak(anomaly_map, scan.body))
+        return Prediction(anomaly_map, peak(anomaly_map, images.body))

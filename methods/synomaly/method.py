@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion import noises
 from uadbench.diffusion.epsilon import Denoiser, train_epsilon
 from uadbench.diffusion.samplers import ddim, in_chunks, one_each
@@ -56,7 +56,7 @@ class Synomaly(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns to predict the noise, blobs included, at every step of the schedule.
 
         Raises:
@@ -66,26 +66,26 @@ class Synomaly(nn.Module):
         train_epsilon(self.denoiser, self.training_noise, self.schedule, self.config, train, run)
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Runs the stages; images that have converged leave the batch.
 
         The first stage is one call for the whole batch, later ones are calls of exactly ``refine_batch`` images (or of
         the batch's size if that is smaller): the shapes, and so the bits, never depend on which other images still go.
         """
         self.eval()
-        self.denoiser.check(scan)
+        self.denoiser.check(images)
         self.denoiser.arrange()
 
         def restore(current: Tensor, rows: list[int], stage: int) -> Tensor:
             t = torch.full((len(rows),), self.config.t, device=current.device)
             fresh = self.inference_noise(current, one_each(noise, rows), t)
             x_t = self.schedule.diffuse(current, fresh, t)
-            size = len(scan) if stage == 0 else min(self.config.refine_batch, len(scan))
+            size = len(images) if stage == 0 else min(self.config.refine_batch, len(images))
             return in_chunks(self._denoise, x_t, size)
 
-        refined = refine(scan.image, restore, self.rule)
-        anomaly_map = residual(scan.image, refined.restored, self.rule.map_k)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), refined.restored)
+        refined = refine(images.image, restore, self.rule)
+        anomaly_map = residual(images.image, refined.restored, self.rule.map_k)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), refined.restored)
 
     def _denoise(self, x_t: Tensor) -> Tensor:
         steps = 1 if self.config.chain == "one_step" else self.config.chain_steps

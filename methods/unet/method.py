@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.unet.config import PLAIN, UNetConfig
 from uadbench.methods.unet.network import EncoderUNet
 from uadbench.nn.feature_map import peak
@@ -64,7 +64,7 @@ class UNet(nn.Module):
         """
         return cls(config, spec).eval()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns from labelled images and as many healthy ones, whose masks are empty.
 
         Raises:
@@ -99,17 +99,17 @@ class UNet(nn.Module):
         )
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Returns the probability of a lesion; the score is the largest one inside the body.
 
         Raises:
             UserError: If the images have another number of channels.
         """
-        if scan.image.shape[1] != self.channels:
-            raise UserError(f"unet was built for {self.channels} channels, the images have {scan.image.shape[1]}.")
+        if images.image.shape[1] != self.channels:
+            raise UserError(f"unet was built for {self.channels} channels, the images have {images.image.shape[1]}.")
         self.eval()
-        anomaly_map = self.network(scan.image).float().sigmoid()
-        return Prediction(anomaly_map, peak(anomaly_map, scan.body))
+        anomaly_map = self.network(images.image).float().sigmoid()
+        return Prediction(anomaly_map, peak(anomaly_map, images.body))
 
 
 def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -124,8 +124,8 @@ def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch
     lesions, normal = labelled.sample(size // 2, generator), healthy.sample(size // 2, generator)
     if lesions.mask is None:
         raise DataError("The labelled images carry no masks.", "Prepare the dataset with masks.")
-    image = torch.cat([lesions.scan.image, normal.scan.image])
-    return image, torch.cat([lesions.mask, torch.zeros_like(normal.scan.body)])
+    image = torch.cat([lesions.images.image, normal.images.image])
+    return image, torch.cat([lesions.mask, torch.zeros_like(normal.images.body)])
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:

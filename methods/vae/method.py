@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.methods.vae.config import VAEConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
 from uadbench.nn.score import top_mean
@@ -75,7 +75,7 @@ class VAE(nn.Module):
         grid = seeded_dropout(self.from_code(code), self.config.dropout, generator)
         return self.decoder(self.widen(grid.unflatten(1, self.grid))).float()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Minimises sum |x - D(z)| + beta KL, z ~ q(z | x), on healthy images.
 
         Raises:
@@ -89,7 +89,7 @@ class VAE(nn.Module):
         optimizer = torch.optim.Adam(self.parameters(), lr=config.lr, betas=(0.5, 0.999))
 
         def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).scan.image.to(run.device)
+            image = train.sample(config.batch_size, generator).images.image.to(run.device)
             mean, log_sigma = self.encode(image)
             mean = seeded_dropout(mean, config.dropout, generator)
             log_sigma = seeded_dropout(log_sigma, config.dropout, generator)
@@ -105,10 +105,10 @@ class VAE(nn.Module):
         )
 
     @torch.no_grad()
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - D(mu(x))|; channels are averaged. The mean code is used, so there is no randomness."""
-        self.spec.check(scan)
+        self.spec.check(images)
         self.eval()
-        reconstruction = self.decode(self.encode(scan.image)[0]).clamp(-1, 1)
-        anomaly_map = (scan.image - reconstruction).abs().mean(1, keepdim=True)
-        return Prediction(anomaly_map, top_mean(anomaly_map, scan.body), reconstruction)
+        reconstruction = self.decode(self.encode(images.image)[0]).clamp(-1, 1)
+        anomaly_map = (images.image - reconstruction).abs().mean(1, keepdim=True)
+        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

@@ -103,9 +103,9 @@ def test_sampling_is_repeatable_and_an_epoch_is_ordered(tiny_store: Path) -> Non
     store = Store(tiny_store)
     items = store.role(Role.TRAIN)
     batches = StoreBatches(store, items, ImageSpec(1, 24, 32))
-    first = batches.sample(5, torch.Generator().manual_seed(3)).scan
-    again = batches.sample(5, torch.Generator().manual_seed(3)).scan
+    first = batches.sample(5, torch.Generator().manual_seed(3)).images
+    again = batches.sample(5, torch.Generator().manual_seed(3)).images
     assert first.uid == again.uid
     assert torch.equal(first.image, again.image)
     assert first.image.shape == (5, 1, 24, 32)
-    assert [uid for batch in batches.epoch(4) for uid in batch.scan.uid] == [item.uid for item in items]
+    assert [uid for batch in batches.epoch(4) for uid in batch.images.uid] == [item.uid for item in items]

@@ -36,8 +36,8 @@ def _items() -> list[dict[str, Any]]:
                     "patient": f"p{part}{i // 2}",
                     "role": role,
                     "cohort": "synthetic",
-                    "image": images.scan.image[i].numpy(),
-                    "body": images.scan.body[i, 0].numpy(),
+                    "image": images.images.image[i].numpy(),
+                    "body": images.images.body[i, 0].numpy(),
                     "mask": images.mask[i, 0].numpy() if images.mask is not None else empty,
                 }
             )
@@ -140,7 +140,7 @@ def test_forged_manifest_is_found(tmp_path: Path, change: dict[str, Any], check:
 
 
 def test_perceptual_hash_ignores_gain_and_tells_images_apart() -> None:
-    one, other = synthetic_images(2, SPEC).scan.image.numpy()
+    one, other = synthetic_images(2, SPEC).images.image.numpy()
     assert (perceptual_hash(one) == perceptual_hash(0.5 * one + 0.2)).all()
     assert (perceptual_hash(one) != perceptual_hash(other)).any()
 

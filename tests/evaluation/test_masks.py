@@ -16,9 +16,9 @@ from torch import Tensor
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.roles import Role, Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.data.storage import batches
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Store
@@ -83,12 +83,12 @@ class Searcher:
         FOUND.setdefault("build", []).extend(reachable(config, spec))
         return cls()
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         FOUND["fit"] = reachable(train, calib, run, labelled)
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
-        FOUND.setdefault("predict", []).extend(reachable(scan, noise))
-        return Prediction(scan.image[:, :1], scan.image.amax(dim=(1, 2, 3)))
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
+        FOUND.setdefault("predict", []).extend(reachable(images, noise))
+        return Prediction(images.image[:, :1], images.image.amax(dim=(1, 2, 3)))
 
     def state_dict(self) -> Mapping[str, Tensor]:
         return {}
@@ -151,5 +151,5 @@ def test_masks_of_test_items_are_refused(tiny_store: Path) -> None:
     spec = ImageSpec(1, 40, 40)
     with pytest.raises(DataError, match="scorer alone"):
         StoreBatches(store, store.role(Role.TEST), spec, masks=True)
-    scan = next(iter(StoreBatches(store, store.role(Role.TEST), spec).epoch(2)))
-    assert scan.mask is None
+    images = next(iter(StoreBatches(store, store.role(Role.TEST), spec).epoch(2)))
+    assert images.mask is None

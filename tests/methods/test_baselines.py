@@ -11,43 +11,43 @@ from hypothesis import strategies as st
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError
-from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.equalized.method import body_ranks
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import body_median, mean_image
-from uadbench.testing.fakes import InMemoryBatches, LocalRun, image_generators
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext, image_generators
 from uadbench.testing.images import synthetic_images
 
 SPEC = ImageSpec(1, 24, 20)
 
 
-def _predict(name: str, polarity: int = 1) -> tuple[Prediction, Scan, InMemoryBatches]:
+def _predict(name: str, polarity: int = 1) -> tuple[Prediction, ImageBatch, InMemoryBatches]:
     spec = ImageSpec(1, 24, 20, polarity)
     train = InMemoryBatches(synthetic_images(9, spec), spec)
     cls: Any = METHODS.load(name)
     method = cls.build(cls.config_type.resolve("smoke"), spec)
-    method.fit(train, train, LocalRun())
-    scan = synthetic_images(4, spec, part="test", lesions=True).scan
-    return method.predict(scan, image_generators(scan)), scan, train
+    method.fit(train, train, LocalFitContext())
+    images = synthetic_images(4, spec, part="test", lesions=True).images
+    return method.predict(images, image_generators(images)), images, train
 
 
 def test_intensity_follows_the_polarity() -> None:
-    bright, scan, _ = _predict("intensity", 1)
+    bright, images, _ = _predict("intensity", 1)
     dark, other, _ = _predict("intensity", -1)
-    assert torch.equal(bright.anomaly_map, scan.image)
+    assert torch.equal(bright.anomaly_map, images.image)
     assert torch.equal(dark.anomaly_map, -other.image)
 
 
 def test_intensity_without_polarity_is_the_distance_from_the_healthy_median() -> None:
-    prediction, scan, train = _predict("intensity", 0)
-    healthy = next(train.epoch(9)).scan
+    prediction, images, train = _predict("intensity", 0)
+    healthy = next(train.epoch(9)).images
     medians = torch.stack([image[body].median() for image, body in zip(healthy.image, healthy.body, strict=True)])
-    torch.testing.assert_close(prediction.anomaly_map, (scan.image - medians.median()).abs())
+    torch.testing.assert_close(prediction.anomaly_map, (images.image - medians.median()).abs())
 
 
 def test_equalized_is_uniform_inside_the_body() -> None:
-    prediction, scan, _ = _predict("equalized")
-    for values, inside in zip(prediction.anomaly_map, scan.body, strict=True):
+    prediction, images, _ = _predict("equalized")
+    for values, inside in zip(prediction.anomaly_map, images.body, strict=True):
         count = int(inside.sum())
         expected = (torch.arange(count) + 0.5) / count
         torch.testing.assert_close(values[inside].sort().values, expected, rtol=0, atol=1.5 / count)
@@ -67,15 +67,15 @@ def test_ranks_do_not_change_under_a_growing_map_of_intensity(values: list[int],
 
 def test_position_is_the_mean_distance_from_the_mean() -> None:
     prediction, _, train = _predict("position")
-    images = torch.cat([batch.scan.image for batch in train.epoch(4)])
+    images = torch.cat([batch.images.image for batch in train.epoch(4)])
     expected = (images - images.mean(0)).abs().mean(0)
     torch.testing.assert_close(prediction.anomaly_map, expected.expand_as(prediction.anomaly_map))
 
 
 def test_mean_residual_is_the_distance_from_the_mean() -> None:
-    prediction, scan, train = _predict("mean_residual")
-    images = torch.cat([batch.scan.image for batch in train.epoch(4)])
-    torch.testing.assert_close(prediction.anomaly_map, (scan.image - images.mean(0)).abs())
+    prediction, images, train = _predict("mean_residual")
+    healthy = torch.cat([batch.images.image for batch in train.epoch(4)])
+    torch.testing.assert_close(prediction.anomaly_map, (images.image - healthy.mean(0)).abs())
 
 
 def test_random_comes_from_the_generator_of_each_image() -> None:
@@ -95,13 +95,13 @@ def test_top_mean_takes_the_body_alone() -> None:
 
 def test_statistics_do_not_depend_on_chunks() -> None:
     images = synthetic_images(70, SPEC)  # more than one chunk
-    torch.testing.assert_close(mean_image(InMemoryBatches(images, SPEC)), images.scan.image.mean(0))
+    torch.testing.assert_close(mean_image(InMemoryBatches(images, SPEC)), images.images.image.mean(0))
 
 
 def test_statistics_need_images_and_bodies() -> None:
-    scan = synthetic_images(2, SPEC).scan
+    images = synthetic_images(2, SPEC).images
     with pytest.raises(DataError, match="no image"):
-        mean_image(InMemoryBatches(TrainBatch(scan.select([])), SPEC))
-    bodiless = Scan(scan.uid, scan.image, torch.zeros_like(scan.body))
+        mean_image(InMemoryBatches(TrainBatch(images.select([])), SPEC))
+    bodiless = ImageBatch(images.uid, images.image, torch.zeros_like(images.body))
     with pytest.raises(DataError, match="body"):
         body_median(InMemoryBatches(TrainBatch(bodiless), SPEC))

@@ -11,45 +11,45 @@ import torch
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import Diverged
-from uadbench.core.types import ImageSpec, Prediction, Scan
-from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_checks import check_method
 
-Cheat = Callable[[Any, Scan, Sequence[torch.Generator], Prediction], Prediction]
+Cheat = Callable[[Any, ImageBatch, Sequence[torch.Generator], Prediction], Prediction]
 
 
 def _with(prediction: Prediction, anomaly_map: torch.Tensor) -> Prediction:
     return Prediction(anomaly_map, prediction.score, prediction.reconstruction)
 
 
-def _rescaled_by_the_batch(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
+def _rescaled_by_the_batch(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
     return _with(honest, honest.anomaly_map / honest.anomaly_map.max())
 
 
-def _ranked_in_the_batch(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
-    return _with(honest, honest.anomaly_map + torch.arange(len(scan)).view(-1, 1, 1, 1))
+def _ranked_in_the_batch(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
+    return _with(honest, honest.anomaly_map + torch.arange(len(images)).view(-1, 1, 1, 1))
 
 
-def _global_noise(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
+def _global_noise(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
     return _with(honest, honest.anomaly_map + torch.rand_like(honest.anomaly_map))
 
 
-def _not_finite(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
+def _not_finite(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
     return _with(honest, honest.anomaly_map * float("inf"))
 
 
-def _in_place(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
-    scan.image.mul_(0.5)
+def _in_place(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
+    images.image.mul_(0.5)
     return honest
 
 
-def _reads_the_uid(_: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
-    hint = torch.tensor([float("lesion" in uid) for uid in scan.uid])
+def _reads_the_uid(_: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
+    hint = torch.tensor([float("lesion" in uid) for uid in images.uid])
     return _with(honest, honest.anomaly_map + hint.view(-1, 1, 1, 1))
 
 
-def _remembers(method: Any, scan: Scan, noise: Any, honest: Prediction) -> Prediction:
+def _remembers(method: Any, images: ImageBatch, noise: Any, honest: Prediction) -> Prediction:
     method.seen = getattr(method, "seen", 0) + 1
     return _with(honest, honest.anomaly_map + method.seen)
 
@@ -69,8 +69,8 @@ def _remembers(method: Any, scan: Scan, noise: Any, honest: Prediction) -> Predi
 def test_kit_catches(cheat: Cheat, caught_by: str) -> None:
     honest: Any = METHODS.load("mean_residual")
 
-    def predict(self: Any, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
-        return cheat(self, scan, noise, honest.predict(self, scan, noise))
+    def predict(self: Any, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
+        return cheat(self, images, noise, honest.predict(self, images, noise))
 
     dishonest: Any = type("Dishonest", (honest,), {"predict": predict, "__module__": honest.__module__})
     failed = {result.name for result in check_method(dishonest) if not result.passed}
@@ -91,7 +91,7 @@ def test_kit_catches_weights_from_the_global_random_state() -> None:
 
 def test_local_run_resumes_from_a_folder(tmp_path: Path) -> None:
     layer = torch.nn.Linear(1, 1)
-    run = LocalRun(folder=tmp_path, every=2, interrupt_after=3)
+    run = LocalFitContext(folder=tmp_path, every=2, interrupt_after=3)
     run.resume("train", model=layer)
     for step in (0, 1):
         torch.nn.init.constant_(layer.weight, step)
@@ -99,14 +99,14 @@ def test_local_run_resumes_from_a_folder(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run.checkpoint("train", 3, model=layer)
     other = torch.nn.Linear(1, 1)
-    assert LocalRun(folder=tmp_path).resume("train", model=other) == 2
+    assert LocalFitContext(folder=tmp_path).resume("train", model=other) == 2
     assert other.weight.item() == 1
-    assert LocalRun(folder=tmp_path).resume("another", model=other) == 0
+    assert LocalFitContext(folder=tmp_path).resume("another", model=other) == 0
 
 
 def test_local_run_refuses_a_loss_that_is_not_finite() -> None:
     with pytest.raises(Diverged, match="step 3"):
-        LocalRun().report(3, loss=float("nan"))
+        LocalFitContext().report(3, loss=float("nan"))
 
 
 def test_synthetic_images_are_reproducible_and_keep_lesions_inside() -> None:
@@ -114,21 +114,21 @@ def test_synthetic_images_are_reproducible_and_keep_lesions_inside() -> None:
     images = synthetic_images(5, spec, seed=1, lesions=True)
     again = synthetic_images(5, spec, seed=1, lesions=True)
     other = synthetic_images(5, spec, seed=1, part="test", lesions=True)
-    assert torch.equal(images.scan.image, again.scan.image)
-    assert not torch.equal(images.scan.image, other.scan.image)
+    assert torch.equal(images.images.image, again.images.image)
+    assert not torch.equal(images.images.image, other.images.image)
     assert images.mask is not None
     assert images.mask.flatten(1).any(1).all()
-    assert not (images.mask & ~images.scan.body).any()
-    healthy = images.scan.body & ~images.mask
+    assert not (images.mask & ~images.images.body).any()
+    healthy = images.images.body & ~images.mask
     assert (
-        images.scan.image[images.mask.expand(-1, 2, -1, -1)].mean()
-        < images.scan.image[healthy.expand(-1, 2, -1, -1)].mean()
+        images.images.image[images.mask.expand(-1, 2, -1, -1)].mean()
+        < images.images.image[healthy.expand(-1, 2, -1, -1)].mean()
     )
 
 
 def test_batches_in_memory_follow_the_generator() -> None:
     spec = ImageSpec(1, 16, 16)
     batches = InMemoryBatches(synthetic_images(5, spec), spec)
-    first = batches.sample(4, torch.Generator().manual_seed(3)).scan.uid
-    assert first == batches.sample(4, torch.Generator().manual_seed(3)).scan.uid
-    assert [len(batch.scan) for batch in batches.epoch(2)] == [2, 2, 1]
+    first = batches.sample(4, torch.Generator().manual_seed(3)).images.uid
+    assert first == batches.sample(4, torch.Generator().manual_seed(3)).images.uid
+    assert [len(batch.images) for batch in batches.epoch(2)] == [2, 2, 1]

@@ -12,11 +12,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from uadbench.core.errors import DataError
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.methods.patchcore.config import PatchCoreConfig
 from uadbench.methods.patchcore.coreset import greedy_k_centre, project
 from uadbench.methods.patchcore.method import PatchCore
-from uadbench.testing.fakes import InMemoryBatches, LocalRun, image_generators
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext, image_generators
 from uadbench.testing.images import synthetic_images
 
 SPEC = ImageSpec(1, 32, 32)
@@ -26,7 +26,7 @@ SPEC = ImageSpec(1, 32, 32)
 def fitted() -> PatchCore:
     healthy = InMemoryBatches(synthetic_images(20, SPEC), SPEC)
     method = PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC)
-    method.fit(healthy, healthy, LocalRun())
+    method.fit(healthy, healthy, LocalFitContext())
     return method
 
 
@@ -70,7 +70,7 @@ def test_projections_keep_distances() -> None:
 def test_memory_has_the_wanted_size_and_comes_from_the_kept_images(fitted: PatchCore) -> None:
     patches = 16 * 8 * 8  # bank_images of smoke, on the grid of layer 1
     assert len(fitted.bank) == math.ceil(0.1 * patches)
-    everything = fitted.features(synthetic_images(20, SPEC).scan.image).flatten(0, 2)
+    everything = fitted.features(synthetic_images(20, SPEC).images.image).flatten(0, 2)
     # batches of another size differ in the last digits
     assert float(torch.cdist(fitted.bank, everything).amin(dim=1).max()) < 1e-2
 
@@ -81,16 +81,16 @@ def test_memory_is_the_same_whether_patches_are_held_or_computed_again(
     monkeypatch.setattr("uadbench.methods.patchcore.method.HELD", 780_000)  # bytes: of the first batch, not of both
     again = PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC)
     healthy = InMemoryBatches(synthetic_images(20, SPEC), SPEC)
-    again.fit(healthy, healthy, LocalRun())
+    again.fit(healthy, healthy, LocalFitContext())
     assert torch.equal(again.bank, fitted.bank)
 
 
 def test_bright_square_stands_out(fitted: PatchCore) -> None:
-    scan = synthetic_images(8, SPEC, part="test").scan
-    image = scan.image.clone()
+    images = synthetic_images(8, SPEC, part="test").images
+    image = images.image.clone()
     image[:, :, 12:20, 12:20] = 1.0
-    planted = fitted.predict(Scan(scan.uid, image, scan.body), image_generators(scan))
-    healthy = fitted.predict(scan, image_generators(scan))
+    planted = fitted.predict(ImageBatch(images.uid, image, images.body), image_generators(images))
+    healthy = fitted.predict(images, image_generators(images))
     square, rest = planted.anomaly_map[..., 13:19, 13:19].mean(dim=(1, 2, 3)), planted.anomaly_map.mean(dim=(1, 2, 3))
     assert (square > 1.3 * rest).all()
     assert (square > healthy.anomaly_map[..., 13:19, 13:19].mean(dim=(1, 2, 3))).all()
@@ -98,14 +98,14 @@ def test_bright_square_stands_out(fitted: PatchCore) -> None:
 
 
 def test_distances_equal_an_independent_search(fitted: PatchCore) -> None:
-    scan = synthetic_images(2, SPEC, part="test").scan
+    images = synthetic_images(2, SPEC, part="test").images
     plain = PatchCore.build(PatchCoreConfig.resolve("smoke", overrides={"blur_sigma": 0.0}), SPEC)
     plain.load_state_dict(fitted.state_dict())
-    patches = plain.features(scan.image).flatten(0, 2)
+    patches = plain.features(images.image).flatten(0, 2)
     expected, _ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(plain.bank.numpy()).kneighbors(patches.numpy())
     grid = torch.from_numpy(expected).float().view(2, 1, 8, 8)
     wanted = torch.nn.functional.interpolate(grid, size=(32, 32), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(plain.predict(scan, []).anomaly_map, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(plain.predict(images, []).anomaly_map, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_score_is_weighted_as_in_equation_7() -> None:
@@ -120,28 +120,28 @@ def test_score_is_weighted_as_in_equation_7() -> None:
 
 
 def test_score_ignores_what_is_outside_the_body(fitted: PatchCore) -> None:
-    scan = synthetic_images(2, SPEC, part="test").scan
-    image = scan.image.clone()
+    images = synthetic_images(2, SPEC, part="test").images
+    image = images.image.clone()
     image[:, :, :4, :4] = 1.0
-    body = torch.zeros_like(scan.body)
+    body = torch.zeros_like(images.body)
     body[..., 24:, 24:] = True
-    prediction = fitted.predict(Scan(scan.uid, image, body), [])
+    prediction = fitted.predict(ImageBatch(images.uid, image, body), [])
     assert (prediction.score < prediction.anomaly_map[..., :8, :8].amax(dim=(1, 2, 3))).all()
 
 
 def test_memory_travels_with_the_state(fitted: PatchCore) -> None:
     other = PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC)
     other.load_state_dict(fitted.state_dict())
-    scan = synthetic_images(2, SPEC, part="test").scan
-    assert torch.equal(fitted.predict(scan, []).anomaly_map, other.predict(scan, []).anomaly_map)
+    images = synthetic_images(2, SPEC, part="test").images
+    assert torch.equal(fitted.predict(images, []).anomaly_map, other.predict(images, []).anomaly_map)
 
 
 def test_nan_images_are_refused() -> None:
-    scan = synthetic_images(3, SPEC)
-    scan.scan.image[1, 0, 5, 5] = torch.nan
-    train = InMemoryBatches(scan, SPEC)
+    images = synthetic_images(3, SPEC)
+    images.images.image[1, 0, 5, 5] = torch.nan
+    train = InMemoryBatches(images, SPEC)
     with pytest.raises(DataError, match="not finite"):
-        PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC).fit(train, train, LocalRun())
+        PatchCore.build(PatchCoreConfig.resolve("smoke"), SPEC).fit(train, train, LocalFitContext())
 
 
 def test_paper_preset_has_the_papers_values() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from uadbench.core.errors import UserError
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.methods.rd4ad.config import RD4ADConfig
 from uadbench.methods.rd4ad.method import RD4AD
 from uadbench.methods.rd4ad.student import TEACHERS
-from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext
 from uadbench.testing.images import synthetic_images
 
 SPEC = ImageSpec(1, 32, 32)
@@ -24,8 +24,8 @@ def build(**overrides: object) -> RD4AD:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[RD4AD, LocalRun]:
-    method, run = build(steps=20), LocalRun(every=1000)
+def fitted() -> tuple[RD4AD, LocalFitContext]:
+    method, run = build(steps=20), LocalFitContext(every=1000)
     method.fit(HEALTHY, HEALTHY, run)
     return method, run
 
@@ -39,9 +39,9 @@ def test_student_restores_the_shapes_of_the_teacher(backbone: str) -> None:
     assert [tuple(scale.shape) for scale in scales] == [(2, 1, 16, 24), (2, 1, 8, 12), (2, 1, 4, 6)]
 
 
-def test_training_moves_the_student_and_never_the_teacher(fitted: tuple[RD4AD, LocalRun]) -> None:
+def test_training_moves_the_student_and_never_the_teacher(fitted: tuple[RD4AD, LocalFitContext]) -> None:
     again = build(steps=1)
-    again.fit(HEALTHY, HEALTHY, LocalRun())
+    again.fit(HEALTHY, HEALTHY, LocalFitContext())
     teacher = again.teacher.state_dict()
     for name, value in fitted[0].teacher.state_dict().items():  # normalisation statistics included
         assert torch.equal(value, teacher[name])
@@ -53,34 +53,34 @@ def test_training_moves_the_student_and_never_the_teacher(fitted: tuple[RD4AD, L
     assert all(moved)
 
 
-def test_loss_falls(fitted: tuple[RD4AD, LocalRun]) -> None:
+def test_loss_falls(fitted: tuple[RD4AD, LocalFitContext]) -> None:
     losses = [scalars["loss"] for _, scalars in fitted[1].history]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
-def test_bright_square_makes_them_disagree(fitted: tuple[RD4AD, LocalRun]) -> None:
-    scan = synthetic_images(8, SPEC, part="test").scan
-    image = scan.image.clone()
+def test_bright_square_makes_them_disagree(fitted: tuple[RD4AD, LocalFitContext]) -> None:
+    images = synthetic_images(8, SPEC, part="test").images
+    image = images.image.clone()
     image[:, :, 10:22, 10:22] = 1.0
-    planted = fitted[0].predict(Scan(scan.uid, image, scan.body), [])
-    healthy = fitted[0].predict(scan, [])
+    planted = fitted[0].predict(ImageBatch(images.uid, image, images.body), [])
+    healthy = fitted[0].predict(images, [])
     square = planted.anomaly_map[..., 10:22, 10:22].mean(dim=(1, 2, 3))
     assert (square > healthy.anomaly_map[..., 10:22, 10:22].mean(dim=(1, 2, 3))).float().mean() > 0.8
 
 
-def test_map_adds_three_cosine_distances(fitted: tuple[RD4AD, LocalRun]) -> None:
-    scan = synthetic_images(4, SPEC, part="test").scan
-    prediction = fitted[0].predict(scan, [])
+def test_map_adds_three_cosine_distances(fitted: tuple[RD4AD, LocalFitContext]) -> None:
+    images = synthetic_images(4, SPEC, part="test").images
+    prediction = fitted[0].predict(images, [])
     assert float(prediction.anomaly_map.min()) >= 0
     assert float(prediction.anomaly_map.max()) <= 6
-    inside = prediction.anomaly_map.masked_fill(~scan.body, -1.0)
+    inside = prediction.anomaly_map.masked_fill(~images.body, -1.0)
     assert torch.equal(prediction.score, inside.amax(dim=(1, 2, 3)))
 
 
 @pytest.mark.slow
 def test_resumed_fit_equals_an_uninterrupted_one() -> None:
-    whole, broken = build(steps=6), LocalRun(every=2, interrupt_after=3)
-    whole.fit(HEALTHY, HEALTHY, LocalRun())
+    whole, broken = build(steps=6), LocalFitContext(every=2, interrupt_after=3)
+    whole.fit(HEALTHY, HEALTHY, LocalFitContext())
     with pytest.raises(Interrupted):
         build(steps=6).fit(HEALTHY, HEALTHY, broken)
     broken.interrupt_after = None

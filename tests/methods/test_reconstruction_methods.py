@@ -16,7 +16,7 @@ from uadbench.methods.fanogan.networks import Critic, Encoder, Generator
 from uadbench.methods.vae.method import kl_to_standard_normal
 from uadbench.nn.conv import coarse_shape, level_widths, seeded_dropout
 from uadbench.nn.training import learning_rate
-from uadbench.testing.fakes import InMemoryBatches, LocalRun
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 from uadbench.testing.images import synthetic_images
 
 
@@ -32,7 +32,7 @@ def test_training_lowers_the_loss(name: str, settings: dict[str, Any]) -> None:
     cls: Any = METHODS.load(name)
     spec = ImageSpec(1, 32, 32)
     images = InMemoryBatches(synthetic_images(16, spec), spec)
-    run = LocalRun(every=100)
+    run = LocalFitContext(every=100)
     cls.build(cls.config_type.resolve("smoke", overrides={"steps": 40, **settings}), spec).fit(images, images, run)
     losses = [scalars["loss"] for _, scalars in run.history]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks import as_published
 from tests.support.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
-from uadbench.core.types import Scan
+from uadbench.core.types import ImageBatch
 from uadbench.diffusion.epsilon import Denoiser
 from uadbench.diffusion.noises import Gaussian
 from uadbench.diffusion.samplers import ancestral
@@ -40,7 +40,7 @@ class Example:
     """A fitted method, images with lesions, their truth and what the plain path says of them."""
 
     method: Any
-    scan: Scan
+    images: ImageBatch
     truth: Tensor
     maps: Tensor
     scores: Tensor
@@ -52,11 +52,11 @@ def example(name: str) -> Example:
     if name == "synomaly":  # so that some images go on where others have left
         subject.smoke = subject.config("smoke", stages=5, stage_tau=0.2)
     images = synthetic_images(subject.smoke.predict_batch, subject.spec, part="test", lesions=True)
-    method, scan, truth = subject.reference[0], images.scan, images.mask
+    method, images, truth = subject.reference[0], images.images, images.mask
     assert truth is not None
-    alone = [predict(method, scan.select([row])) for row in range(len(scan))]
+    alone = [predict(method, images.select([row])) for row in range(len(images))]
     maps, scores = (torch.cat([getattr(one, part) for one in alone]) for part in ("anomaly_map", "score"))
-    return Example(method, scan, truth, maps, scores)
+    return Example(method, images, truth, maps, scores)
 
 
 def denoiser_of(method: Any) -> Denoiser | None:
@@ -91,7 +91,7 @@ def require_agreement(found: Any, wanted: Example) -> None:
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_a_padded_batch_agrees_with_single_images(name: str) -> None:
     wanted = example(name)
-    require_agreement(predict(wanted.method, wanted.scan), wanted)
+    require_agreement(predict(wanted.method, wanted.images), wanted)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -100,7 +100,7 @@ def test_channels_last_agrees(name: str) -> None:
     layers: nn.Module = wanted.method
     set_memory_format(layers, torch.channels_last)
     try:
-        require_agreement(predict(wanted.method, wanted.scan), wanted)
+        require_agreement(predict(wanted.method, wanted.images), wanted)
     finally:
         set_memory_format(layers, torch.contiguous_format)
 
@@ -117,7 +117,7 @@ def test_bfloat16_agrees(name: str) -> None:
     assert denoiser is not None
     denoiser.bf16.fill_(True)
     try:
-        found = predict(wanted.method, wanted.scan).anomaly_map
+        found = predict(wanted.method, wanted.images).anomaly_map
     finally:
         denoiser.bf16.fill_(False)
         denoiser.arrange()
@@ -141,15 +141,15 @@ def test_converged_images_that_leave_agree_with_the_published_loop() -> None:
     maps: list[np.ndarray] = []
     calls: list[int] = []
     with torch.no_grad():
-        for row, generator in enumerate(image_generators(wanted.scan)):
-            image = wanted.scan.image[row : row + 1]
+        for row, generator in enumerate(image_generators(wanted.images)):
+            image = wanted.images.image[row : row + 1]
             found, _, count = as_published.synomaly_map(
                 method.denoiser.network, image, generator, abar, method.config.t, rule
             )
             maps.append(found)
             calls.append(count)
     assert len(set(calls)) > 1, "all images made the same number of calls: none left the batch"
-    batch = predict(method, wanted.scan).anomaly_map[:, 0]
+    batch = predict(method, wanted.images).anomaly_map[:, 0]
     assert relative(batch, torch.from_numpy(np.stack(maps))) < 1e-4
 
 
@@ -168,12 +168,12 @@ def test_an_ancestral_chain_agrees_with_the_published_steps() -> None:
             images = as_published.ancestral_step(network, images, t, schedule.abar, draw)
         return images
 
-    scan = wanted.scan
+    images = wanted.images
     with torch.no_grad():
-        batch = chain(scan.image, image_generators(scan), published=False)
+        batch = chain(images.image, image_generators(images), published=False)
         alone = [
-            chain(scan.image[row : row + 1], [generator], published=True)
-            for row, generator in enumerate(image_generators(scan))
+            chain(images.image[row : row + 1], [generator], published=True)
+            for row, generator in enumerate(image_generators(images))
         ]
     assert relative(batch, torch.cat(alone)) < 1e-4
 
@@ -181,7 +181,7 @@ def test_an_ancestral_chain_agrees_with_the_published_steps() -> None:
 def test_what_would_be_noticed() -> None:
     """The control: a map that is off by 1 % of its largest value on 1 % of its pixels does not pass."""
     wanted = example("autoencoder")
-    found = predict(wanted.method, wanted.scan)
+    found = predict(wanted.method, wanted.images)
     spot = torch.rand(found.anomaly_map.shape, generator=torch.Generator().manual_seed(0)) < 0.01
     changed = found.anomaly_map + 0.01 * float(found.anomaly_map.max()) * spot
     with pytest.raises(AssertionError):

@@ -7,7 +7,7 @@ import torch
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
@@ -156,9 +156,9 @@ def test_bad_settings_are_refused_by_name(overrides: dict[str, object], words: s
 
 def test_images_of_another_shape_are_refused() -> None:
     method = Synomaly.build(SynomalyConfig.resolve("smoke"), ImageSpec(1, 32, 32))
-    scan = Scan(("a",), torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32, dtype=torch.bool))
+    images = ImageBatch(("a",), torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32, dtype=torch.bool))
     with pytest.raises(UserError, match="shape"):
-        method.predict(scan, [torch.Generator()])
+        method.predict(images, [torch.Generator()])
 
 
 def test_the_registry_knows_it() -> None:

@@ -10,7 +10,7 @@ from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageSpec, TrainBatch
 from uadbench.methods.unet.config import UNetConfig
 from uadbench.methods.unet.method import UNet, dice_loss, mixed_batch
-from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext
 from uadbench.testing.images import synthetic_images
 
 SPEC = ImageSpec(1, 32, 32)
@@ -22,7 +22,7 @@ def build(**overrides: object) -> UNet:
     return UNet.build(UNetConfig.resolve("smoke", overrides=overrides), SPEC)
 
 
-def fit(run: LocalRun, **overrides: object) -> UNet:
+def fit(run: LocalFitContext, **overrides: object) -> UNet:
     method = build(**overrides)
     method.fit(HEALTHY, HEALTHY, run, LABELLED)
     return method
@@ -30,14 +30,14 @@ def fit(run: LocalRun, **overrides: object) -> UNet:
 
 @pytest.mark.parametrize("encoder", ["plain", "resnet18"])
 def test_it_learns_to_find_lesions(encoder: str) -> None:
-    method = fit(LocalRun(every=1000), encoder=encoder, steps=60)
+    method = fit(LocalFitContext(every=1000), encoder=encoder, steps=60)
     images = synthetic_images(8, SPEC, part="test", lesions=True)
     assert images.mask is not None
-    prediction = method.predict(images.scan, [])
+    prediction = method.predict(images.images, [])
     assert 0 <= float(prediction.anomaly_map.min()) <= float(prediction.anomaly_map.max()) <= 1
     lesion = prediction.anomaly_map[images.mask].mean()
     assert float(lesion) > 3 * float(prediction.anomaly_map[~images.mask].mean())
-    healthy = method.predict(synthetic_images(8, SPEC, part="well").scan, [])
+    healthy = method.predict(synthetic_images(8, SPEC, part="well").images, [])
     assert float(prediction.score.mean()) > float(healthy.score.mean())
 
 
@@ -60,16 +60,16 @@ def test_dice_loss_at_its_ends() -> None:
 
 def test_it_refuses_to_learn_without_masks() -> None:
     with pytest.raises(UserError, match="labelled"):
-        build().fit(HEALTHY, HEALTHY, LocalRun())
-    none = InMemoryBatches(TrainBatch(synthetic_images(1, SPEC).scan.select([])), SPEC)
+        build().fit(HEALTHY, HEALTHY, LocalFitContext())
+    none = InMemoryBatches(TrainBatch(synthetic_images(1, SPEC).images.select([])), SPEC)
     with pytest.raises(UserError, match="labelled"):
-        build().fit(HEALTHY, HEALTHY, LocalRun(), none)
+        build().fit(HEALTHY, HEALTHY, LocalFitContext(), none)
     with pytest.raises(DataError, match="masks"):
-        build().fit(HEALTHY, HEALTHY, LocalRun(), HEALTHY)
+        build().fit(HEALTHY, HEALTHY, LocalFitContext(), HEALTHY)
 
 
 def test_resumed_fit_equals_an_uninterrupted_one() -> None:
-    whole, broken = fit(LocalRun(), encoder="resnet18", steps=6), LocalRun(every=2, interrupt_after=3)
+    whole, broken = fit(LocalFitContext(), encoder="resnet18", steps=6), LocalFitContext(every=2, interrupt_after=3)
     with pytest.raises(Interrupted):
         fit(broken, encoder="resnet18", steps=6)
     broken.interrupt_after = None
@@ -87,7 +87,7 @@ def test_unsuitable_images_are_refused() -> None:
     with pytest.raises(UserError, match="multiples of 4"):
         UNet.build(UNetConfig.resolve("smoke"), ImageSpec(1, 30, 32))
     with pytest.raises(UserError, match="channels"):
-        build().predict(synthetic_images(1, ImageSpec(3, 32, 32)).scan, [])
+        build().predict(synthetic_images(1, ImageSpec(3, 32, 32)).images, [])
     with pytest.raises(UserError, match="pretrained=false"):
         build(pretrained=True)
 
@@ -95,7 +95,7 @@ def test_unsuitable_images_are_refused() -> None:
 def test_timm_encoders_take_any_size() -> None:
     spec = ImageSpec(3, 40, 56)
     config = UNetConfig.resolve("standard", overrides={"pretrained": False, "encoder": "resnet18"})
-    prediction = UNet.build(config, spec).predict(synthetic_images(2, spec).scan, [])
+    prediction = UNet.build(config, spec).predict(synthetic_images(2, spec).images, [])
     assert prediction.anomaly_map.shape == (2, 1, 40, 56)
 
 

@@ -48,7 +48,7 @@ def test_a_loaded_method_predicts_what_the_run_stored(done: tuple[uadbench.Recor
     size = maps.shape[-1]
     batch = next(uadbench.load_images(store, "test", size).epoch(16))
     assert batch.mask is None
-    assert np.array_equal(method.predict(batch.scan, []).anomaly_map[:, 0].detach().numpy(), maps[:16])
+    assert np.array_equal(method.predict(batch.images, []).anomaly_map[:, 0].detach().numpy(), maps[:16])
     with pytest.raises(DataError, match="no role"):
         uadbench.load_images(store, "tests")
 
@@ -66,7 +66,7 @@ def test_predict_returns_the_table(done: tuple[uadbench.Record, Path], tmp_path:
 def images(count: int, *, lesions: bool = False) -> np.ndarray:
     spec = ImageSpec(1, 32, 32)
     part = "lesions" if lesions else "healthy"
-    return synthetic_images(count, spec, part=part, lesions=lesions).scan.image[:, 0].numpy()
+    return synthetic_images(count, spec, part=part, lesions=lesions).images.image[:, 0].numpy()
 
 
 def test_a_detector_keeps_scikit_learns_promises() -> None:

@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed
-from uadbench.core.types import ImageSpec, Prediction, Scan
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction
 from uadbench.data.storage.store import Store
 from uadbench.inference.new_images import load_fitted
 from uadbench.methods.autoencoder import Autoencoder
 from uadbench.methods.synomaly import Synomaly
-from uadbench.runner.execution.fixed_batch import OutOfMemory, Padded, is_out_of_memory
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory, is_out_of_memory
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.storage.run_folder import RunFolder
@@ -47,11 +47,11 @@ class Greedy(Autoencoder):
     failure: ClassVar[Exception] = FAILURES[0]
     shapes: ClassVar[list[int]] = []
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
-        Greedy.shapes.append(len(scan))
-        if len(scan) > Greedy.holds:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
+        Greedy.shapes.append(len(images))
+        if len(images) > Greedy.holds:
             raise Greedy.failure
-        return super().predict(scan, noise)
+        return super().predict(images, noise)
 
 
 @pytest.fixture(autouse=True)
@@ -65,22 +65,22 @@ def plan(store: Path) -> Plan:
     return plan_run(method="greedy", train=Store(store), preset="smoke", overrides={"steps": 2})
 
 
-def untrained() -> tuple[Greedy, Scan]:
+def untrained() -> tuple[Greedy, ImageBatch]:
     spec = ImageSpec(1, 32, 32)
     torch.manual_seed(0)
-    return Greedy.build(Greedy.config_type.resolve("smoke"), spec), synthetic_images(22, spec).scan
+    return Greedy.build(Greedy.config_type.resolve("smoke"), spec), synthetic_images(22, spec).images
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: f"{type(error).__name__}-{str(error)[:8]}")
 def test_the_batch_is_halved_once_and_the_numbers_stay(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, scan = untrained()
-    wanted = Padded(method, 0, 16, CPU)(scan)
+    method, images = untrained()
+    wanted = FixedBatchPredictor(method, 0, 16, CPU)(images)
     said: list[str] = []
     monkeypatch.setattr(Greedy, "holds", 8)
     monkeypatch.setattr(Greedy, "failure", failure)
     Greedy.shapes.clear()
-    predict = Padded(method, 0, 16, CPU, said.append)
-    found = predict(scan)
+    predict = FixedBatchPredictor(method, 0, 16, CPU, said.append)
+    found = predict(images)
     assert Greedy.shapes == [16, 8, 8, 8]
     assert said == predict.notes == ["Out of memory: predict_batch 16 was halved to 8."]
     for ours, theirs in zip(found, wanted, strict=True):
@@ -88,35 +88,35 @@ def test_the_batch_is_halved_once_and_the_numbers_stay(failure: Exception, monke
         assert theirs is not None
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    predict(scan)
+    predict(images)
     assert Greedy.shapes[4:] == [8, 8, 8], "it stays at the batch that fits"
 
 
 def test_a_second_time_is_a_failure_that_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, scan = untrained()
+    method, images = untrained()
     monkeypatch.setattr(Greedy, "holds", 3)
     with pytest.raises(JobFailed, match=r"batch of 8, which was halved already\. Use --set predict_batch=4 or less"):
-        Padded(method, 0, 16, CPU)(scan)
+        FixedBatchPredictor(method, 0, 16, CPU)(images)
     assert Greedy.shapes == [16, 8]
 
 
 def test_one_image_that_does_not_fit_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, scan = untrained()
+    method, images = untrained()
     monkeypatch.setattr(Greedy, "holds", 0)
     with pytest.raises(OutOfMemory, match="One image alone takes more"):
-        Padded(method, 0, 1, CPU)(scan)
+        FixedBatchPredictor(method, 0, 1, CPU)(images)
     with pytest.raises(OutOfMemory, match="One image alone takes more"):
-        Padded(method, 0, 2, CPU)(scan)
+        FixedBatchPredictor(method, 0, 2, CPU)(images)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("no memory")])
 def test_other_errors_are_not_taken_for_it(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_out_of_memory(error)
-    method, scan = untrained()
+    method, images = untrained()
     monkeypatch.setattr(Greedy, "holds", 8)
     monkeypatch.setattr(Greedy, "failure", error)
     with pytest.raises(type(error)):
-        Padded(method, 0, 16, CPU)(scan)
+        FixedBatchPredictor(method, 0, 16, CPU)(images)
     assert Greedy.shapes == [16]
 
 
@@ -164,10 +164,10 @@ def test_a_trial_of_a_study_goes_on_or_says_why_not(
 ) -> None:
     whole = Autoencoder.predict
 
-    def limited(self: Autoencoder, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
-        if len(scan) > holds:
+    def limited(self: Autoencoder, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
+        if len(images) > holds:
             raise FAILURES[0]
-        return whole(self, scan, noise)
+        return whole(self, images, noise)
 
     monkeypatch.setattr(Autoencoder, "predict", limited)
     said: list[str] = []
@@ -204,6 +204,6 @@ def test_later_stages_of_synomaly_never_take_more_than_the_batch() -> None:
         sizes.append(len(inputs[0]))
 
     method.denoiser.register_forward_pre_hook(note)
-    scan = synthetic_images(4, spec).scan
-    method.predict(scan, image_generators(scan))
+    images = synthetic_images(4, spec).images
+    method.predict(images, image_generators(images))
     assert sizes == [4, 4]

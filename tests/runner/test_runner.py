@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import write_store
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.core.record import Record
 from uadbench.core.types import Batches
 from uadbench.data.storage.store import Store
@@ -126,7 +126,7 @@ class Diverging(Autoencoder):
 
     name = "diverging"
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         for step in run.steps("train", 0, 5):
             run.report(step, loss=float("nan") if step >= 3 else 1.0)
 

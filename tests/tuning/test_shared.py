@@ -34,7 +34,7 @@ def test_equal_results_with_fewer_calls(name: str, memory: int) -> None:
         plain.load_state_dict(weights)
         sharing.load_state_dict(weights)
         calls.attach(sharing)
-        assert torch.equal(predict(plain, subject.scan).anomaly_map, predict(sharing, subject.scan).anomaly_map)
+        assert torch.equal(predict(plain, subject.images).anomaly_map, predict(sharing, subject.images).anomaly_map)
     assert calls.distinct < calls.asked
     assert calls.computed == (calls.asked if memory == 0 else calls.distinct)
 

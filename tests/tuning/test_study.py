@@ -20,7 +20,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role
 from uadbench.data.storage.store import Item, Store
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.planning.tuned_config import load_tuned
@@ -270,7 +270,7 @@ def test_perfect_and_empty_maps(tiny_store: Path) -> None:
     store = Store(tiny_store)
     items = store.role(Role.VAL)
     method = METHODS.load("random").build(METHODS.load("random").config_type(), ImageSpec(1, 32, 32))
-    cases = Images(store, items, ImageSpec(1, 32, 32)).predict(Padded(method, 0, 4, torch.device("cpu")))
+    cases = Images(store, items, ImageSpec(1, 32, 32)).predict(FixedBatchPredictor(method, 0, 4, torch.device("cpu")))
     assert len(cases) == len({item.case for item in items})
     perfect = [dataclasses.replace(case, maps=case.lesion.astype(np.float32)) for case in cases]
     healthy = [dataclasses.replace(case, mask=None, maps=np.zeros_like(case.maps)) for case in cases]

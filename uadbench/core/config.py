@@ -18,7 +18,7 @@ class MethodConfig(BaseModel):
 
     Attributes:
         image_size: Side of the square the images are resized to, in pixels.
-        predict_batch: Padded batch size of prediction; fixed so that numbers never depend on companions.
+        predict_batch: FixedBatchPredictor batch size of prediction; fixed so that numbers never depend on companions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

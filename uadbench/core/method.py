@@ -9,10 +9,10 @@ import torch
 
 from uadbench.core.config import MethodConfig
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageSpec, Prediction, Scan
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 
 
-class Run(Protocol):
+class FitContext(Protocol):
     """What the runner lends to ``fit``: a device, seeds, reports and checkpoints."""
 
     @property
@@ -76,11 +76,11 @@ class Method(Protocol):
         """
         ...
 
-    def fit(self, train: Batches, calib: Batches, run: Run, labelled: Batches | None = None) -> None:
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns from healthy images (and, if supervised, from ``labelled``)."""
         ...
 
-    def predict(self, scan: Scan, noise: Sequence[torch.Generator]) -> Prediction:
+    def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images. ``noise`` holds one CPU generator an image, so no image depends on its companions."""
         ...
 

@@ -29,13 +29,13 @@ class ImageSpec:
     width: int
     polarity: int = 0
 
-    def check(self, scan: Scan) -> None:
+    def check(self, images: ImageBatch) -> None:
         """Checks that images have this shape.
 
         Raises:
             UserError: If they do not.
         """
-        wanted, given = (self.channels, self.height, self.width), tuple(scan.image.shape[1:])
+        wanted, given = (self.channels, self.height, self.width), tuple(images.image.shape[1:])
         if given != wanted:
             raise UserError(
                 f"Images of shape {given} were given to a model for {wanted}.",
@@ -44,7 +44,7 @@ class ImageSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class ImageBatch:
     """All that a method sees of images.
 
     Attributes:
@@ -60,14 +60,14 @@ class Scan:
     def __len__(self) -> int:
         return len(self.uid)
 
-    def to(self, device: torch.device | str) -> Scan:
-        """Returns the scan on another device."""
-        return Scan(self.uid, self.image.to(device), self.body.to(device))
+    def to(self, device: torch.device | str) -> ImageBatch:
+        """Returns the images on another device."""
+        return ImageBatch(self.uid, self.image.to(device), self.body.to(device))
 
-    def select(self, index: Sequence[int]) -> Scan:
+    def select(self, index: Sequence[int]) -> ImageBatch:
         """Returns the images at the given positions."""
         rows = list(index)
-        return Scan(tuple(self.uid[i] for i in rows), self.image[rows], self.body[rows])
+        return ImageBatch(tuple(self.uid[i] for i in rows), self.image[rows], self.body[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +75,17 @@ class TrainBatch:
     """Images to learn from.
 
     Attributes:
-        scan: The images.
+        images: The images.
         mask: True on lesions, bool of shape (b, 1, h, w); None unless the method's supervision is MASKS.
     """
 
-    scan: Scan
+    images: ImageBatch
     mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method says about a scan, raw: larger is more anomalous, nothing rescaled.
+    """What a method says about a images, raw: larger is more anomalous, nothing rescaled.
 
     Attributes:
         anomaly_map: float32 of shape (b, 1, h, w).

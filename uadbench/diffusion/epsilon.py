@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uadbench.core.method import Run
-from uadbench.core.types import Batches, ImageSpec, Scan
+from uadbench.core.method import FitContext
+from uadbench.core.types import Batches, ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.schedules import Schedule, ScheduleName
 from uadbench.nn.parallel import divided
@@ -83,7 +83,7 @@ class Denoiser(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last) if bf16 else x
             return self.network(x, t).float().contiguous()
 
-    def prepare(self, run: Run) -> None:
+    def prepare(self, run: FitContext) -> None:
         """Draws the weights anew and takes the run's device and precision."""
         initialise(self.network, run.generator("init"))
         self.to(run.device)
@@ -95,19 +95,19 @@ class Denoiser(nn.Module):
         layout = torch.channels_last if bool(self.bf16) else torch.contiguous_format
         self.network.to(memory_format=layout)
 
-    def check(self, scan: Scan) -> None:
+    def check(self, images: ImageBatch) -> None:
         """Checks that images have the shape that the network was built for.
 
         Raises:
             UserError: If they do not.
         """
-        self.spec.check(scan)
+        self.spec.check(images)
 
 
 Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
 
 
-def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, run: Run, losses: Losses) -> None:
+def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, run: FitContext, losses: Losses) -> None:
     """Trains on healthy images, resumable at every step, and leaves the network in eval mode.
 
     Args:
@@ -134,8 +134,8 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
             # a function of the step alone, so that a resumed fit needs no scheduler state
             set_learning_rate(optimizer, config.lr * (1 - step / steps if config.lr_decay == "linear" else 1))
             generator = run.generator("step", step)
-            scan = train.sample(config.batch_size, generator).scan.to(run.device)
-            image, body = scan.image, scan.body
+            images = train.sample(config.batch_size, generator).images.to(run.device)
+            image, body = images.image, images.body
             if config.flip:
                 mirrored = (torch.rand(len(image), 1, 1, 1, generator=generator, device="cpu") < 0.5).to(run.device)
                 image, body = torch.where(mirrored, image.flip(-1), image), torch.where(mirrored, body.flip(-1), body)
@@ -151,7 +151,7 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
 
 
 def train_epsilon(
-    denoiser: Denoiser, noise: Noise, schedule: Schedule, config: DiffusionConfig, train: Batches, run: Run
+    denoiser: Denoiser, noise: Noise, schedule: Schedule, config: DiffusionConfig, train: Batches, run: FitContext
 ) -> None:
     """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple)."""
 

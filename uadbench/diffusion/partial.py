@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from uadbench.core.types import Scan
+from uadbench.core.types import ImageBatch
 from uadbench.diffusion.epsilon import Denoiser, DiffusionConfig
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.samplers import ancestral, ddim
@@ -37,18 +37,18 @@ def reconstruct(
     schedule: Schedule,
     noise: Noise,
     config: PartialConfig,
-    scan: Scan,
+    images: ImageBatch,
     generators: Sequence[Generator],
 ) -> Tensor:
     """Returns the mean reconstruction (b, c, h, w) in [-1, 1] of partial diffusion up to ``config.t``."""
 
     def draw(like: Tensor, step: int) -> Tensor:
-        return noise(like, generators, torch.full((len(like),), step, device=like.device), scan.body)
+        return noise(like, generators, torch.full((len(like),), step, device=like.device), images.body)
 
-    total = torch.zeros_like(scan.image)
+    total = torch.zeros_like(images.image)
     for _ in range(config.samples):
-        t = torch.full((len(scan),), config.t, device=scan.image.device)
-        x_t = schedule.diffuse(scan.image, draw(scan.image, config.t), t)
+        t = torch.full((len(images),), config.t, device=images.image.device)
+        x_t = schedule.diffuse(images.image, draw(images.image, config.t), t)
         if config.chain == "ancestral":
             total += ancestral(denoiser, schedule, x_t, config.t, draw, config.chain_steps)
         else:

@@ -24,7 +24,7 @@ from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.method import Method
-from uadbench.core.types import ImageSpec, Scan
+from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.reading.incoming import Incoming, find_incoming, read_frame, read_new_volume
 from uadbench.data.reading.nifti import axial
@@ -35,7 +35,7 @@ from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.inference.heatmaps import atomically, calibrated_scale, own_scale, write_nifti, write_picture
 from uadbench.runner.execution.device import pick_device
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import build_seeded
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.storage.stored_cases import to_native
@@ -75,7 +75,7 @@ class Fitted:
 
     path: Path
     job: Job
-    predict: Padded
+    predict: FixedBatchPredictor
     spec: ImageSpec
     top_fraction: float
     dataset: Any
@@ -113,7 +113,7 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
         raise DataError(f"{path}/weights.safetensors does not fit its method.", "Run again with --fresh.") from error
     method.to(target)
     fraction = load_protocol(job.protocol.name).image_top_fraction
-    predict = Padded(method, job.seed, config.predict_batch, target)
+    predict = FixedBatchPredictor(method, job.seed, config.predict_batch, target)
     return Fitted(path, job, predict, spec, fraction, dataset)
 
 
@@ -182,13 +182,13 @@ def predict_planes(
     batch = fitted.predict.batch
     for start in range(0, len(body), batch):
         rows = range(start, min(start + batch, len(body)))
-        scan = Scan(
+        images = ImageBatch(
             # Named by content: an image gives the same map whatever its file is called.
             tuple(hashlib.sha256(image[row].tobytes()).hexdigest()[:16] for row in rows),
             torch.cat([resize_image(image[row], size) for row in rows]),
             torch.cat([resize_mask(body[row], size) for row in rows]),
         )
-        small, own, _ = fitted.predict(scan)
+        small, own, _ = fitted.predict(images)
         maps[rows.start : rows.stop] = to_native(small, (body.shape[1], body.shape[2]))
         scores[rows.start : rows.stop] = own
     return maps, scores

@@ -14,14 +14,14 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.roles import Supervision
-from uadbench.core.types import ImageSpec, Scan, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.nn.score import top_mean
 from uadbench.runner.execution.device import pick_device
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import build_seeded
 from uadbench.runner.storage.stored_cases import to_native
-from uadbench.testing.fakes import InMemoryBatches, LocalRun
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 
 CALIB_EVERY = 5
 
@@ -90,12 +90,12 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         self.batch_ = config.predict_batch
         device = pick_device(self.device)
         self.method_ = build_seeded(self.method, config, self.spec_, self.seed).to(device)
-        scan = self._scan(images, bodies)
-        held = [row for row in range(len(scan)) if row % CALIB_EVERY == CALIB_EVERY - 1]
-        kept = [row for row in range(len(scan)) if row % CALIB_EVERY != CALIB_EVERY - 1]
-        train, calib = (InMemoryBatches(TrainBatch(scan.select(rows)), self.spec_) for rows in (kept, held))
+        batch = self._batch_of(images, bodies)
+        held = [row for row in range(len(images)) if row % CALIB_EVERY == CALIB_EVERY - 1]
+        kept = [row for row in range(len(images)) if row % CALIB_EVERY != CALIB_EVERY - 1]
+        train, calib = (InMemoryBatches(TrainBatch(batch.select(rows)), self.spec_) for rows in (kept, held))
         with torch.random.fork_rng(devices=[]):
-            self.method_.fit(train, calib, LocalRun(self.seed, device=device, every=10**9))
+            self.method_.fit(train, calib, LocalFitContext(self.seed, device=device, every=10**9))
         self.offset_ = float(np.quantile(self.score_samples(images[held], body=bodies[held]), self.contamination))
         return self
 
@@ -121,20 +121,19 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         if not hasattr(self, "method_"):
             raise UserError("The detector has not been fitted.", "Call fit first.")
         maps = np.empty(bodies.shape, np.float32)
-        predict = Padded(self.method_, self.seed, self.batch_, pick_device(self.device), warnings.warn)
+        predict = FixedBatchPredictor(self.method_, self.seed, self.batch_, pick_device(self.device), warnings.warn)
         for start in range(0, len(images), self.batch_):
             rows = slice(start, start + self.batch_)
-            scan = self._scan(images[rows], bodies[rows])
-            small = predict(scan)[0]
+            small = predict(self._batch_of(images[rows], bodies[rows]))[0]
             maps[rows] = to_native(small, (images.shape[2], images.shape[3]))
         scores = top_mean(torch.from_numpy(maps)[:, None], torch.from_numpy(bodies)[:, None])
         return maps, -scores.double().numpy()
 
-    def _scan(self, images: NDArray[np.float32], bodies: NDArray[np.bool_]) -> Scan:
+    def _batch_of(self, images: NDArray[np.float32], bodies: NDArray[np.bool_]) -> ImageBatch:
         if images.shape[1] != self.spec_.channels:
             raise UserError(f"The images have {images.shape[1]} channels instead of {self.spec_.channels}.")
         size = (self.spec_.height, self.spec_.width)
-        return Scan(
+        return ImageBatch(
             tuple(hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images),
             torch.cat([resize_image(image, size) for image in images]),
             torch.cat([resize_mask(body, size) for body in bodies]),

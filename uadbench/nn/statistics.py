@@ -30,7 +30,7 @@ def mean_image(train: Batches) -> Tensor:
     require_images(train)
     total = torch.zeros((), dtype=torch.float64)
     for batch in train.epoch(CHUNK):
-        total = total + batch.scan.image.double().sum(0)
+        total = total + batch.images.image.double().sum(0)
     return (total / len(train)).float()
 
 
@@ -43,7 +43,7 @@ def mean_deviation(train: Batches, centre: Tensor) -> Tensor:
     require_images(train)
     total = torch.zeros((), dtype=torch.float64)
     for batch in train.epoch(CHUNK):
-        total = total + (batch.scan.image - centre).abs().double().mean(1, keepdim=True).sum(0)
+        total = total + (batch.images.image - centre).abs().double().mean(1, keepdim=True).sum(0)
     return (total / len(train)).float()
 
 
@@ -59,7 +59,7 @@ def body_median(train: Batches) -> Tensor:
     medians = [
         image[:, body[0]].median(dim=1).values
         for batch in train.epoch(CHUNK)
-        for image, body in zip(batch.scan.image, batch.scan.body, strict=True)
+        for image, body in zip(batch.images.image, batch.images.body, strict=True)
         if body.any()
     ]
     if not medians:

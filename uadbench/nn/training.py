@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from uadbench.core.method import Run
+from uadbench.core.method import FitContext
 from uadbench.nn.parallel import divided
 
 Schedule = Literal["constant", "cosine"]
@@ -58,7 +58,7 @@ def train_network(
     optimizer: torch.optim.Optimizer,
     losses: Callable[[torch.Generator], Mapping[str, Tensor]],
     *,
-    run: Run,
+    run: FitContext,
     phase: str,
     steps: int,
     lr: float,

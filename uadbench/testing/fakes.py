@@ -12,7 +12,7 @@ import torch
 
 from uadbench.core.errors import Diverged
 from uadbench.core.seeding import derive_seed, torch_generator
-from uadbench.core.types import ImageSpec, Scan, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 
 
 class InMemoryBatches:
@@ -33,7 +33,7 @@ class InMemoryBatches:
         return self._spec
 
     def __len__(self) -> int:
-        return len(self._images.scan)
+        return len(self._images.images)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> TrainBatch:
         """Draws images uniformly with replacement."""
@@ -46,14 +46,14 @@ class InMemoryBatches:
 
     def _select(self, index: Sequence[int]) -> TrainBatch:
         rows, mask = list(index), self._images.mask
-        return TrainBatch(self._images.scan.select(rows), None if mask is None else mask[rows])
+        return TrainBatch(self._images.images.select(rows), None if mask is None else mask[rows])
 
 
 class Interrupted(Exception):
-    """Raised by ``LocalRun`` where it was asked to stop, as if the process had been killed."""
+    """Raised by ``LocalFitContext`` where it was asked to stop, as if the process had been killed."""
 
 
-class LocalRun:
+class LocalFitContext:
     """A ``Run`` without a runner: no progress bar, no record.
 
     Args:
@@ -156,6 +156,6 @@ class LocalRun:
             (self._folder / f"{phase}.pt").write_bytes(data)
 
 
-def image_generators(scan: Scan, seed: int = 0) -> list[torch.Generator]:
+def image_generators(images: ImageBatch, seed: int = 0) -> list[torch.Generator]:
     """Returns one CPU generator an image, seeded from its uid, as the runner lends them to ``predict``."""
-    return [torch_generator(seed, "predict", uid) for uid in scan.uid]
+    return [torch_generator(seed, "predict", uid) for uid in images.uid]

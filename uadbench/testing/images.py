@@ -7,7 +7,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from uadbench.core.seeding import numpy_generator
-from uadbench.core.types import ImageSpec, Scan, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 
 
 def synthetic_images(
@@ -46,9 +46,9 @@ def synthetic_images(
             masks[i, 0] = (blob < rng.uniform(0.15, 0.25) * radius) & bodies[i, 0]
             tissue = np.where(masks[i, 0], tissue + 0.8 * (spec.polarity or 1), tissue)
         images[i] = np.where(bodies[i, 0], tissue, -1.0)
-    scan = Scan(
+    images = ImageBatch(
         tuple(f"{part}-{i}" for i in range(count)),
         torch.from_numpy(images.clip(-1, 1).astype(np.float32)),
         torch.from_numpy(bodies),
     )
-    return TrainBatch(scan, torch.from_numpy(masks) if lesions else None)
+    return TrainBatch(images, torch.from_numpy(masks) if lesions else None)

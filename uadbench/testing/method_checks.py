@@ -25,8 +25,8 @@ from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import Diverged, UserError
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
-from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
-from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalRun, image_generators
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction, TrainBatch
+from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext, image_generators
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_subject import MethodSubject, predict
 from uadbench.testing.results import CheckResult, require, run_checks
@@ -90,13 +90,13 @@ def _fits_and_predicts(subject: MethodSubject) -> str:
     method, run = subject.reference
     for name, value in method.state_dict().items():
         require(not value.is_floating_point() or bool(value.isfinite().all()), f"state '{name}' is not finite")
-    _require_shapes(subject.prediction, subject.scan)
+    _require_shapes(subject.prediction, subject.images)
     return f"{run.finished} steps"
 
 
-def _require_shapes(prediction: Prediction, scan: Scan) -> None:
-    count, _, height, width = scan.image.shape
-    wanted = {"anomaly_map": (count, 1, height, width), "score": (count,), "reconstruction": tuple(scan.image.shape)}
+def _require_shapes(prediction: Prediction, images: ImageBatch) -> None:
+    count, _, height, width = images.image.shape
+    wanted = {"anomaly_map": (count, 1, height, width), "score": (count,), "reconstruction": tuple(images.image.shape)}
     for name, value in _parts(prediction).items():
         require(tuple(value.shape) == wanted[name], f"{name} has shape {tuple(value.shape)}, not {wanted[name]}")
         require(value.dtype == torch.float32, f"{name} is {value.dtype}, not float32")
@@ -107,21 +107,24 @@ def _require_shapes(prediction: Prediction, scan: Scan) -> None:
 
 
 def _leaves_input(subject: MethodSubject) -> str:
-    image, body = subject.scan.image.clone(), subject.scan.body.clone()
-    predict(subject.reference[0], subject.scan)
-    require(torch.equal(image, subject.scan.image) and torch.equal(body, subject.scan.body), "predict changed the scan")
+    image, body = subject.images.image.clone(), subject.images.body.clone()
+    predict(subject.reference[0], subject.images)
+    require(
+        torch.equal(image, subject.images.image) and torch.equal(body, subject.images.body),
+        "predict changed the images",
+    )
     train = synthetic_images(12, subject.spec, seed=subject.seed)
-    before = train.scan.image.clone()
-    subject.fit(LocalRun(subject.seed, every=7), train=train)
-    require(torch.equal(before, train.scan.image), "fit changed the training images")
+    before = train.images.image.clone()
+    subject.fit(LocalFitContext(subject.seed, every=7), train=train)
+    require(torch.equal(before, train.images.image), "fit changed the training images")
     return ""
 
 
 def _repeats(subject: MethodSubject) -> str:
-    again = subject.fit(LocalRun(subject.seed, every=7))
+    again = subject.fit(LocalFitContext(subject.seed, every=7))
     _require_state(subject.reference[0], again, "differs when the same seed is fitted again")
-    _require_same(subject.prediction, predict(again, subject.scan), "differs after the same seed is fitted again")
-    _require_same(subject.prediction, predict(subject.reference[0], subject.scan), "differs when predicted again")
+    _require_same(subject.prediction, predict(again, subject.images), "differs after the same seed is fitted again")
+    _require_same(subject.prediction, predict(subject.reference[0], subject.images), "differs when predicted again")
     return ""
 
 
@@ -133,20 +136,20 @@ def _require_state(one: Method, other: Method, what: str) -> None:
 
 
 def _ignores_companions(subject: MethodSubject) -> str:
-    method, scan = subject.reference[0], subject.scan
-    rows = list(reversed(range(len(scan))))
-    _require_same(subject.prediction, predict(method, scan.select(rows)), "depends on the order", rows)
+    method, images = subject.reference[0], subject.images
+    rows = list(reversed(range(len(images))))
+    _require_same(subject.prediction, predict(method, images.select(rows)), "depends on the order", rows)
     # two of them, since one may hold whatever a batch statistic (say the maximum) came from
-    for row in (0, len(scan) - 1):
-        rows = [row] * len(scan)
-        _require_same(subject.prediction, predict(method, scan.select(rows)), "depends on the companions", rows)
-    return f"bit-equal at {len(scan)} images"
+    for row in (0, len(images) - 1):
+        rows = [row] * len(images)
+        _require_same(subject.prediction, predict(method, images.select(rows)), "depends on the companions", rows)
+    return f"bit-equal at {len(images)} images"
 
 
 def _agrees_across_batch_shapes(subject: MethodSubject) -> str:
     worst = 0.0
-    for row in (0, len(subject.scan) - 1):
-        alone = _parts(predict(subject.reference[0], subject.scan.select([row])))
+    for row in (0, len(subject.images) - 1):
+        alone = _parts(predict(subject.reference[0], subject.images.select([row])))
         for name, value in _parts(subject.prediction).items():
             scale = float(value.abs().max())
             far = ~torch.isclose(alone[name], value[[row]], rtol=RTOL, atol=RTOL * scale)
@@ -158,10 +161,10 @@ def _agrees_across_batch_shapes(subject: MethodSubject) -> str:
 
 def _ignores_uids(subject: MethodSubject) -> str:
     parameters = list(inspect.signature(subject.cls.predict).parameters)
-    require(parameters == ["self", "scan", "noise"], f"predict takes {parameters}: only scan and noise are lent to it")
-    scan = subject.scan
-    renamed = Scan(tuple(f"lesion-{row}" for row in range(len(scan))), scan.image, scan.body)
-    prediction = subject.reference[0].predict(renamed, image_generators(scan))
+    require(len(parameters) == 3, f"predict takes {parameters}: images and noise are all that it is given")
+    images = subject.images
+    renamed = ImageBatch(tuple(f"lesion-{row}" for row in range(len(images))), images.image, images.body)
+    prediction = subject.reference[0].predict(renamed, image_generators(images))
     _require_same(subject.prediction, prediction, "depends on the uids, which may not carry meaning")
     return "predict sees images and bodies alone"
 
@@ -177,7 +180,7 @@ def _reloaded(subject: MethodSubject, method: Method) -> tuple[Method, int]:
 
 def _saves_and_loads(subject: MethodSubject) -> str:
     again, size = _reloaded(subject, subject.reference[0])
-    _require_same(subject.prediction, predict(again, subject.scan), "differs after saving and loading")
+    _require_same(subject.prediction, predict(again, subject.images), "differs after saving and loading")
     return f"{size / 1024:.0f} KiB"
 
 
@@ -187,7 +190,7 @@ def _resumes(subject: MethodSubject) -> str:
         return "fit offers no checkpoint"
     stops = sorted({max(1, run.finished // 3), run.finished - 1})
     for stop in stops:
-        broken = LocalRun(subject.seed, every=7, interrupt_after=stop)
+        broken = LocalFitContext(subject.seed, every=7, interrupt_after=stop)
         try:
             subject.fit(broken)
             require(False, f"fit went on after an interruption at step {stop}")
@@ -202,22 +205,24 @@ def _other_shapes(subject: MethodSubject) -> str:
     told: list[str] = []
     for spec in (ImageSpec(3, side, side, polarity=-1), ImageSpec(1, side * 3 // 2, side)):
         shape = f"{spec.channels} x {spec.height} x {spec.width}"
-        scan = synthetic_images(3, spec, seed=subject.seed, part="test", lesions=True).scan
+        images = synthetic_images(3, spec, seed=subject.seed, part="test", lesions=True).images
         try:
-            method = subject.fit(LocalRun(subject.seed, every=7), spec)
+            method = subject.fit(LocalFitContext(subject.seed, every=7), spec)
         except UserError as refusal:
             told.append(f"{shape} refused ({refusal.message})")
             continue
-        _require_shapes(predict(method, scan), scan)
+        _require_shapes(predict(method, images), images)
         told.append(shape)
     return ", ".join(told)
 
 
 def _fits_in_bfloat16(subject: MethodSubject) -> str:
-    method = subject.fit(LocalRun(subject.seed, every=7, bf16=True))
-    prediction = predict(method, subject.scan)
-    _require_shapes(prediction, subject.scan)
-    _require_same(prediction, predict(_reloaded(subject, method)[0], subject.scan), "differs after saving and loading")
+    method = subject.fit(LocalFitContext(subject.seed, every=7, bf16=True))
+    prediction = predict(method, subject.images)
+    _require_shapes(prediction, subject.images)
+    _require_same(
+        prediction, predict(_reloaded(subject, method)[0], subject.images), "differs after saving and loading"
+    )
     return ""
 
 
@@ -226,19 +231,19 @@ def _refuses_bad_input(subject: MethodSubject) -> str:
         subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
     side = subject.smoke.image_size
     with contextlib.suppress(UserError):  # likewise for other channels than it was built for
-        colour = synthetic_images(2, ImageSpec(3, side, side), part="test").scan
+        colour = synthetic_images(2, ImageSpec(3, side, side), part="test").images
         _require_shapes(predict(subject.reference[0], colour), colour)
-    empty = synthetic_images(1, subject.spec).scan.select([])
+    empty = synthetic_images(1, subject.spec).images.select([])
     if subject.cls.supervision != Supervision.NONE:
         try:
-            subject.fit(LocalRun(subject.seed), train=TrainBatch(empty))
+            subject.fit(LocalFitContext(subject.seed), train=TrainBatch(empty))
             require(subject.cls.supervision == Supervision.MASKS, "an empty training set raised no UserError")
         except UserError:
             pass
     if subject.cls.supervision == Supervision.MASKS:
         healthy = InMemoryBatches(synthetic_images(4, subject.spec), subject.spec)
         try:
-            subject.build().fit(healthy, healthy, LocalRun(subject.seed), None)
+            subject.build().fit(healthy, healthy, LocalFitContext(subject.seed), None)
             require(False, "a supervised fit without labelled images raised no UserError")
         except UserError:
             pass
@@ -246,8 +251,8 @@ def _refuses_bad_input(subject: MethodSubject) -> str:
 
 
 def _survives_constant_images(subject: MethodSubject) -> str:
-    scan = subject.scan.select([0, 1])
-    flat = Scan(scan.uid, torch.full_like(scan.image, -1.0), scan.body)
+    images = subject.images.select([0, 1])
+    flat = ImageBatch(images.uid, torch.full_like(images.image, -1.0), images.body)
     _require_shapes(predict(subject.reference[0], flat), flat)
     return ""
 
@@ -255,12 +260,12 @@ def _survives_constant_images(subject: MethodSubject) -> str:
 def _reports_divergence(subject: MethodSubject) -> str:
     if not subject.reference[1].history:
         return "fit reports no loss"
-    healthy = synthetic_images(12, subject.spec, seed=subject.seed).scan
-    broken = TrainBatch(Scan(healthy.uid, torch.full_like(healthy.image, torch.nan), healthy.body))
+    healthy = synthetic_images(12, subject.spec, seed=subject.seed).images
+    broken = TrainBatch(ImageBatch(healthy.uid, torch.full_like(healthy.image, torch.nan), healthy.body))
     if subject.cls.supervision == Supervision.MASKS:
         return "supervised: the healthy images may be unused"
     try:
-        subject.fit(LocalRun(subject.seed), train=broken)
+        subject.fit(LocalFitContext(subject.seed), train=broken)
     except (Diverged, UserError) as error:
         return type(error).__name__
     require(False, "a training on NaN ended as if it had worked")

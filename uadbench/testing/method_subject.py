@@ -11,8 +11,8 @@ from uadbench.core.config import MethodConfig
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision
 from uadbench.core.seeding import derive_seed
-from uadbench.core.types import ImageSpec, Prediction, Scan, TrainBatch
-from uadbench.testing.fakes import InMemoryBatches, LocalRun, image_generators
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction, TrainBatch
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext, image_generators
 from uadbench.testing.images import synthetic_images
 
 
@@ -48,7 +48,7 @@ class MethodSubject:
         """Returns an untrained method."""
         return self.cls.build(self.smoke, spec or self.spec)
 
-    def fit(self, run: LocalRun, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
+    def fit(self, run: LocalFitContext, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
         """Builds with seeded initial weights, as the runner does, and fits.
 
         The global random state is another one for every fit, so that leaning on it shows.
@@ -67,24 +67,24 @@ class MethodSubject:
         return method
 
     @cached_property
-    def reference(self) -> tuple[Method, LocalRun]:
+    def reference(self) -> tuple[Method, LocalFitContext]:
         """A fitted method and its uninterrupted run."""
-        run = LocalRun(self.seed, every=7)
+        run = LocalFitContext(self.seed, every=7)
         return self.fit(run), run
 
     @cached_property
-    def scan(self) -> Scan:
+    def images(self) -> ImageBatch:
         """Images of the padded batch shape."""
-        return synthetic_images(self.smoke.predict_batch, self.spec, seed=self.seed, part="test", lesions=True).scan
+        return synthetic_images(self.smoke.predict_batch, self.spec, seed=self.seed, part="test", lesions=True).images
 
     @cached_property
     def prediction(self) -> Prediction:
-        """What the reference says about ``scan``."""
-        return predict(self.reference[0], self.scan)
+        """What the reference says about ``images``."""
+        return predict(self.reference[0], self.images)
 
 
-def predict(method: Method, scan: Scan) -> Prediction:
+def predict(method: Method, images: ImageBatch) -> Prediction:
     """Predicts with the generators that the runner would lend, under a global random state that is never the same."""
     with torch.random.fork_rng(devices=[]):
         torch.seed()
-        return method.predict(scan, image_generators(scan))
+        return method.predict(images, image_generators(images))

@@ -17,8 +17,8 @@ from uadbench.core.method import Method
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
-from uadbench.runner.execution.fit_context import LentRun
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fit_context import RunFitContext
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import build_seeded
 from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import fit_key
@@ -131,7 +131,9 @@ class Fits:
                 return folder.load_weights()
             method = build_seeded(self._task.method, config, self.spec(config), self._task.seed).to(self._device)
             watch = None if trial is None or watched is None else Watchdog(trial, method, watched, config, self._task)
-            run = LentRun(folder, self._task.seed, self._device, self._precision == "bf16", self._console, watch=watch)
+            run = RunFitContext(
+                folder, self._task.seed, self._device, self._precision == "bf16", self._console, watch=watch
+            )
             try:
                 self._fit(method, config, run)
             except optuna.TrialPruned:
@@ -141,7 +143,7 @@ class Fits:
             folder.drop_checkpoints()
             return {name: value.detach().cpu() for name, value in method.state_dict().items()}
 
-    def _fit(self, method: Method, config: MethodConfig, run: LentRun) -> None:
+    def _fit(self, method: Method, config: MethodConfig, run: RunFitContext) -> None:
         view, spec = self._view, self.spec(config)
         train = StoreBatches(view, view.role(Role.TRAIN), spec)
         calib = StoreBatches(view, view.role(Role.CALIB), spec)
@@ -193,7 +195,9 @@ class Watchdog:
 
     def _score(self) -> float:
         device = next(iter(self._method.state_dict().values())).device
-        cases = self._images.predict(Padded(self._method, self._task.seed, self._config.predict_batch, device))
+        cases = self._images.predict(
+            FixedBatchPredictor(self._method, self._task.seed, self._config.predict_batch, device)
+        )
         return judge(cases, cases).mean("ap")
 
 

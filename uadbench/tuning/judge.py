@@ -18,7 +18,7 @@ from uadbench.evaluation.cases import CaseMaps, checked
 from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
 from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.evaluation.protocol.thresholds import best_dice_threshold, healthy_fpr_thresholds
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.storage.stored_cases import to_native
 
 HEALTHY_RATE = 0.01  # of the headline Dice
@@ -81,13 +81,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def predict(self, predict: Padded) -> list[CaseMaps]:
+    def predict(self, predict: FixedBatchPredictor) -> list[CaseMaps]:
         """Returns the cases with the method's maps on the native grid.
 
         Raises:
             OutOfMemory: If even a halved batch does not fit into the memory.
         """
-        parts = [predict(part.scan) for part in self.batches.epoch(predict.batch)]
+        parts = [predict(part.images) for part in self.batches.epoch(predict.batch)]
         maps = np.concatenate([part[0] for part in parts])
         scores = np.concatenate([part[1] for part in parts])
         return [

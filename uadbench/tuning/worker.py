@@ -20,7 +20,7 @@ from uadbench.core.roles import Role
 from uadbench.data.simulation.synthetic import ForeignPatches
 from uadbench.data.storage.store import Item, Pixels, Store
 from uadbench.runner.execution.device import pick_device, pick_precision
-from uadbench.runner.execution.fixed_batch import OutOfMemory, Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory
 from uadbench.tuning.book import Book
 from uadbench.tuning.fits import Fit, Fits
 from uadbench.tuning.judge import Images, judge, thin
@@ -150,7 +150,7 @@ class Worker:
         prunes = task.pruner != "none" and not task.with_time
         fit = self._fits.get(config, trial if prunes else None, watched)
         method = self._fits.fitted(config, fit.weights)
-        predict = Padded(method, task.seed, config.predict_batch, self._device, self._say)
+        predict = FixedBatchPredictor(method, task.seed, config.predict_batch, self._device, self._say)
         milliseconds = self._milliseconds(predict, lesions) if task.with_time else None
         before = (fit.calls.asked, fit.calls.computed, fit.calls.distinct)
         fit.calls.attach(method)
@@ -172,14 +172,14 @@ class Worker:
         for key, value in {**found, "calls": named, "fit": fit.key}.items():
             trial.set_user_attr(key, value)
 
-    def _milliseconds(self, predict: Padded, images: Images) -> float:
+    def _milliseconds(self, predict: FixedBatchPredictor, timed: Images) -> float:
         """Time of one padded batch an image, the faster of two, no call shared."""
         batch = predict.batch
-        scan = next(images.batches.epoch(batch)).scan
+        images = next(timed.batches.epoch(batch)).images
         best = float("inf")
         for _ in range(2):
             began = time.perf_counter()
-            predict(scan)
+            predict(images)
             best = min(best, time.perf_counter() - began)
         return 1000 * best / batch
 

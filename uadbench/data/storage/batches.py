@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.core.types import ImageSpec, Scan, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 from uadbench.data.storage.store import Item, Pixels, Store
 
 MEMORY_LIMIT = 2 * 1024**3
@@ -70,7 +70,7 @@ class StoreBatches:
             return self._read(index)
         rows = list(index)
         mask = self._resident.mask
-        return TrainBatch(self._resident.scan.select(rows), None if mask is None else mask[rows])
+        return TrainBatch(self._resident.images.select(rows), None if mask is None else mask[rows])
 
     def _read(self, index: Sequence[int]) -> TrainBatch:
         items = [self._items[i] for i in index]
@@ -78,7 +78,7 @@ class StoreBatches:
         images = torch.cat([resize_image(self._images.image(item), size) for item in items])
         bodies = torch.cat([resize_mask(self._images.body(item), size) for item in items])
         masks = None if self._truth is None else torch.cat([resize_mask(self._truth[i], size) for i in index])
-        return TrainBatch(Scan(tuple(item.uid for item in items), images, bodies), masks)
+        return TrainBatch(ImageBatch(tuple(item.uid for item in items), images, bodies), masks)
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:

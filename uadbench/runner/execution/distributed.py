@@ -17,7 +17,7 @@ from torch import distributed
 
 from uadbench.core.errors import JobFailed
 from uadbench.runner.execution.device import pick_device
-from uadbench.runner.execution.fit_context import LentRun
+from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.run import build_method, fit_method
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
@@ -91,7 +91,7 @@ def _broadcast(device: torch.device, order: int) -> int:
 
 def _help(plan: Plan, root: Path, device: torch.device, *, bf16: bool) -> None:
     """Fits along; what comes of it is kept by the first process alone, a failure too."""
-    run = LentRun(_ReadOnly(root / plan.job.id), plan.job.seed, device, bf16, None)
+    run = RunFitContext(_ReadOnly(root / plan.job.id), plan.job.seed, device, bf16, None)
     try:
         fit_method(build_method(plan, device), plan, run)
     except JobFailed:

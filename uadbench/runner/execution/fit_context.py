@@ -24,7 +24,7 @@ Watch = Callable[[int, int, int], None]
 Track = Callable[[str, int, Mapping[str, float]], None]
 
 
-class LentRun:
+class RunFitContext:
     """The ``Run`` of a job on one device.
 
     Args:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from uadbench.core.errors import JobFailed
 from uadbench.core.method import Method
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import Scan
+from uadbench.core.types import ImageBatch
 
 Predicted = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
 
@@ -31,7 +31,7 @@ class OutOfMemory(JobFailed):
         super().__init__(f"Out of memory with a batch of {batch}{before}. {remedy}")
 
 
-class Padded:
+class FixedBatchPredictor:
     """Predicts at one padded batch shape; the first time that memory runs out, it halves the batch and goes on.
 
     Predictions do not depend on the batch but for rounding (docs/protocol.md), so a halved one costs time alone. It is
@@ -40,7 +40,7 @@ class Padded:
     Args:
         method: Fitted method.
         seed: Seed of the run.
-        batch: Padded batch size.
+        batch: FixedBatchPredictor batch size.
         device: Where the method is.
         say: Told the note when the batch is halved.
 
@@ -59,7 +59,7 @@ class Padded:
         self.notes: list[str] = []
         self._say = say
 
-    def __call__(self, scan: Scan) -> Predicted:
+    def __call__(self, images: ImageBatch) -> Predicted:
         """Predicts any number of images.
 
         Returns:
@@ -70,7 +70,7 @@ class Padded:
             JobFailed: If the method returns values that are not finite.
         """
         try:
-            return self._in_batches(scan)
+            return self._in_batches(images)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -78,7 +78,7 @@ class Padded:
                 raise OutOfMemory(self.batch, halved=bool(self.notes)) from error
         # Only here, past the except block, nothing holds the tensors of the failed call any more.
         self._halve()
-        return self(scan)
+        return self(images)
 
     def _halve(self) -> None:
         note = f"Out of memory: predict_batch {self.batch} was halved to {self.batch // 2}."
@@ -89,12 +89,12 @@ class Padded:
         if self._say is not None:
             self._say(note)
 
-    def _in_batches(self, scan: Scan) -> Predicted:
-        starts = range(0, len(scan), self.batch)
-        rows = (range(start, min(start + self.batch, len(scan))) for start in starts)
-        parts = [predict_padded(self.method, scan.select(part), self.seed, self.batch, self.device) for part in rows]
-        maps, scores, images = zip(*parts, strict=True)
-        pictures = [part for part in images if part is not None]
+    def _in_batches(self, images: ImageBatch) -> Predicted:
+        starts = range(0, len(images), self.batch)
+        rows = (range(start, min(start + self.batch, len(images))) for start in starts)
+        parts = [predict_padded(self.method, images.select(part), self.seed, self.batch, self.device) for part in rows]
+        maps, scores, restored = zip(*parts, strict=True)
+        pictures = [part for part in restored if part is not None]
         return np.concatenate(maps), np.concatenate(scores), np.concatenate(pictures) if pictures else None
 
 
@@ -105,7 +105,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
 
 
-def predict_padded(method: Method, scan: Scan, seed: int, batch: int, device: torch.device) -> Predicted:
+def predict_padded(method: Method, images: ImageBatch, seed: int, batch: int, device: torch.device) -> Predicted:
     """Predicts at most ``batch`` images at the fixed padded batch shape.
 
     A short batch is filled with copies of its first image: bits then never depend on how many images there are.
@@ -116,14 +116,14 @@ def predict_padded(method: Method, scan: Scan, seed: int, batch: int, device: to
     Raises:
         JobFailed: If the method returns values that are not finite.
     """
-    count = len(scan)
-    padded = scan.select([*range(count), *[0] * (batch - count)])
+    count = len(images)
+    padded = images.select([*range(count), *[0] * (batch - count)])
     noise = [torch_generator("predict", seed, uid) for uid in padded.uid]
     with torch.inference_mode():
         prediction = method.predict(padded.to(device), noise)
     maps = prediction.anomaly_map[:count, 0].float().cpu().numpy()
     if not np.isfinite(maps).all():
-        raise JobFailed(f"The method returned NaN or infinite anomaly values for {scan.uid[0]} or its batch.")
+        raise JobFailed(f"The method returned NaN or infinite anomaly values for {images.uid[0]} or its batch.")
     reconstruction = prediction.reconstruction
     return (
         maps,

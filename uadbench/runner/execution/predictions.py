@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.data.storage.batches import StoreBatches
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 
 
-def predict_items(predict: Padded, batches: StoreBatches, folder: Path, advance: Callable[[int], None]) -> None:
+def predict_items(
+    predict: FixedBatchPredictor, batches: StoreBatches, folder: Path, advance: Callable[[int], None]
+) -> None:
     """Writes maps.npy (n, h, w), scores.npy (n,), reconstruction.npy (n, c, h, w) if any, and uids.json.
 
     Args:
@@ -32,17 +34,17 @@ def predict_items(predict: Padded, batches: StoreBatches, folder: Path, advance:
     reconstructions: NDArray[np.float32] | None = None
     uids: list[str] = []
     for train_batch in batches.epoch(predict.batch):
-        scan = train_batch.scan
-        rows = slice(len(uids), len(uids) + len(scan))
-        maps[rows], scores[rows], images = predict(scan)
-        if images is not None:
+        images = train_batch.images
+        rows = slice(len(uids), len(uids) + len(images))
+        maps[rows], scores[rows], restored = predict(images)
+        if restored is not None:
             if reconstructions is None:
                 reconstructions = np.lib.format.open_memmap(
-                    folder / "reconstruction.npy", mode="w+", dtype=np.float16, shape=(total, *images.shape[1:])
+                    folder / "reconstruction.npy", mode="w+", dtype=np.float16, shape=(total, *restored.shape[1:])
                 )
-            reconstructions[rows] = images
-        uids.extend(scan.uid)
-        advance(len(scan))
+            reconstructions[rows] = restored
+        uids.extend(images.uid)
+        advance(len(images))
     maps.flush()
     np.save(folder / "scores.npy", scores)
     (folder / "uids.json").write_text(json.dumps(uids))

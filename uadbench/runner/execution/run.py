@@ -20,7 +20,7 @@ from rich.progress import Progress
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed
-from uadbench.core.method import Method, Run
+from uadbench.core.method import FitContext, Method
 from uadbench.core.record import Cost, Ledger, Record
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.seeding import derive_seed
@@ -31,8 +31,8 @@ from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.device import pick_device, pick_precision
-from uadbench.runner.execution.fit_context import LentRun
-from uadbench.runner.execution.fixed_batch import Padded
+from uadbench.runner.execution.fit_context import RunFitContext
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import Plan
@@ -144,7 +144,7 @@ def predict_roles(
     parts = scored_parts(plan.train, plan.test)
     total = sum(len(items) for _, items in parts.values())
     shown = console or Console(quiet=True)
-    predict = Padded(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
+    predict = FixedBatchPredictor(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
     with Progress(console=shown, disable=console is None) as bar:
         task = bar.add_task("predict", total=total)
         for name, (pixels, items) in parts.items():
@@ -184,7 +184,7 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         return float((folder.path / FIT_FILES[0]).read_text())
     if run.before_fit is not None:
         run.before_fit(run.precision)
-    lent = LentRun(
+    context = RunFitContext(
         folder,
         run.seed,
         run.device,
@@ -193,16 +193,16 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         run.checkpoint_seconds,
         track=None if run.watcher is None else run.watcher.step,
     )
-    fit_method(method, plan, lent)
-    folder.write_text(FIT_FILES[0], f"{lent.train_seconds:.3f}")
+    fit_method(method, plan, context)
+    folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")
     folder.save_weights(method.state_dict())
     pointer = _fit_pointer(run)
     pointer.parent.mkdir(exist_ok=True)
     RunFolder(pointer.parent).write_text(pointer.name, plan.job.id)
-    return lent.train_seconds
+    return context.train_seconds
 
 
-def fit_method(method: Method, plan: Plan, run: Run) -> None:
+def fit_method(method: Method, plan: Plan, run: FitContext) -> None:
     """Fits a method on the data of its plan."""
     train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
     calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
