@@ -61,6 +61,7 @@ class BrainMri:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
+            modality="mr-brain-flair",
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")
@@ -102,6 +103,7 @@ class BrainMri:
             source="real",
             recipe=recipe,
             polarity=POLARITY[found.modality],
+            modality=f"mr-brain-{found.modality}",
             ranked=recipe == "strict" and {case.role for case in cases} >= {Role.TRAIN, Role.CALIB, Role.TEST},
             notes=notes,
         ) as writer:

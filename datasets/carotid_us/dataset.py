@@ -45,6 +45,7 @@ class CarotidUS:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
+            modality="us-carotid",
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")

@@ -77,6 +77,7 @@ def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: 
         source="semi-synthetic",
         recipe="strict-momot-v2",
         polarity=dataset.card.polarity,
+        modality="us-carotid",
         ranked=False,
         organ_masks=True,
         notes=[

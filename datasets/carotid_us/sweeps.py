@@ -104,6 +104,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
         source="real",
         recipe=recipe,
         polarity=dataset.card.polarity,
+        modality="us-carotid",
         ranked=not any(notes.values()),
         organ_masks=True,
         notes=[note for note, applies in notes.items() if applies],

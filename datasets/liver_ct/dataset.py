@@ -55,6 +55,7 @@ class LiverCT:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
+            modality="ct-liver",
             organ_masks=True,
         ) as writer:
             for done, patient in enumerate(everyone):

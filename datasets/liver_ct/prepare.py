@@ -30,6 +30,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
         source="real",
         recipe=recipe,
         polarity=dataset.card.polarity if found.volumes else 0,
+        modality="ct-liver",
         ranked=found.ranked,
         organ_masks=True,
         notes=found.notes,

@@ -63,6 +63,16 @@ def test_a_bad_item_is_refused_and_nothing_is_left(tmp_path: Path, changes: dict
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_modality_is_kept_and_moves_no_fingerprint(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"dataset": "carotid_us", "version": "1", "source": "phantom", "recipe": "test"}
+    for name, modality in (("untold", ""), ("told", "us-carotid")):
+        with StoreWriter(tmp_path / name, **told, modality=modality) as writer:
+            writer.add(**_item())
+    untold, with_it = (Store(tmp_path / name).manifest for name in ("untold", "told"))
+    assert (untold.modality, with_it.modality) == ("", "us-carotid")
+    assert untold.fingerprint == with_it.fingerprint
+
+
 def test_an_existing_store_is_never_overwritten(tiny_store: Path) -> None:
     before = (tiny_store / "manifest.json").read_bytes()
     with pytest.raises(DataError, match="not empty"):

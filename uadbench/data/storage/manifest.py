@@ -23,7 +23,7 @@ from uadbench.core.roles import Role
 
 IGNORE = 255
 FORMAT = 2
-UNHASHED = {"items", "fingerprint", "format", "organ_masks"}
+UNHASHED = {"items", "fingerprint", "format", "organ_masks", "modality"}
 """Fields that are not part of the head in a fingerprint: those of the store, and what says nothing of the pixels."""
 
 
@@ -74,6 +74,8 @@ class StoreManifest(BaseModel):
         source: Badge.
         recipe: How raw files became images.
         polarity: Expected sign of the contrast of lesions, 0 if unknown.
+        modality: Modality and organ, by which values published for a method are found: "mr-brain-flair", "ct-liver",
+            "us-carotid"; without the organ where nobody told it ("mr-flair", "ct"); "" if unknown.
         ranked: False for data whose rows are never ranked.
         notes: Lines for the reader of a record.
         organ_masks: Whether images came here through a mask of an organ, as their body or by a crop. Who applies a
@@ -90,6 +92,7 @@ class StoreManifest(BaseModel):
     source: Source
     recipe: str
     polarity: int = 0
+    modality: str = ""
     ranked: bool = True
     notes: list[str] = Field(default_factory=list[str])
     organ_masks: bool = False

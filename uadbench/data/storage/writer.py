@@ -48,6 +48,7 @@ class StoreWriter:
         source: Source badge.
         recipe: Recipe, e.g. "strict" or "phantom".
         polarity: Expected sign of lesion contrast.
+        modality: Modality and organ, see ``StoreManifest``; "" if unknown.
         ranked: False for data that must never be ranked (say why in notes).
         notes: Lines for the reader of the record.
         organ_masks: Whether images come here through a mask of an organ, as their body or by a crop.
@@ -62,6 +63,7 @@ class StoreWriter:
         source: Source,
         recipe: str,
         polarity: int = 0,
+        modality: str = "",
         ranked: bool = True,
         notes: list[str] | None = None,
         organ_masks: bool = False,
@@ -78,6 +80,7 @@ class StoreWriter:
             "source": source,
             "recipe": recipe,
             "polarity": polarity,
+            "modality": modality,
             "ranked": ranked,
             "notes": notes or [],
             "organ_masks": organ_masks,
