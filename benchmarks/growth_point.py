@@ -166,7 +166,7 @@ def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
 def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
     """Returns jobs a second of one worker, and the memory from before them."""
     from benchmarks.small_suite import make_run, task_of
-    from tests.conftest import write_store
+    from tests.support.stores import write_store
     from uadbench.runner.suites import worker
 
     task = task_of(make_run(folder, write_store(folder / "store", frames=1), jobs, steps=20), folder, device)

@@ -11,7 +11,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.small_suite import make_run, task_of
-from tests.conftest import write_store
+from tests.support.stores import write_store
 from uadbench.runner.execution.run import execute
 from uadbench.runner.suites import worker
 from uadbench.runner.suites.executors.local import LocalExecutor

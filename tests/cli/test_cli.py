@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import uadbench
+
 NEVER_IMPORTED = "torch", "timm", "monai", "pandas", "matplotlib"
-
-
-def uadbench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "uadbench", *arguments], capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.mark.parametrize(

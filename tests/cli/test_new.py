@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.inference.test_predict import grey
+from tests.support.pictures import grey
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError

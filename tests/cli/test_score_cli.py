@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from tests.cli.test_cli import uadbench
+from tests.support.command import uadbench
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import write_store
-from tests.datasets.test_folder import two_folders
+from tests.support.folder_data import two_folders
+from tests.support.stores import write_store
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role

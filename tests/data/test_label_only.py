@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from tests.datasets.test_folder import listed, picture, prepare, put, table, two_folders
-from tests.evaluation.test_score import make_cases
+from tests.support.cases import make_cases
+from tests.support.folder_data import listed, picture, prepare, put, table, two_folders
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.storage.contact_sheet import write_contact_sheet

@@ -1,10 +1,10 @@
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.momot_data import ACQUISITIONS, momot
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
@@ -12,8 +12,6 @@ from uadbench.data.storage.store import IGNORE, Store
 from uadbench.datasets.carotid_us import CarotidUS, phantom
 from uadbench.datasets.carotid_us.insertion import insert_plaque
 from uadbench.datasets.carotid_us.sham_control import control
-
-ACQUISITIONS = ("202201121748100022VAS", "202201121805150026VAS", "202201121834300037VAS")
 
 
 def test_patients_are_drawn_and_each_has_one_role() -> None:
@@ -62,26 +60,6 @@ def test_plaques_lie_on_the_wall_and_calcium_shadows() -> None:
         else:
             assert not (frame.mask == IGNORE).any()
     assert any(patient.plaque and patient.plaque.kind == "calcified" for patient in lesions)
-
-
-def momot(folder: Path) -> Path:
-    """Writes tiny raw data in the layout's exact naming: bright tissue with a dark disc."""
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:90, :80]
-    disc = (rows - 45) ** 2 + (columns - 40) ** 2 < 15**2
-    (folder / "images").mkdir(parents=True)
-    (folder / "artery_masks").mkdir()
-    with (folder / "metadata.csv").open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["image", "artery_mask", "acquisition", "frame", "artery_px"])
-        for acquisition in ACQUISITIONS:
-            for frame in range(12 if acquisition == ACQUISITIONS[-1] else 2):
-                name = f"{acquisition}_slice_{frame}.png"
-                image = np.where(disc, 10, 120) + rng.integers(0, 20, disc.shape)
-                Image.fromarray(image.astype(np.uint8)).save(folder / "images" / name)
-                Image.fromarray((255 * disc).astype(np.uint8)).save(folder / "artery_masks" / name)
-                table.writerow([f"images/{name}", f"artery_masks/{name}", acquisition, frame, int(disc.sum())])
-    return folder
 
 
 def test_the_momot_layout_is_read_and_plaques_are_inserted_into_test_alone(tmp_path: Path) -> None:

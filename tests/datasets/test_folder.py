@@ -12,99 +12,13 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import generate_uid
 
-from uadbench.core.dataset import no_progress
+from tests.support.folder_data import SIZE, listed, picture, prepare, put, series, table, two_folders
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
-from uadbench.data.storage.store import Store
 from uadbench.datasets.folder import Folder
-from uadbench.datasets.folder.rows import COLUMNS
 from uadbench.testing.dataset_checks import check_dataset
-
-SIZE = (40, 36)
-
-
-def picture(seed: int, lesion: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(SIZE, bool)
-    mask[10:16, 8:14] = lesion
-    return (90 + rng.integers(0, 60, SIZE) + 90 * mask).astype(np.uint8), mask
-
-
-def put(path: Path, pixels: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels.astype(np.uint8) if pixels.dtype == bool else pixels).save(path)
-    return path
-
-
-def prepare(source: Path, out: Path, workers: int = 1) -> Store:
-    Folder().prepare(source, out, "strict", workers, no_progress)
-    return Store(out)
-
-
-def two_folders(raw: Path, count: int = 8) -> Path:
-    for n in range(count):
-        put(raw / "normal" / f"n{n}.png", picture(n)[0])
-        image, mask = picture(100 + n, lesion=True)
-        put(raw / "abnormal" / f"a{n}.png", image)
-        put(raw / "masks" / f"a{n}.png", 255 * mask.astype(np.uint8))
-    return raw
-
-
-def table(raw: Path, rows: list[dict[str, Any]]) -> Path:
-    raw.mkdir(parents=True, exist_ok=True)
-    with (raw / "metadata.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [name for name in COLUMNS if any(name in row for row in rows)])
-        writer.writeheader()
-        writer.writerows(rows)
-    return raw
-
-
-def listed(raw: Path, splits: tuple[str, ...] = ("train", "train", "train", "val", "test", "test")) -> Path:
-    """Two numbered slices a patient; patients of val and the last of test are abnormal."""
-    rows: list[dict[str, Any]] = []
-    for p, split in enumerate(splits):
-        sick = split == "val" or p == len(splits) - 1
-        for z in range(2):
-            image, mask = picture(10 * p + z, lesion=sick)
-            put(raw / "images" / f"{p}-{z}.png", image)
-            row = {"image": f"images/{p}-{z}.png", "mask": "", "roi": "roi.png", "patient": f"Jane Doe {p}"}
-            if sick:
-                put(raw / "masks" / f"{p}-{z}.png", 255 * mask.astype(np.uint8))
-                row["mask"] = f"masks/{p}-{z}.png"
-            rows.append({**row, "slice": z, "split": split, "label": "abnormal" if sick else "normal"})
-    roi = np.zeros(SIZE, np.uint8)
-    roi[4:36, 4:32] = 255
-    put(raw / "roi.png", roi)
-    return table(raw, rows)
-
-
-def series(folder: Path, slices: int = 5, uid: str | None = None, modality: str = "CT", first: int = 0) -> Path:
-    """Writes a DICOM series with names in it; HU 40 with a dense block at the patient's left back, top slice."""
-    folder.mkdir(parents=True, exist_ok=True)
-    uid = uid or generate_uid()
-    for z in range(slices):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data = FileDataset(str(folder / f"{first + z}.dcm"), {}, file_meta=meta, preamble=b"\0" * 128)
-        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        data.PatientName, data.PatientID, data.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
-        data.SeriesInstanceUID, data.Modality = uid, modality
-        data.Rows, data.Columns = SIZE
-        data.PixelSpacing, data.SliceThickness = [1.5, 2.0], 3
-        data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 3.0 * z], [1, 0, 0, 0, 1, 0]
-        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 0
-        data.RescaleSlope, data.RescaleIntercept = 1, -1024
-        pixels = 1064 + np.random.default_rng(z).integers(-9, 9, SIZE)
-        if z == slices - 1:
-            pixels[30:36, 28:34] = 1224
-        data.PixelData = pixels.astype("<u2").tobytes()
-        data.save_as(folder / f"{first + z}.dcm", enforce_file_format=True)
-    return folder
 
 
 def test_there_is_no_phantom_and_the_remedy_is_named() -> None:

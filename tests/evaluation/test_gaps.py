@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.evaluation.test_score import make_cases
+from tests.support.cases import make_cases
 from uadbench.evaluation.cases import CaseMaps
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
 from uadbench.evaluation.scoring.gaps import oracle_gap, protocol_gap

@@ -17,8 +17,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.conftest import SIZE, write_store
-from tests.datasets.test_liver_chaos import patient as chaos_patient
+from tests.support.chaos_data import patient as chaos_patient
+from tests.support.pictures import grey
+from tests.support.stores import SIZE, write_store
 from uadbench.cli import app
 from uadbench.core.dataset import Recipe, no_progress
 from uadbench.core.errors import DataError
@@ -85,12 +86,6 @@ def save(path: Path, data: np.ndarray, axes: str = "RAS", *, tilt: float = 0.0) 
 
 def read(path: Path) -> Any:
     return nib.load(path)
-
-
-def grey(path: Path, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)).save(path)
-    return path
 
 
 def rows_of(out: Path) -> list[dict[str, str]]:

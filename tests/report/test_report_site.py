@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from markupsafe import escape
 
-from tests.conftest import write_store
 from tests.support.report_records import export, made_cases, make_record, scored, store, three_seeds, write
+from tests.support.stores import write_store
 from uadbench.core.errors import DataError
 from uadbench.evaluation.cases import Cases
 from uadbench.records.curves import mean_curve

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import write_store
+from tests.support.stores import write_store
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError
 from uadbench.core.record import Record

@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from tests.conftest import write_store
+from tests.support.stores import write_store
 from uadbench.nn.parallel import divided
 
 # What docs/how-to/cluster.md promises for fp32 and the 20 steps of preset smoke.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import write_store
+from tests.support.stores import write_store
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.method import FitContext

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import write_store
+from tests.support.stores import write_store
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UnknownName, UserError
 from uadbench.core.record import Record

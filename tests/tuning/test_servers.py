@@ -19,7 +19,7 @@ from typing import Protocol
 import pytest
 from optuna.trial import TrialState
 
-from tests.tuning.test_book import book, slots, work
+from tests.support.studies import book, slots, work
 from uadbench.core.errors import UserError
 
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)

@@ -17,14 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.datasets import (
-    test_brain_mri_layouts,
-    test_carotid_sweeps,
-    test_carotid_us,
-    test_folder,
-    test_liver_chaos,
-    test_liver_ct,
-)
+from tests.support import sweep_data
+from tests.support.brain_data import brats21
+from tests.support.chaos_data import chaos
+from tests.support.folder_data import listed
+from tests.support.liver_data import lits
+from tests.support.momot_data import momot
 from uadbench.core.dataset import Dataset, Recipe, no_progress
 from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.roles import Role
@@ -55,12 +53,12 @@ class Raw:
 
 
 RAW = {
-    "brain_mri": Raw(BrainMri("t2"), brain_mri, lambda root: test_brain_mri_layouts.brats21(root, 8)),
-    "liver_ct": Raw(LiverCT(), liver_ct, test_liver_ct.lits),
-    "liver_ct of folders": Raw(LiverCT(), liver_ct, test_liver_chaos.chaos),
-    "carotid_us": Raw(CarotidUS(), carotid_us, test_carotid_us.momot),
-    "carotid_us of sweeps": Raw(CarotidUS(), sweeps, test_carotid_sweeps.sweeps),
-    "folder": Raw(Folder(), folder, test_folder.listed),
+    "brain_mri": Raw(BrainMri("t2"), brain_mri, lambda root: brats21(root, 8)),
+    "liver_ct": Raw(LiverCT(), liver_ct, lits),
+    "liver_ct of folders": Raw(LiverCT(), liver_ct, chaos),
+    "carotid_us": Raw(CarotidUS(), carotid_us, momot),
+    "carotid_us of sweeps": Raw(CarotidUS(), sweeps, sweep_data.sweeps),
+    "folder": Raw(Folder(), folder, listed),
 }
 
 
@@ -150,7 +148,7 @@ def test_a_killed_process_leaves_what_it_had_done(tmp_path: Path, name: str) -> 
     source = raw.make(tmp_path / "raw")
     every = prepared_again(raw, source, tmp_path / "whole")
     arguments = (str(source), str(tmp_path / "out"), name)
-    call = f"from tests.methods.test_resume import wait_for_death; wait_for_death{arguments}"
+    call = f"from tests.data.test_prepare_resumed import wait_for_death; wait_for_death{arguments}"
     process = subprocess.Popen(
         [sys.executable, "-c", call], cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "."}
     )
@@ -208,7 +206,7 @@ def touched(source: Path) -> Path:
 
 
 def with_another_patient(source: Path) -> Path:
-    return test_liver_ct.lits(source, [max(committed_split())])
+    return lits(source, [max(committed_split())])
 
 
 def copied(source: Path) -> Path:
@@ -242,7 +240,7 @@ def test_what_another_prepare_left_is_not_used(
 
 
 def test_what_was_left_of_another_modality_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    source = test_brain_mri_layouts.brats21(tmp_path / "raw", 3)
+    source = brats21(tmp_path / "raw", 3)
     interrupt(RAW["brain_mri"], source, tmp_path / "out", after=2)
     other = Raw(BrainMri("t1"), brain_mri, RAW["brain_mri"].make)
     assert len(prepared_again(other, source, tmp_path / "out")) == 3
