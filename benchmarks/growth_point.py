@@ -109,7 +109,7 @@ def config_of(point: Point) -> SynomalyConfig:
     """Returns the preset's config with the sizes of the point."""
     batch, size = point.sized("batch"), point.sized("size")
     # every stage is run and is one call, so that the number of calls is known
-    values = {"image_size": size, "batch_size": batch, "predict_batch": batch, "refine_batch": batch}
+    values = {"image_size": size, "batch_size": batch, "predict_batch": batch}
     values |= {"stages": point.sized("stages"), "adaptive": False, "direction": 1}
     config = SynomalyConfig.resolve(point.preset, overrides=values)
     if point.axis != "width":

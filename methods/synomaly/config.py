@@ -42,7 +42,6 @@ class SynomalyConfig(DiffusionConfig):
         min_component: Smaller 4-connected parts of a stage's mask are dropped. Published code: 30.
         chain: ``one_step``, one network call a stage, or ``ddim``.
         chain_steps: Network calls a stage of ``ddim``.
-        refine_batch: Images a network call after the first stage, where only unconverged images go on.
     """
 
     noise: Literal["synomaly", "gaussian", "coarse", "pyramid", "simplex"] = "synomaly"
@@ -64,7 +63,6 @@ class SynomalyConfig(DiffusionConfig):
     min_component: int = Field(default=30, ge=0)
     chain: Literal["one_step", "ddim"] = "one_step"
     chain_steps: int = Field(default=10, ge=1, le=1000)
-    refine_batch: int = Field(default=4, ge=1, le=1024)
 
     @field_validator("direction", mode="before")
     @classmethod
@@ -95,7 +93,6 @@ class SynomalyConfig(DiffusionConfig):
             "min_component",
             "chain",
             "chain_steps",
-            "refine_batch",
         }
     )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -109,7 +106,6 @@ class SynomalyConfig(DiffusionConfig):
             "train_images": 400_000,
             "batch_size": 16,
             "lr": 1e-4,
-            "refine_batch": 16,
         },
         # Brain MRI: lr 1e-5, batch 8, 3000 epochs over 4159 slices, constant rate, both loss terms.
         "paper": {
@@ -120,6 +116,5 @@ class SynomalyConfig(DiffusionConfig):
             "lr": 1e-5,
             "lr_decay": "constant",
             "vlb": True,
-            "refine_batch": 16,
         },
     }

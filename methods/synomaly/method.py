@@ -6,22 +6,23 @@ away. Inference: noise, restore in one step, keep what agrees with the image, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import FitContext
+from uadbench.core.method import BatchWithNoise, FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion import noises
 from uadbench.diffusion.epsilon import Denoiser, train_epsilon
-from uadbench.diffusion.samplers import ddim, in_chunks, one_each
+from uadbench.diffusion.samplers import ddim, filled
 from uadbench.diffusion.schedules import Schedule
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.methods.synomaly.stages import StageRule, refine, residual
+from uadbench.methods.synomaly.stages import StageRule, refine_stream, residual
 from uadbench.nn.score import top_mean
 
 
@@ -65,27 +66,45 @@ class Synomaly(nn.Module):
         """
         train_epsilon(self.denoiser, self.training_noise, self.schedule, self.config, train, run)
 
-    @torch.no_grad()
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Runs the stages; images that have converged leave the batch.
+        """Runs the stages of one batch; images that have converged leave it."""
+        return next(self.predict_many([(images, noise)], len(images)))
 
-        The first stage is one call for the whole batch, later ones are calls of exactly ``refine_batch`` images (or of
-        the batch's size if that is smaller): the shapes, and so the bits, never depend on which other images still go.
+    @torch.no_grad()
+    def predict_many(self, batches: Iterable[BatchWithNoise], size: int) -> Iterator[Prediction]:
+        """Runs the stages of a stream of batches; images of different batches and stages share the calls.
+
+        Every network call takes exactly ``size`` images: the shapes, and so the bits, never depend on which other
+        images are on their way.
         """
         self.eval()
-        self.denoiser.check(images)
         self.denoiser.arrange()
+        generators: dict[int, torch.Generator] = {}  # by position in the stream, of batches on their way
+        taken: deque[tuple[ImageBatch, range]] = deque()
 
-        def restore(current: Tensor, rows: list[int], stage: int) -> Tensor:
-            t = torch.full((len(rows),), self.config.t, device=current.device)
-            fresh = self.inference_noise(current, one_each(noise, rows), t)
-            x_t = self.schedule.diffuse(current, fresh, t)
-            size = len(images) if stage == 0 else min(self.config.refine_batch, len(images))
-            return in_chunks(self._denoise, x_t, size)
+        def originals() -> Iterator[Tensor]:
+            start = 0
+            for images, noise in batches:
+                self.denoiser.check(images)
+                positions = range(start, start + len(images))
+                generators.update(zip(positions, noise, strict=True))
+                taken.append((images, positions))
+                start = positions.stop
+                yield images.image
 
-        refined = refine(images.image, restore, self.rule)
-        anomaly_map = residual(images.image, refined.restored, self.rule.map_k)
-        return Prediction(anomaly_map, top_mean(anomaly_map, images.body), refined.restored)
+        def restore(current: Tensor, positions: list[int]) -> Tensor:
+            t = torch.full((len(current),), self.config.t, device=current.device)
+            own = [generators[position] for position in positions]
+            x_t = self.schedule.diffuse(current, self.inference_noise(current, own, t), t)
+            return self._denoise(filled(x_t, size))[: len(current)]
+
+        for refined in refine_stream(originals(), restore, self.rule, size):
+            images, positions = taken.popleft()
+            for position in positions:
+                del generators[position]
+            image, restored = (filled(value, max(size, len(images))) for value in (images.image, refined.restored))
+            anomaly_map = residual(image, restored, self.rule.map_k)[: len(images)]
+            yield Prediction(anomaly_map, top_mean(anomaly_map, images.body), refined.restored)
 
     def _denoise(self, x_t: Tensor) -> Tensor:
         steps = 1 if self.config.chain == "one_step" else self.config.chain_steps

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,8 +13,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from uadbench.diffusion.blur import kernel_blur
+from uadbench.diffusion.samplers import filled
 
-Restore = Callable[[Tensor, list[int], int], Tensor]
+Restore = Callable[[Tensor, list[int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,35 +69,89 @@ def residual(image: Tensor, restored: Tensor, size: int) -> Tensor:
 
 
 def refine(image: Tensor, restore: Restore, rule: StageRule) -> Refined:
-    """Runs the stages until every image has converged.
+    """Runs the stages of one batch (b, c, h, w), each call with b images."""
+    return next(refine_stream([image], restore, rule, len(image)))
+
+
+def refine_stream(batches: Iterable[Tensor], restore: Restore, rule: StageRule, size: int) -> Iterator[Refined]:
+    """Runs the stages of every image of a stream, images of different batches and stages sharing calls.
+
+    Every call but the last few takes ``size`` images, the oldest first: over the whole stream there are at most
+    ceil(sum of the images' own stages / size) + stages calls, and at most ``size`` images plus one batch are on their
+    way. All arithmetic has the shape of ``size`` images, so an image's bits do not depend on the others.
 
     Args:
-        image: The original x0, (b, c, h, w). All residuals are against it.
-        restore: Maps (the inputs of this stage, the rows that are active, the stage) to x_hat of those rows.
+        batches: Original images x0, each (b, c, h, w). All residuals are against them.
+        restore: Maps the inputs of a stage, (n, c, h, w) with n <= size, and the positions of these images in the
+            stream to x_hat, (n, c, h, w).
         rule: Settings.
+        size: Images in each call.
+
+    Yields:
+        One result per batch, in order.
     """
-    current, restored = image.clone(), image.clone()
-    mask = torch.zeros_like(image[:, :1], dtype=torch.bool)
-    area = [0] * len(image)
-    ran = [0] * len(image)
-    active = list(range(len(image)))
-    for stage in range(rule.stages):
-        restored[active] = restore(current[active], active, stage)
-        # whole-batch arithmetic: bits do not depend on which images are still active
-        fresh, weight = _weights(image, restored, rule)
-        mask[active] = fresh[active]
-        current = weight * restored + (1 - weight) * image if rule.fusion != "none" else restored
-        areas = fresh.sum(dim=(1, 2, 3)).tolist()
-        going: list[int] = []
-        for row in active:
-            ran[row] = stage + 1
-            if not (rule.adaptive and stage > 0 and _converged(area[row], areas[row], rule)):
-                going.append(row)
-            area[row] = areas[row]
-        active = going
-        if not active:
-            break
-    return Refined(restored, mask, ran)
+    stream = iter(batches)
+    waiting: deque[_Batch] = deque()
+    going: list[_Image] = []
+    count = 0
+    while True:
+        while len(going) < size and (image := next(stream, None)) is not None:
+            batch = _Batch(image)
+            waiting.append(batch)
+            going += [_Image(batch, row, count + row, image[row]) for row in range(len(image))]
+            count += len(image)
+        if not going:
+            return
+        some = going[:size]
+        image = torch.stack([one.batch.image[one.row] for one in some])
+        found = restore(torch.stack([one.current for one in some]), [one.position for one in some])
+        going = _advance(some, filled(image, size), filled(found, size), rule) + going[size:]
+        while waiting and waiting[0].left == 0:
+            done = waiting.popleft()
+            yield Refined(done.restored, done.mask, done.stages)
+
+
+class _Batch:
+    """A batch of the stream with the results of its images so far."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+        self.restored = torch.empty_like(image)
+        self.mask = torch.zeros_like(image[:, :1], dtype=torch.bool)
+        self.stages = [0] * len(image)
+        self.left = len(image)
+
+
+@dataclass
+class _Image:
+    """An image on its way through the stages."""
+
+    batch: _Batch
+    row: int
+    position: int
+    current: Tensor
+    area: int = 0
+    ran: int = 0
+
+
+def _advance(some: list[_Image], image: Tensor, restored: Tensor, rule: StageRule) -> list[_Image]:
+    """Takes in what a call has restored and returns the images that go on."""
+    fresh, weight = _weights(image, restored, rule)
+    current = weight * restored + (1 - weight) * image if rule.fusion != "none" else restored
+    areas = fresh.sum(dim=(1, 2, 3)).tolist()
+    going: list[_Image] = []
+    for place, one in enumerate(some):
+        one.ran += 1
+        one.current = current[place]
+        converged = rule.adaptive and one.ran > 1 and _converged(one.area, areas[place], rule)
+        one.area = areas[place]
+        if one.ran < rule.stages and not converged:
+            going.append(one)
+            continue
+        batch, row = one.batch, one.row
+        batch.restored[row], batch.mask[row], batch.stages[row] = restored[place], fresh[place], one.ran
+        batch.left -= 1
+    return going
 
 
 def _converged(before: int, after: int, rule: StageRule) -> bool:

@@ -30,7 +30,7 @@ class Peeler:
         self.inputs: list[torch.Tensor] = []
         self.rows: list[list[int]] = []
 
-    def __call__(self, current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+    def __call__(self, current: torch.Tensor, rows: list[int]) -> torch.Tensor:
         self.inputs.append(current.clone())
         self.rows.append(list(rows))
         out = current.clone()
@@ -63,16 +63,16 @@ def test_residuals_are_against_the_original_not_the_last_input() -> None:
 def test_binary_fusion_puts_the_original_back_outside_the_mask() -> None:
     image = square()
 
-    def faint(current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+    def faint(current: torch.Tensor, rows: list[int]) -> torch.Tensor:
         out = current + 0.05  # below stage_tau everywhere
         out[..., 8:12, 8:12] = 0
         return out
 
     seen: list[torch.Tensor] = []
 
-    def record(current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+    def record(current: torch.Tensor, rows: list[int]) -> torch.Tensor:
         seen.append(current.clone())
-        return faint(current, rows, stage)
+        return faint(current, rows)
 
     refine(image, record, replace(RULE, stages=2))
     wanted = square()
@@ -80,14 +80,14 @@ def test_binary_fusion_puts_the_original_back_outside_the_mask() -> None:
     assert torch.equal(seen[1], wanted)
     seen.clear()
     refine(image, record, replace(RULE, stages=2, fusion="none"))
-    assert torch.equal(seen[1], faint(image, [0], 0))
+    assert torch.equal(seen[1], faint(image, [0]))
 
 
 def test_soft_fusion_weights_by_the_residual_above_tau() -> None:
     image = square(value=0.5)
     seen: list[torch.Tensor] = []
 
-    def halve(current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+    def halve(current: torch.Tensor, rows: list[int]) -> torch.Tensor:
         seen.append(current.clone())
         return current / 2
 
@@ -119,7 +119,7 @@ def test_small_components_are_dropped_with_four_neighbours() -> None:
     image[..., 8:10, 8:10] = 1
     rule = replace(RULE, min_component=2, stages=1)
 
-    def blank(current: torch.Tensor, rows: list[int], stage: int) -> torch.Tensor:
+    def blank(current: torch.Tensor, rows: list[int]) -> torch.Tensor:
         return torch.zeros_like(current)
 
     refined = refine(image, blank, rule)

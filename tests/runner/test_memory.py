@@ -196,7 +196,7 @@ def test_a_trial_of_a_study_goes_on_or_says_why_not(
 
 def test_later_stages_of_synomaly_never_take_more_than_the_batch() -> None:
     spec = ImageSpec(1, 32, 32)
-    config = Synomaly.config_type.resolve("smoke", overrides={"refine_batch": 8, "adaptive": False, "stages": 2})
+    config = Synomaly.config_type.resolve("smoke", overrides={"adaptive": False, "stages": 2})
     method = Synomaly.build(config, spec)
     sizes: list[int] = []
 

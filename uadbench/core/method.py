@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
@@ -54,6 +54,10 @@ class FitContext(Protocol):
         ...
 
 
+BatchWithNoise = tuple[ImageBatch, Sequence[torch.Generator]]
+"""Images, and one CPU generator per image."""
+
+
 @runtime_checkable
 class Method(Protocol):
     """An anomaly detection method. It owns its training loops and optimisers.
@@ -94,4 +98,25 @@ class Method(Protocol):
 
     def to(self, device: torch.device, /) -> Self:
         """Moves the method to a device."""
+        ...
+
+
+@runtime_checkable
+class StreamingMethod(Method, Protocol):
+    """A method whose network calls can be shared by images of different batches (optional).
+
+    The runner then hands over a whole role as a stream. The predictions equal those of ``predict`` to the bit where the
+    network calls have the same shape; the conformance kit checks it.
+    """
+
+    def predict_many(self, batches: Iterable[BatchWithNoise], size: int) -> Iterator[Prediction]:
+        """Scores a stream of batches.
+
+        Args:
+            batches: Images with their generators; read only as far as needed to fill the calls.
+            size: Images in each network call; a batch may be smaller.
+
+        Yields:
+            One prediction per batch, in order.
+        """
         ...

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from uadbench.diffusion.schedules import Schedule
 
@@ -70,22 +70,12 @@ def ancestral_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, now: int, 
     return mean + (beta * (1 - there) / (1 - here)) ** 0.5 * draw(x_t, now)
 
 
-def in_chunks(run: Callable[[Tensor], Tensor], images: Tensor, size: int) -> Tensor:
-    """Applies ``run`` to chunks of exactly ``size`` images, the last filled up with copies of its first.
+def filled(images: Tensor, size: int) -> Tensor:
+    """Returns (n, ...) as (size, ...), filled up with copies of the first, n <= size.
 
-    One shape for every call keeps an image's bits independent of how many companions are left.
+    One shape for every call keeps an image's bits independent of how many other images are left.
     """
-    parts: list[Tensor] = []
-    for start in range(0, len(images), size):
-        chunk = images[start : start + size]
-        filled = torch.cat([chunk, chunk[:1].expand(size - len(chunk), *chunk.shape[1:])])
-        parts.append(run(filled)[: len(chunk)])
-    return torch.cat(parts)
-
-
-def one_each(generators: Sequence[Generator], rows: Sequence[int]) -> list[Generator]:
-    """Returns the generators of some rows."""
-    return [generators[row] for row in rows]
+    return torch.cat([images, images[:1].expand(size - len(images), *images.shape[1:])])
 
 
 def _full(like: Tensor, t: int) -> Tensor:
