@@ -207,3 +207,25 @@ def test_later_stages_of_synomaly_never_take_more_than_the_batch() -> None:
     images = synthetic_images(4, spec).images
     method.predict(images, image_generators(images))
     assert sizes == [4, 4]
+
+
+def test_a_stream_goes_on_with_half_the_batch_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ImageSpec(1, 32, 32)
+    method = Synomaly.build(Synomaly.config_type.resolve("smoke"), spec)
+    images = synthetic_images(11, spec, lesions=True).images
+    batches = [images.select(range(at, min(at + 4, 11))) for at in range(0, 11, 4)]
+    wanted = list(FixedBatchPredictor(method, 0, 4, CPU).stream(batches))
+    calls: list[int] = []
+
+    def greedy(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls.append(len(inputs[0]))
+        if len(inputs[0]) > 2 and len(calls) > 1:  # memory runs out on the way
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    method.denoiser.register_forward_pre_hook(greedy)
+    predict = FixedBatchPredictor(method, 0, 4, CPU)
+    found = list(predict.stream(iter(batches)))
+    assert predict.notes == ["Out of memory: predict_batch 4 was halved to 2."]
+    assert set(calls[2:]) == {2}
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-3, atol=1e-4)

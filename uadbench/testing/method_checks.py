@@ -23,7 +23,7 @@ from torch import Tensor
 
 from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import Diverged, UserError
-from uadbench.core.method import Method
+from uadbench.core.method import Method, StreamingMethod
 from uadbench.core.roles import Supervision
 from uadbench.core.types import ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext, image_generators
@@ -272,6 +272,25 @@ def _reports_divergence(subject: MethodSubject) -> str:
     return ""
 
 
+def _streams(subject: MethodSubject) -> str:
+    method = subject.reference[0]
+    if not isinstance(method, StreamingMethod):
+        return "offers no predict_many"
+    images, size = subject.images, len(subject.images)
+    parts = [images.select(range(at, min(at + 3, size))) for at in range(0, size, 3)]
+    with torch.inference_mode():
+        found = list(method.predict_many([(part, image_generators(part)) for part in parts], size))
+    require(len(found) == len(parts), f"predict_many gave {len(found)} predictions for {len(parts)} batches")
+    restored = [part.reconstruction for part in found if part.reconstruction is not None]
+    joined = Prediction(
+        torch.cat([part.anomaly_map for part in found]),
+        torch.cat([part.score for part in found]),
+        torch.cat(restored) if restored else None,
+    )
+    _require_same(subject.prediction, joined, "predict_many differs from predict at the same batch shape")
+    return ""
+
+
 CHECKS: dict[str, Callable[[MethodSubject], str]] = {
     "declares itself": _declares,
     "builds from every preset": _builds_presets,
@@ -281,6 +300,7 @@ CHECKS: dict[str, Callable[[MethodSubject], str]] = {
     "the same seed repeats": _repeats,
     "order and companions do not matter": _ignores_companions,
     "batch shape does not matter": _agrees_across_batch_shapes,
+    "a stream of batches gives the same": _streams,
     "no label can be reached": _ignores_uids,
     "saving and loading changes nothing": _saves_and_loads,
     "a resumed fit equals an uninterrupted one": _resumes,

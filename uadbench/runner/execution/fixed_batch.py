@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from uadbench.core.errors import JobFailed
-from uadbench.core.method import Method
+from uadbench.core.method import BatchWithNoise, Method, StreamingMethod
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import ImageBatch
+from uadbench.core.types import ImageBatch, Prediction
 
 Predicted = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
 
@@ -72,13 +73,54 @@ class FixedBatchPredictor:
         try:
             return self._in_batches(images)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if self.notes or self.batch == 1:
-                raise OutOfMemory(self.batch, halved=bool(self.notes)) from error
+            self._require_halving_helps(error)
         # Only here, past the except block, nothing holds the tensors of the failed call any more.
         self._halve()
         return self(images)
+
+    def stream(self, batches: Iterable[ImageBatch]) -> Iterator[Predicted]:
+        """Predicts a stream of batches, in order; a method that can shares its network calls between them.
+
+        Yields:
+            For each batch what calling it would return, equal to the bit.
+
+        Raises:
+            OutOfMemory: If even the halved batch does not fit, or a single image does not.
+            JobFailed: If the method returns values that are not finite.
+        """
+        method = self.method
+        if not isinstance(method, StreamingMethod):
+            yield from map(self, batches)
+            return
+        source, waiting = iter(batches), deque[ImageBatch]()
+
+        def lent(again: tuple[ImageBatch, ...]) -> Iterator[BatchWithNoise]:
+            for images in again:
+                yield images.to(self.device), noise_of(images, self.seed)
+            for images in source:
+                waiting.append(images)
+                yield images.to(self.device), noise_of(images, self.seed)
+
+        results = method.predict_many(lent(()), self.batch)
+        while True:
+            try:
+                with torch.inference_mode():
+                    prediction = next(results, None)
+                if prediction is None:
+                    return
+                yield on_host(prediction, waiting.popleft())
+                continue
+            except (RuntimeError, MemoryError) as error:
+                self._require_halving_helps(error)
+            self._halve()
+            results = method.predict_many(lent(tuple(waiting)), self.batch)
+
+    def _require_halving_helps(self, error: Exception) -> None:
+        """Raises the error again unless memory ran out and the batch can still be halved."""
+        if not is_out_of_memory(error):
+            raise error
+        if self.notes or self.batch == 1:
+            raise OutOfMemory(self.batch, halved=bool(self.notes)) from error
 
     def _halve(self) -> None:
         note = f"Out of memory: predict_batch {self.batch} was halved to {self.batch // 2}."
@@ -118,9 +160,23 @@ def predict_padded(method: Method, images: ImageBatch, seed: int, batch: int, de
     """
     count = len(images)
     padded = images.select([*range(count), *[0] * (batch - count)])
-    noise = [torch_generator("predict", seed, uid) for uid in padded.uid]
     with torch.inference_mode():
-        prediction = method.predict(padded.to(device), noise)
+        prediction = method.predict(padded.to(device), noise_of(padded, seed))
+    return on_host(prediction, images)
+
+
+def noise_of(images: ImageBatch, seed: int) -> list[torch.Generator]:
+    """Returns the CPU generator of each image: it depends on the run's seed and the image's uid alone."""
+    return [torch_generator("predict", seed, uid) for uid in images.uid]
+
+
+def on_host(prediction: Prediction, images: ImageBatch) -> Predicted:
+    """Returns what a prediction says of its first ``len(images)`` images as arrays.
+
+    Raises:
+        JobFailed: If the method returned values that are not finite.
+    """
+    count = len(images)
     maps = prediction.anomaly_map[:count, 0].float().cpu().numpy()
     if not np.isfinite(maps).all():
         raise JobFailed(f"The method returned NaN or infinite anomaly values for {images.uid[0]} or its batch.")

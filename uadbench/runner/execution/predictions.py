@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from uadbench.core.types import ImageBatch
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 
@@ -33,18 +34,24 @@ def predict_items(
     scores = np.zeros(total, np.float32)
     reconstructions: NDArray[np.float32] | None = None
     uids: list[str] = []
-    for train_batch in batches.epoch(predict.batch):
-        images = train_batch.images
-        rows = slice(len(uids), len(uids) + len(images))
-        maps[rows], scores[rows], restored = predict(images)
+
+    def read() -> Iterator[ImageBatch]:
+        for batch in batches.epoch(predict.batch):
+            uids.extend(batch.images.uid)
+            yield batch.images
+
+    done = 0
+    for found, own, restored in predict.stream(read()):
+        rows = slice(done, done + len(found))
+        maps[rows], scores[rows] = found, own
         if restored is not None:
             if reconstructions is None:
                 reconstructions = np.lib.format.open_memmap(
                     folder / "reconstruction.npy", mode="w+", dtype=np.float16, shape=(total, *restored.shape[1:])
                 )
             reconstructions[rows] = restored
-        uids.extend(images.uid)
-        advance(len(images))
+        done = rows.stop
+        advance(len(found))
     maps.flush()
     np.save(folder / "scores.npy", scores)
     (folder / "uids.json").write_text(json.dumps(uids))
