@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.methods.synomaly.stages import StageRule, refine_stream
+from uadbench.methods.synomaly.stages import Refined, StageRule, refine_stream
 from uadbench.nn.training import initialise
 from uadbench.testing.fakes import image_generators
 from uadbench.testing.images import synthetic_images
@@ -47,14 +48,14 @@ def test_a_stream_gives_what_each_image_gives_alone_in_few_calls(batches: list[l
         calls.append(len(positions))
         return peel(current, positions)
 
-    def images() -> object:
+    def images() -> Iterator[torch.Tensor]:
         nonlocal opened
         for columns in batches:
             opened += len(columns)
             yield torch.stack([strip(count) for count in columns])
 
-    results = []
-    for refined in refine_stream(images(), restore, RULE, size):  # type: ignore[arg-type]
+    results: list[Refined] = []
+    for refined in refine_stream(images(), restore, RULE, size):
         results.append(refined)
         ended = sum(len(columns) for columns in batches[: len(results)])
         largest = max(len(columns) for columns in batches)
@@ -80,7 +81,11 @@ def test_predictions_of_a_stream_are_those_of_its_batches_to_the_bit() -> None:
     initialise(method.denoiser.network, torch.Generator().manual_seed(0))
     images = synthetic_images(10, spec, lesions=True).images
     calls: list[int] = []
-    hook = method.denoiser.network.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
+
+    def note(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls.append(len(inputs[0]))
+
+    hook = method.denoiser.network.register_forward_pre_hook(note)
 
     def cut(*sizes: int) -> list[ImageBatch]:
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
