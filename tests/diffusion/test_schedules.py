@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uadbench.core.errors import UserError
 from uadbench.diffusion.epsilon import variational_bound
-from uadbench.diffusion.samplers import ancestral, ancestral_step, ddim, in_chunks, one_step
+from uadbench.diffusion.samplers import ancestral, ancestral_step, ddim, filled, one_step
 from uadbench.diffusion.schedules import Schedule, ScheduleName
 from uadbench.nn.unet import GuidedUNet, PlainUNet
 
@@ -93,16 +93,10 @@ def test_ancestral_steps_follow_the_posterior_of_the_forward_process() -> None:
         assert float(start.var()) == pytest.approx(1 - schedule.abar[after], rel=0.03)
 
 
-def test_chunks_have_one_shape_and_lose_nothing() -> None:
-    shapes: list[int] = []
-
-    def double(chunk: torch.Tensor) -> torch.Tensor:
-        shapes.append(len(chunk))
-        return chunk * 2
-
-    images = torch.arange(7.0).view(7, 1, 1, 1)
-    assert torch.equal(in_chunks(double, images, 4), images * 2)
-    assert shapes == [4, 4]
+def test_a_short_batch_is_filled_up_with_copies_of_its_first_image() -> None:
+    images = torch.arange(3.0).view(3, 1, 1, 1)
+    assert filled(images, 5).flatten().tolist() == [0, 1, 2, 0, 0]
+    assert torch.equal(filled(images, 3), images)
 
 
 def test_variational_bound_is_least_for_the_true_noise() -> None:
