@@ -57,8 +57,8 @@ def _remembers(method: Any, images: ImageBatch, noise: Any, honest: Prediction) 
 @pytest.mark.parametrize(
     ("cheat", "caught_by"),
     [
-        (_rescaled_by_the_batch, "order and companions do not matter"),
-        (_ranked_in_the_batch, "order and companions do not matter"),
+        (_rescaled_by_the_batch, "order and other images in the batch do not matter"),
+        (_ranked_in_the_batch, "order and other images in the batch do not matter"),
         (_global_noise, "the same seed repeats"),
         (_not_finite, "fits and predicts finite maps of the right shape"),
         (_in_place, "leaves its input unchanged"),

@@ -27,8 +27,13 @@ from uadbench.testing.results import CheckResult, require, run_checks
 SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label
 
 
-class _Subject:
-    """A prepared store."""
+class DatasetSubject:
+    """A prepared store under check, opened when first asked for.
+
+    Args:
+        path: Folder of the store.
+        published: Patients of each cohort as the dataset's card has them.
+    """
 
     def __init__(self, path: Path, published: Mapping[str, int]) -> None:
         self.path = path
@@ -36,15 +41,16 @@ class _Subject:
 
     @cached_property
     def store(self) -> Store:
+        """The open store."""
         return Store(self.path)
 
 
-def _hashes_match(subject: _Subject) -> str:
+def _hashes_match(subject: DatasetSubject) -> str:
     subject.store.verify()
     return f"{len(subject.store.items)} items"
 
 
-def _patients_disjoint(subject: _Subject) -> str:
+def _patients_disjoint(subject: DatasetSubject) -> str:
     roles: defaultdict[str, set[str]] = defaultdict(set)
     patients: defaultdict[str, set[str]] = defaultdict(set)
     for item in subject.store.items:
@@ -58,7 +64,7 @@ def _patients_disjoint(subject: _Subject) -> str:
     return ", ".join(f"{role} {count}" for role, count in counts.items() if count)
 
 
-def _labels_fit_masks(subject: _Subject) -> str:
+def _labels_fit_masks(subject: DatasetSubject) -> str:
     lesions = 0
     for item in subject.store.items:
         mask = subject.store.mask(item)
@@ -71,7 +77,7 @@ def _labels_fit_masks(subject: _Subject) -> str:
     return f"{lesions} items with lesions, none in train or calib"
 
 
-def _masks_inside_body(subject: _Subject) -> str:
+def _masks_inside_body(subject: DatasetSubject) -> str:
     outside = total = 0
     worst = ("", 0.0)
     for item in subject.store.items:
@@ -85,7 +91,7 @@ def _masks_inside_body(subject: _Subject) -> str:
     return f"{share:.2%} of lesion pixels outside"
 
 
-def _intensities_in_range(subject: _Subject) -> str:
+def _intensities_in_range(subject: DatasetSubject) -> str:
     for item in subject.store.items:
         image, body = subject.store.image(item), subject.store.body(item)
         require(bool(body.any()), f"{item.uid} has an empty body mask")
@@ -96,7 +102,7 @@ def _intensities_in_range(subject: _Subject) -> str:
     return "nominally in [-1, 1]"
 
 
-def _roles_filled(subject: _Subject) -> str:
+def _roles_filled(subject: DatasetSubject) -> str:
     manifest = subject.store.manifest
     present = {item.role for item in subject.store.items}
     require(Role.TEST in present, "role test is empty")
@@ -110,7 +116,7 @@ def _roles_filled(subject: _Subject) -> str:
     return "ranked" if manifest.ranked else f"not ranked: {'; '.join(manifest.notes) or 'no reason given'}"
 
 
-def _counts_fit_the_card(subject: _Subject) -> str:
+def _counts_fit_the_card(subject: DatasetSubject) -> str:
     counts = count_patients(subject.store, subject.published)
     for count in counts:
         # What was downloaded may be a part, a phantom may not.
@@ -119,14 +125,14 @@ def _counts_fit_the_card(subject: _Subject) -> str:
     return ", ".join(map(str, counts)) or "the card counts none of these patients"
 
 
-def _no_paths(subject: _Subject) -> str:
+def _no_paths(subject: DatasetSubject) -> str:
     text = (subject.path / "manifest.json").read_text()
     found = re.search(r'"[^"]*(?:/(?:home|Users|root|mnt|data|work)/|[A-Za-z]:\\\\)[^"]*"', text)
     require(found is None, f"the manifest holds a path: {found.group(0) if found else ''}")
     return ""
 
 
-def _no_duplicates_across_roles(subject: _Subject) -> str:
+def _no_duplicates_across_roles(subject: DatasetSubject) -> str:
     proposed = 0
     for one, other in alike_across_roles(subject.store):
         value = body_correlation(subject.store, one, other)
@@ -138,7 +144,7 @@ def _no_duplicates_across_roles(subject: _Subject) -> str:
     return f"{proposed} pairs looked alike, none is a duplicate"
 
 
-def _area_tells_little(subject: _Subject) -> str:
+def _area_tells_little(subject: DatasetSubject) -> str:
     items = subject.store.role(Role.TEST)
     labels = [item.lesion for item in items]
     if len(set(labels)) < 2:
@@ -149,7 +155,7 @@ def _area_tells_little(subject: _Subject) -> str:
     return f"warning: {told}" if max(value, 1 - value) > SUSPICIOUS_AUROC else told
 
 
-CHECKS: dict[str, Callable[[_Subject], str]] = {
+CHECKS: dict[str, Callable[[DatasetSubject], str]] = {
     "pixels match their hashes": _hashes_match,
     "patients are in one role": _patients_disjoint,
     "labels fit the masks": _labels_fit_masks,
@@ -172,6 +178,6 @@ def check_dataset(store_path: Path, published: Mapping[str, int] | None = None) 
             may be a part.
 
     Returns:
-        One result a check; a detail that starts with "warning:" is for the reader and does not fail.
+        One result per check; a detail that starts with "warning:" is for the reader and does not fail.
     """
-    return run_checks(CHECKS, _Subject(store_path, published or {}))
+    return run_checks(CHECKS, DatasetSubject(store_path, published or {}))

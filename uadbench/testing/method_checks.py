@@ -135,14 +135,16 @@ def _require_state(one: Method, other: Method, what: str) -> None:
         require(torch.equal(value, right[name]), f"state '{name}' {what}")
 
 
-def _ignores_companions(subject: MethodSubject) -> str:
+def _ignores_other_images(subject: MethodSubject) -> str:
     method, images = subject.reference[0], subject.images
     rows = list(reversed(range(len(images))))
     _require_same(subject.prediction, predict(method, images.select(rows)), "depends on the order", rows)
     # two of them, since one may hold whatever a batch statistic (say the maximum) came from
     for row in (0, len(images) - 1):
         rows = [row] * len(images)
-        _require_same(subject.prediction, predict(method, images.select(rows)), "depends on the companions", rows)
+        _require_same(
+            subject.prediction, predict(method, images.select(rows)), "depends on the other images in the batch", rows
+        )
     return f"bit-equal at {len(images)} images"
 
 
@@ -298,7 +300,7 @@ CHECKS: dict[str, Callable[[MethodSubject], str]] = {
     "fits and predicts finite maps of the right shape": _fits_and_predicts,
     "leaves its input unchanged": _leaves_input,
     "the same seed repeats": _repeats,
-    "order and companions do not matter": _ignores_companions,
+    "order and other images in the batch do not matter": _ignores_other_images,
     "batch shape does not matter": _agrees_across_batch_shapes,
     "a stream of batches gives the same": _streams,
     "no label can be reached": _ignores_uids,
@@ -320,6 +322,6 @@ def check_method(cls: type[Method], seed: int = 0) -> list[CheckResult]:
         seed: Seed of images and fits.
 
     Returns:
-        One result a check; a check that raises has failed.
+        One result per check; a check that raises has failed.
     """
     return run_checks(CHECKS, MethodSubject(cls, seed))

@@ -38,6 +38,22 @@ def require(condition: bool, reason: str) -> None:
         raise CheckFailed(reason)
 
 
+def run_check(name: str, check: Callable[[Subject], str], subject: Subject) -> CheckResult:
+    """Runs one check; whatever it raises is a failure with its reason.
+
+    Args:
+        name: What is checked, in words.
+        check: Its function, which returns a detail or raises.
+        subject: What is checked.
+    """
+    try:
+        return CheckResult(name, True, check(subject))
+    except CheckFailed as failure:
+        return CheckResult(name, False, str(failure))
+    except Exception as error:  # a check reports whatever a stranger's code raises
+        return CheckResult(name, False, f"{type(error).__name__}: {error}")
+
+
 def run_checks(checks: Mapping[str, Callable[[Subject], str]], subject: Subject) -> list[CheckResult]:
     """Runs all checks, whatever the earlier ones said.
 
@@ -45,12 +61,4 @@ def run_checks(checks: Mapping[str, Callable[[Subject], str]], subject: Subject)
         checks: Name of each check and its function, which returns a detail or raises.
         subject: What is checked.
     """
-    results: list[CheckResult] = []
-    for name, check in checks.items():
-        try:
-            results.append(CheckResult(name, True, check(subject)))
-        except CheckFailed as failure:
-            results.append(CheckResult(name, False, str(failure)))
-        except Exception as error:  # a check reports whatever a stranger's code raises
-            results.append(CheckResult(name, False, f"{type(error).__name__}: {error}"))
-    return results
+    return [run_check(name, check, subject) for name, check in checks.items()]
