@@ -46,6 +46,22 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     return values
 
 
+def read_channels(path: Path) -> NDArray[np.float32]:
+    """Reads an image with its colours, for a rule that crops before it asks whether anything is coloured.
+
+    Returns:
+        float32 in [0, 1], (h, w, 3); a grey image has three equal channels.
+
+    Raises:
+        DataError: If the file is missing, damaged, too large, or holds floats.
+    """
+    pixels, bits = _decode(path)
+    if not bits:
+        raise DataError(f"{path} holds floats.", "Save it with 8 or 16 bits.")
+    colour = np.stack([pixels] * 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+    return colour.astype(np.float32) / np.float32(2**bits - 1)
+
+
 def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
     """Reads a mask: 0 and one positive value, on the grid of its image if its shape is given.
 
