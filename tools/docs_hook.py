@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
@@ -74,6 +75,13 @@ def schema() -> str:
     return f"```json\n{json.dumps(Record.model_json_schema(), indent=2)}\n```"
 
 
+def board() -> str:
+    """Returns what README.md shows of the leaderboard, without its links: they lead to files outside the site."""
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- matrix: begin -->")[2].partition("<!-- matrix: end -->")[0]
+    return re.sub(r"\[((?:[^\[\]]|\\[\[\]])+)\]\([^)\s]+\)", r"\1", shown)
+
+
 def attributes(kind: type) -> dict[str, str]:
     """Returns the texts under ``Attributes:`` in a class's docstring by name."""
     if "__doc__" not in vars(kind) or not kind.__doc__:
@@ -97,4 +105,4 @@ def _line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PARTS: dict[str, Callable[[], str]] = {"commands": commands, "configs": configs, "schema": schema}
+PARTS: dict[str, Callable[[], str]] = {"commands": commands, "configs": configs, "schema": schema, "board": board}

@@ -55,12 +55,38 @@ def test_headings_sort_and_empty_values_stay_last(site: Path, open_page: OpenPag
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("Dice")
 
 
+def test_the_overview_shows_one_matrix_and_says_what_is_missing(site: Path, open_page: OpenPage) -> None:
+    page = open_page(site / "index.html")
+    assert page.locator(".board:visible").count() == 1
+    assert page.locator(".board:visible .answers").inner_text().count("Dice") >= 1
+    page.get_by_label("data").select_option("real")
+    assert page.locator(".board:visible").get_attribute("data-source") == "real"
+    page.get_by_label("data").select_option("phantom")
+    page.get_by_label("rows").select_option("lesion masks for training")
+    shown = page.locator(".board:visible tbody:visible")
+    assert shown.count() == 1
+    assert "unet" in shown.inner_text()
+
+
+def test_two_columns_stay_while_a_phone_scrolls_the_matrix(site: Path, open_page: OpenPage) -> None:
+    page = open_page(site / "index.html", width=390)
+    row = page.locator(".board:visible tbody tr:not(.tier)").first
+    box = page.locator(".board:visible .scroll")
+    before = [row.locator(f"> :nth-child({n})").bounding_box()["x"] for n in (1, 2, 3)]  # type: ignore[index]
+    box.evaluate("node => { node.scrollLeft = 120; }")
+    moved = box.evaluate("node => node.scrollLeft")
+    after = [row.locator(f"> :nth-child({n})").bounding_box()["x"] for n in (1, 2, 3)]  # type: ignore[index]
+    assert after[0] == pytest.approx(before[0], abs=1.5)
+    assert after[1] == pytest.approx(before[1], abs=1.5)
+    assert after[2] == pytest.approx(before[2] - moved, abs=1.5)
+
+
 def test_sorting_the_overview_keeps_tiers_apart(site: Path, open_page: OpenPage) -> None:
     page = open_page(site / "index.html")
     before = page.locator("table").first.locator("tr.tier").all_inner_texts()
     page.get_by_role("button", name="AUROC").first.click()
     assert page.locator("table").first.locator("tr.tier").all_inner_texts() == before
-    assert len(before) == 2
+    assert len(before) == 3  # methods, the floor, the supervised reference
     for body in page.locator("table").first.locator("tbody").all():
         assert body.locator("tr").first.get_attribute("class") == "tier"
 

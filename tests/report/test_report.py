@@ -123,7 +123,7 @@ def test_incomplete_rows_are_shown_without_a_rank(tmp_path: Path, changes: dict[
     assert row.rank is None
     assert reason in row.unranked_because
     build_report(tmp_path, None, tmp_path / "out")
-    assert "unranked: " in (tmp_path / "out/leaderboard/README.md").read_text()
+    assert "unranked: " in (tmp_path / "out/leaderboard/details.md").read_text()
 
 
 def test_two_seeds_or_a_repeated_one_are_no_row(tmp_path: Path) -> None:

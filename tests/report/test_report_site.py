@@ -35,7 +35,8 @@ from uadbench.report import build_report
 from uadbench.report.figures.ablations import draw_ablations
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.numbers import draw_label_count, draw_numbers
-from uadbench.report.site.pages import breakable, cleaned, method_card, overview, target
+from uadbench.report.site.pages import breakable, cleaned, method_card, target
+from uadbench.report.tables.matrix import make_matrices
 from uadbench.report.tables.model import Arena
 from uadbench.report.tables.tables import make_leaderboard
 
@@ -167,16 +168,15 @@ def test_questions_that_differ_share_no_table(tmp_path: Path) -> None:
     three_seeds(tmp_path, "synomaly", 0.5, dataset__source="real")
     three_seeds(tmp_path, "synomaly", 0.6, protocol__version="2")
     three_seeds(tmp_path, "synomaly", 0.6, dataset__fingerprint="e" * 64)
-    arenas, _ = arenas_of(tmp_path)
+    arenas, by_id = arenas_of(tmp_path)
     assert len(arenas) == 4
-    matrices = overview(arenas)
-    assert sorted(len(matrix.arenas) for matrix in matrices) == [1, 3]
-    for matrix in matrices:
-        for _, lines in matrix.groups:
-            for line in lines:
-                assert all(
-                    cell is None or cell.arena == arena for cell, arena in zip(line[3], matrix.arenas, strict=True)
-                )
+    matrices = make_matrices(arenas, by_id)
+    assert sorted((it.source, it.rules[1], len(it.columns)) for it in matrices) == [
+        ("phantom", "1", 1),
+        ("phantom", "1", 1),  # another fingerprint: a table of its own
+        ("phantom", "2", 1),
+        ("real", "1", 1),
+    ]
 
 
 def test_numbers_lead_to_their_records(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from uadbench.records.read import Entry, read_entries
@@ -11,6 +12,8 @@ from uadbench.report.site.site import build_site
 from uadbench.report.site.viewer import CaseOpener
 from uadbench.report.tables.beside import published_groups
 from uadbench.report.tables.beside import to_markdown as published_markdown
+from uadbench.report.tables.glance import board_page, fill_markers, glance
+from uadbench.report.tables.matrix import Matrix, make_matrices
 from uadbench.report.tables.model import Leaderboard
 from uadbench.report.tables.tables import make_leaderboard
 from uadbench.report.tables.text import to_csv, to_latex, to_markdown
@@ -43,24 +46,37 @@ def build_report(
     entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
     board = make_leaderboard(entries, refusals)
     groups = [] if published is None else published_groups(published, entries)
-    written = write_leaderboard(board, entries, out / "leaderboard")
+    matrices = make_matrices(board.arenas, {entry.record.id: entry for entry in entries})
+    written = write_leaderboard(board, matrices, entries, out)
+    more = "[Every preset, tier and source](leaderboard/README.md), [every number](leaderboard/details.md)."
+    written += fill_markers(out / "README.md", glance(matrices, partial(_page, out, ""), more))
     if groups:
         written.append(write_text(out / "leaderboard" / "published.md", published_markdown(groups)))
-    site = build_site(board, entries, out / "site", include_images=include_images, opener=opener, published=groups)
+    site = build_site(
+        board, matrices, entries, out / "site", include_images=include_images, opener=opener, published=groups
+    )
     sweep(out / "site", site)
     return written + site
 
 
-def write_leaderboard(board: Leaderboard, entries: list[Entry], folder: Path) -> list[Path]:
-    """Writes README.md, leaderboard.csv, leaderboard.json with its schema, and leaderboard.tex."""
+def write_leaderboard(board: Leaderboard, matrices: list[Matrix], entries: list[Entry], out: Path) -> list[Path]:
+    """Writes README.md, details.md, leaderboard.csv, leaderboard.json with its schema, and leaderboard.tex."""
+    folder = out / "leaderboard"
     files = {
-        "README.md": to_markdown(board, _links(entries, folder)),
+        "README.md": board_page(matrices, board.refused, partial(_page, out, "../")),
+        "details.md": to_markdown(board, _links(entries, folder)),
         "leaderboard.csv": to_csv(board),
         "leaderboard.json": board.model_dump_json(indent=1) + "\n",
         "leaderboard.schema.json": json.dumps(Leaderboard.model_json_schema(), indent=1, sort_keys=True) + "\n",
         "leaderboard.tex": to_latex(board),
     }
     return [write_text(folder / name, text) for name, text in files.items()]
+
+
+def _page(out: Path, root: str, method: str) -> str:
+    """Returns the address of a method's page in this repository, "" if it has none here."""
+    page = f"methods/{method}/README.md"
+    return f"{root}{page}" if (out / page).is_file() else ""
 
 
 def _links(entries: list[Entry], folder: Path) -> dict[str, str]:

@@ -30,6 +30,7 @@ from uadbench.report.figures.drawing import (
 )
 from uadbench.report.figures.numbers import DICE
 from uadbench.report.tables.model import Arena, Row, Table
+from uadbench.report.tables.patients import patient_values
 
 MAX_LINES = 10  # lines that can be told apart
 MAX_RANKED = 16  # names that fit around one axis
@@ -52,21 +53,10 @@ def draw_cases(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
 
 
 def case_values(row: Row, records: Mapping[str, Entry], column: str) -> dict[str, float] | None:
-    """Returns one value a lesion patient: the mean over cases and seeds; None without all tables."""
-    found: list[dict[str, float]] = []
-    for key in row.records:
-        cases = records[key].cases
-        if records[key].record.status != "done":
-            continue
-        if cases is None or column not in cases or "lesion" not in cases:
-            return None
-        lesion = cases[cases["lesion"].astype(bool)]
-        values = pd.to_numeric(lesion[column], errors="coerce").astype(float).tolist()
-        names, means, _ = patient_means(values, lesion["patient"].astype(str).tolist())
-        found.append(dict(zip(names, (float(mean) for mean in means), strict=True)))
-    if not found or any(values.keys() != found[0].keys() for values in found):
-        return None
-    return {name: float(np.mean([values[name] for values in found])) for name in found[0]}
+    """Returns one value per lesion patient: the mean over cases and seeds; None without all tables."""
+    done = [records[key] for key in row.records if records[key].record.status == "done"]
+    values = patient_values(column, done)
+    return None if values is None else {str(name): float(value) for name, value in values.items()}
 
 
 def _ranks(table: Table, start: str, records: Mapping[str, Entry]) -> Iterator[Drawing]:

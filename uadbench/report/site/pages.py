@@ -7,7 +7,6 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,9 @@ import uadbench
 from uadbench.records.read import Entry, plain
 from uadbench.report.figures.numbers import DICE
 from uadbench.report.tables.model import Arena, Row
-from uadbench.report.tables.tables import TIERS
+from uadbench.report.tables.matrix import Cell
+from uadbench.report.tables.tables import RANKING_KEY
+from uadbench.report.tables.text import number_text
 
 MAX_README_BYTES = 100_000
 CASE_COLUMNS = (
@@ -32,66 +33,13 @@ CASE_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A row of the overview on one question."""
-
-    arena: Arena
-    tier: str
-    row: Row
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Methods x questions under the same rules and preset.
-
-    Attributes:
-        title: The rules and the preset.
-        arenas: The columns.
-        groups: For each tier, label and its cells (None where it was not run).
-    """
-
-    title: str
-    arenas: list[Arena]
-    groups: list[tuple[str, list[tuple[str, str, bool, list[Cell | None]]]]]
-
-
-def overview(arenas: list[Arena]) -> list[Matrix]:
-    """Returns one matrix for each protocol version and preset; variants with changed values stay on their pages."""
-    matrices: list[Matrix] = []
-    for key, group in groupby(sorted(arenas, key=_matrix_key), key=_matrix_key):
-        columns = list(group)
-        cells = {
-            (table.tier, row.label, i): Cell(arena, table.tier, row)
-            for i, arena in enumerate(columns)
-            for table in arena.tables
-            for row in table.rows
-            if row.label in (row.method, f"{row.method}[tuned]", f"{row.method}[pretrained=False]")
-            or row.label == f"{row.method}[pretrained=false]"
-        }
-        groups = [(tier, _lines(tier, cells, len(columns))) for tier in TIERS]
-        title = f"Protocol {key[0]} (version {key[1]}, rules {plain(key[2][:8])}), preset {key[3]}"
-        matrices.append(Matrix(title, columns, [(tier, lines) for tier, lines in groups if lines]))
-    return matrices
-
-
-def _matrix_key(arena: Arena) -> tuple[str, str, str, str]:
-    return arena.protocol.name, arena.protocol.version, arena.protocol.hash, arena.preset
-
-
-def _lines(
-    tier: str, cells: Mapping[tuple[str, str, int], Cell], columns: int
-) -> list[tuple[str, str, bool, list[Cell | None]]]:
-    """Returns the lines of a tier: with one question in its order, with several by name, since none ranks them all."""
-    labels = list(dict.fromkeys(label for found, label, _ in cells if found == tier))
-    if columns > 1:
-        labels.sort()
-    lines: list[tuple[str, str, bool, list[Cell | None]]] = []
-    for label in labels:
-        found = [cells.get((tier, label, i)) for i in range(columns)]
-        row = next(cell for cell in found if cell is not None).row
-        lines.append((row.method, label, row.trivial, found))
-    return lines
+def hover(cell: Cell, key: str) -> str:
+    """Returns what a cell of the matrix says when pointed at: the number in full, plain text."""
+    row = cell.row
+    told = [number_text(row.metrics.get(key)), f"case AP {number_text(row.metrics.get(RANKING_KEY))}"]
+    told.append(f"unranked: {row.unranked_because}" if row.rank is None else f"rank {row.rank} of its table")
+    told.append(f"seeds {', '.join(str(seed) for seed in row.seeds) or 'none'}, {row.verification}")
+    return "; ".join(told)
 
 
 def breakable(text: str) -> Markup:

@@ -22,6 +22,9 @@ from uadbench.report.figures.numbers import draw_label_count, draw_numbers
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.choices import draw_choices
 from uadbench.report.files import write_text
+from uadbench.report.figures.standing import draw_standing
+from uadbench.report.tables.glance import answers, short_number
+from uadbench.report.tables.matrix import Matrix, modality
 from uadbench.report.tables.model import Arena, Leaderboard
 from uadbench.report.tables.tables import without_ablations
 from uadbench.report.tables.text import COLUMNS, notes
@@ -33,6 +36,7 @@ ASSETS = ("style.css", "site.js", "viewer.js")
 
 def build_site(
     board: Leaderboard,
+    matrices: list[Matrix],
     entries: list[Entry],
     folder: Path,
     *,
@@ -44,6 +48,7 @@ def build_site(
 
     Args:
         board: The tables.
+        matrices: The same at a glance, for the first page.
         entries: The records behind them.
         folder: Where the site goes.
         include_images: Whether pictures with real patients, also as background, may be shown.
@@ -53,14 +58,15 @@ def build_site(
     Returns:
         The files written.
     """
-    return _Site(board, entries, folder).build(include_images, opener, published or [])
+    return _Site(board, matrices, entries, folder).build(include_images, opener, published or [])
 
 
 class _Site:
     """The pages of one leaderboard."""
 
-    def __init__(self, board: Leaderboard, entries: list[Entry], folder: Path) -> None:
+    def __init__(self, board: Leaderboard, matrices: list[Matrix], entries: list[Entry], folder: Path) -> None:
         self._board = board
+        self._matrices = matrices
         self._entries = entries
         self._records = {entry.record.id: entry for entry in entries}
         self._folder = folder
@@ -74,6 +80,7 @@ class _Site:
             lstrip_blocks=True,
         )
         known: dict[str, Any] = self._templates.globals
+        known |= {"hover": pages.hover, "short_number": short_number, "modality": modality}
         known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
         self._templates.filters["breakable"] = pages.breakable
 
@@ -85,7 +92,8 @@ class _Site:
         self._page(
             "index.html",
             "index.html",
-            matrices=pages.overview(arenas),
+            matrices=[(matrix, answers(matrix)) for matrix in self._matrices],
+            figures=self._figures(draw_standing(matrix, self._records) for matrix in self._matrices[:1]),
             arenas=arenas,
             methods=methods,
             refused=self._board.refused,
@@ -174,10 +182,10 @@ class _Site:
             picture="" if viewer or not (allowed and stored) else _picture(entry),
         )
 
-    def _figures(self, drawings: Iterable[Drawing]) -> list[dict[str, Any]]:
+    def _figures(self, drawings: Iterable[Drawing | None]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         names: dict[str, int] = defaultdict(int)
-        for drawing in drawings:
+        for drawing in filter(None, drawings):
             names[drawing.name] += 1
             again = names[drawing.name]
             name = f"figures/{drawing.name}" + (f"-{again}" if again > 1 else "")

@@ -7,19 +7,18 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from uadbench.core.errors import UserError
 from uadbench.core.record import Metric, ProtocolPart, Record, stable_hash
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.evaluation.statistics.intervals import Interval, patient_interval, patient_means, weighted_mean
+from uadbench.evaluation.statistics.intervals import Interval
 from uadbench.records.read import Entry, Refusal, plain
 from uadbench.report.tables.model import Arena, Leaderboard, Number, Refused, Row, Table, Versus
+from uadbench.report.tables.patients import MIN_PATIENTS, patient_bootstrap, patient_values
 
 RANKING_KEY = "case_ap"
 TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 MIN_SEEDS = 3
-MIN_PATIENTS = 10  # fewer give no interval and no rank (docs/protocol.md)
 FLAG_PATIENTS = 20
 ABLATION = "settings were changed by hand (an ablation)"
 # Settings that make a row of its own; any other changed setting makes an ablation, which takes no rank: whoever tries
@@ -187,39 +186,11 @@ def _number(key: str, entries: list[Entry]) -> Number:
     )
 
 
-def _patient_values(column: str, entries: Iterable[Entry]) -> pd.Series[float] | None:
-    """Returns one value a lesion patient, the mean over cases and seeds; None without the tables."""
-    found: list[pd.Series[float]] = []
-    for entry in entries:
-        if entry.cases is None or column not in entry.cases or "lesion" not in entry.cases:
-            return None
-        lesion = entry.cases[entry.cases["lesion"].astype(bool)]
-        numbers = pd.to_numeric(lesion[column], errors="coerce").to_numpy(dtype=float)
-        names, means, _ = patient_means(numbers.tolist(), lesion["patient"].astype(str).tolist())
-        found.append(pd.Series(means, index=names, dtype=float))
-    if not found or any(not series.index.equals(found[0].index) for series in found):
-        return None
-    return pd.Series(np.mean([series.to_numpy() for series in found], axis=0), index=found[0].index)
-
-
 def _patient_interval(column: str, entries: list[Entry]) -> Interval:
     if column != "ap" and not column.startswith("dice@"):  # the others are not means over lesion patients
         return Interval(None, None)
-    values = _patient_values(column, entries)
-    return Interval(None, None) if values is None else _bootstrap(values)
-
-
-def _bootstrap(values: pd.Series[float]) -> Interval:
-    interval = patient_interval(
-        weighted_mean(np.array(values, dtype=np.float64)),
-        len(values),
-        resamples=2000,
-        confidence=0.95,
-        seed=0,
-        minimum=MIN_PATIENTS,
-    )
-    ends = [None if end is None else round(end, 6) for end in (interval.low, interval.high)]
-    return Interval(*ends)
+    values = patient_values(column, entries)
+    return Interval(None, None) if values is None else patient_bootstrap(values)
 
 
 def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
@@ -238,10 +209,10 @@ def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
 
 def _versus(row: list[Entry], bar: list[Entry]) -> Versus | None:
     label = plain(bar[0].record.method.label)
-    ours, theirs = _patient_values("ap", row), _patient_values("ap", bar)
+    ours, theirs = patient_values("ap", row), patient_values("ap", bar)
     if ours is not None and theirs is not None and ours.index.equals(theirs.index):
         gap = ours - theirs
-        interval = _bootstrap(gap)
+        interval = patient_bootstrap(gap)
         beats = float(gap.mean()) > 0 if interval.low is None else interval.low > 0
         return Versus(
             baseline=label,

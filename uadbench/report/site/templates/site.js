@@ -53,7 +53,7 @@ class LiveTable {
   // A heading becomes a button; empty values stay last whatever the direction, and tiers stay apart.
   makeSortable(head) {
     const numeric = head.dataset.kind === "number";
-    const first = numeric && !/rank|training|ms an image/.test(head.textContent) ? "descending" : "ascending";
+    const first = numeric && !/rank|training|ms per image/.test(head.textContent) ? "descending" : "ascending";
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
@@ -112,4 +112,25 @@ if (filter) {
   filter.addEventListener("input", apply);
   ranked?.addEventListener("change", apply);
   filter.form.addEventListener("submit", (event) => event.preventDefault());
+}
+
+// The first page shows one matrix at a time; without this script all of them stand below each other.
+const picks = document.getElementById("picks");
+if (picks) {
+  const [preset, source, tier] = ["preset", "source", "tier"].map((name) => document.getElementById(`pick-${name}`));
+  const boards = [...document.querySelectorAll(".board")];
+  const pick = () => {
+    const fits = (board) => board.dataset.preset === preset.value && board.dataset.source === source.value;
+    for (const board of boards) board.hidden = !fits(board);
+    for (const body of document.querySelectorAll(".board tbody"))
+      body.hidden = tier.value !== "" && body.dataset.tier !== tier.value;
+    const there = boards.filter((board) => board.dataset.preset === preset.value).map((board) => board.dataset.source);
+    document.getElementById("picked").textContent = boards.some(fits)
+      ? ""
+      : `No rows of preset ${preset.value} on these data; there are: ${[...new Set(there)].join("; ")}.`;
+  };
+  picks.hidden = false;
+  picks.addEventListener("change", pick);
+  picks.addEventListener("submit", (event) => event.preventDefault());
+  pick();
 }

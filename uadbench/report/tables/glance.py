@@ -1,0 +1,225 @@
+"""The matrix as text: three sentences that say who is best, and a table with one line per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from uadbench.report import escape
+from uadbench.report.files import write_text
+from uadbench.report.tables.matrix import FLOOR, METHODS, SHOWN, Cell, Matrix, modality
+from uadbench.report.tables.model import Arena, Number, Refused, Row
+from uadbench.report.tables.tables import RANKING_KEY
+
+BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
+DICE, AUROC = (key for key, _ in SHOWN)
+Link = Callable[[str], str]
+SYMBOLS = {"best": "", "tied": " ≈", "": ""}
+LEGEND = (
+    "Dice at the threshold that marks 1 % of healthy calibration pixels; pixel AUROC within each case; both are "
+    "means over patients and seeds, ± half the width of the 95 % interval over patients. Rank: mean over the datasets, "
+    "by case AP. **Bold**: best of all rows without lesion labels; ≈: not distinguishable from it (paired bootstrap); "
+    "†: case AP not above that of the best trivial baseline."
+)
+
+
+def no_link(_method: str) -> str:
+    """Returns no address."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Who is best on one dataset, by case AP.
+
+    Attributes:
+        arena: The question.
+        modality: MRI, CT or US.
+        method: The best method that is not trivial, None if none is ranked.
+        floor: The best trivial baseline, likewise.
+    """
+
+    arena: Arena
+    modality: str
+    method: Row | None
+    floor: Row | None
+
+    @property
+    def winner(self) -> Row | None:
+        """The better of the two."""
+        rows = [row for row in (self.method, self.floor) if row is not None]
+        return max(rows, key=lambda row: row.metrics[RANKING_KEY].value or 0.0, default=None)
+
+    @property
+    def by_how_much(self) -> str:
+        """The distance to the other of the two, plain text."""
+        if self.method is None or self.floor is None:
+            return "" if self.method is None else "no trivial baseline is ranked beside it"
+        versus = self.method.versus_trivial
+        floor = f"the best trivial baseline, {self.floor.label} (Dice {_value(self.floor.metrics.get(DICE))})"
+        if self.winner is self.floor:
+            return (
+                f"a trivial baseline: no method is better. The best method: {self.method.label}, {_both(self.method)}"
+            )
+        if versus is None or versus.beats is None:
+            return f"difference to {floor} not tested"
+        ends = "" if versus.low is None else f" ({versus.low:+.3f} to {versus.high:+.3f})"
+        return f"case AP {versus.difference:+.3f}{ends} over {floor}"
+
+    @property
+    def words(self) -> str:
+        """The answer as a sentence, plain text."""
+        if self.method is None:
+            return "no method is ranked yet."
+        told = f"{self.method.label}, {_both(self.method)}"
+        if self.floor is None:
+            return f"{told}; no trivial baseline is ranked beside it."
+        floor = f"the best trivial baseline ({self.floor.label}, Dice {_value(self.floor.metrics.get(DICE))})"
+        versus = self.method.versus_trivial
+        if versus is None or versus.beats is None:
+            return f"{told}; the difference to {floor} was not tested."
+        if versus.beats:
+            return f"{told}; case AP {versus.difference:+.3f} over {floor}."
+        return f"no method is better than {floor}. The best is {told}."
+
+
+def answers(matrix: Matrix) -> list[Answer]:
+    """Returns who is best on each dataset of a matrix."""
+    return [
+        Answer(arena, modality(arena.tested.name), _best(matrix, METHODS, i), _best(matrix, FLOOR, i))
+        for i, arena in enumerate(matrix.columns)
+    ]
+
+
+def _best(matrix: Matrix, title: str, column: int) -> Row | None:
+    lines = [line for block in matrix.blocks if block.title == title for line in block.lines]
+    rows = [cell.row for line in lines if (cell := line.cells[column]) is not None and cell.row.rank is not None]
+    return max(rows, key=lambda row: row.metrics[RANKING_KEY].value or 0.0, default=None)
+
+
+def _both(row: Row) -> str:
+    return f"Dice {_value(row.metrics.get(DICE))}, AUROC {_value(row.metrics.get(AUROC))}"
+
+
+def _value(number: Number | None) -> str:
+    return "–" if number is None or number.value is None else f"{number.value:.3f}"
+
+
+def short_number(number: Number | None) -> str:
+    """Returns a number in one line: its value and half the width of its interval."""
+    if number is None or number.value is None:
+        return "–"
+    if number.low is None or number.high is None:
+        return f"{number.value:.3f}"
+    return f"{number.value:.3f} ± {(number.high - number.low) / 2:.2f}"
+
+
+def matrix_table(matrix: Matrix, link: Link = no_link) -> str:
+    """Returns the matrix as a Markdown table.
+
+    Args:
+        matrix: The matrix.
+        link: Address of a method's page, "" for none.
+    """
+    heads = ["rank", "method"]
+    for arena in matrix.columns:
+        name = modality(arena.tested.name)
+        heads += [f"{name}<br>Dice", f"{name}<br>pixel AUROC"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---|" * (len(heads) - 2)]
+    for block in matrix.blocks:
+        if block.title != METHODS:
+            lines.append(f"| | ***{block.title}*** |" + " |" * (len(heads) - 2))
+        for line in block.lines:
+            name, address = escape.markdown(line.name), link(line.method)
+            cells = ["–" if line.mean_rank is None else f"{line.mean_rank:.1f}"]
+            cells.append(f"[{name}]({address})" if address else name)
+            for cell in line.cells:
+                cells += _pair(cell)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _pair(cell: Cell | None) -> Iterator[str]:
+    for key in (DICE, AUROC):
+        if cell is None:
+            yield ""
+            continue
+        text = short_number(cell.row.metrics.get(key))
+        mark = cell.marks.get(key, "")
+        text = f"**{text}**" if mark == "best" else f"{text}{SYMBOLS[mark]}"
+        yield text + (" †" if cell.weak and key == DICE else "")
+
+
+def columns_in_words(matrix: Matrix) -> str:
+    """Returns what the columns of a matrix are, with the version of their data."""
+    told = (
+        f"{modality(arena.tested.name)}: {arena.tested.name} (version {arena.tested.version})"
+        for arena in matrix.columns
+    )
+    return "; ".join(escape.markdown(text) for text in told)
+
+
+def glance(matrices: list[Matrix], link: Link = no_link, more: str = "") -> str:
+    """Returns what the front page of a repository shows of the board: who is best, and the first matrix.
+
+    Args:
+        matrices: All matrices, the first of which is shown.
+        link: Address of a method's page, "" for none.
+        more: A closing sentence in Markdown, with links to the rest.
+    """
+    if not matrices:
+        return "No records yet.\n"
+    first = matrices[0]
+    lines = [f"**{escape.markdown(it.modality)}**: {escape.markdown(it.words)}" for it in answers(first)]
+    setting = f"{escape.markdown(first.title)}; {columns_in_words(first)}. A phantom says nothing yet about patients."
+    return "\n".join(
+        [*(f"- {line}" for line in lines), "", matrix_table(first, link), f"{setting} {LEGEND} {more}".strip(), ""]
+    )
+
+
+INTRODUCTION = """\
+# Leaderboard
+
+Generated by `uadbench report` from the records in `records/`; do not edit.
+"""
+CLOSING = """\
+[details.md](details.md) holds every row with intervals, spread over seeds, ceilings and records, ablations too;
+`leaderboard.csv`, `.json` and `.tex` hold the same for programs; [published.md](published.md) sets published numbers
+beside ours. `uadbench report` builds the site with figures, and `uadbench verify runs/ID` computes every number of a
+run again from its maps.
+"""
+
+
+def board_page(matrices: list[Matrix], refused: list[Refused], link: Link = no_link) -> str:
+    """Returns the first page of the leaderboard: the matrix, then a short table for each other preset and source.
+
+    Args:
+        matrices: All matrices.
+        refused: Files that were not taken.
+        link: Address of a method's page, "" for none.
+    """
+    parts = [INTRODUCTION, glance(matrices, link), CLOSING]
+    for matrix in matrices[1:]:
+        parts += [f"## {escape.markdown(matrix.title)}\n", matrix_table(matrix, link)]
+        rules = f"Protocol {matrix.rules[0]}, version {matrix.rules[1]}"
+        parts.append(f"{columns_in_words(matrix)}. {escape.markdown(rules)}.\n")
+    if refused:
+        parts.append("## Refused files\n")
+        parts += [f"- {escape.markdown(item.file)}: {escape.markdown(item.reason)}" for item in refused]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def fill_markers(file: Path, text: str) -> list[Path]:
+    """Puts text between the two markers of a file; a file that is not there or lacks them stays as it is.
+
+    Returns:
+        The file, if it was written.
+    """
+    content = file.read_text(encoding="utf-8") if file.is_file() else ""
+    head, begin, rest = content.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        return []
+    return [write_text(file, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")]
