@@ -14,6 +14,7 @@ from uadbench.core.roles import Role
 from uadbench.data.preprocessing.body import extracted_body
 from uadbench.data.preprocessing.normalise import mr_scale
 from uadbench.data.reading.nifti import Volume, axial, read_binary, read_labels, read_volume
+from uadbench.data.storage.batches import resize_image, resize_mask
 
 MIN_AREA_MM2 = 2000.0
 """Slices with less brain (the top and the bottom of the head) are left out."""
@@ -23,6 +24,9 @@ MAX_LOST = 0.1
 
 PAPER_SLICES = range(80, 100)
 """The axial slices of BraTS that Synomaly was trained and tested on (Bi et al. 2025)."""
+
+PAPER_SIZE = (128, 128)
+"""The grid of Synomaly's images: resized to it first, scaled to [-1, 1] after (Bi et al. 2025)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Slices:
         image: In [-1, 1], floats of shape (n, 1, h, w).
         body: Brain, bool of shape (n, h, w).
         mask: 0 or 1, uint8 of shape (n, h, w).
+        lesion: Whether a slice holds a lesion on its native grid, bool of shape (n,): a shrunk mask may have lost it.
         spacing: Millimetres a pixel (row, column).
         thickness: Slice distance in mm.
     """
@@ -86,12 +91,13 @@ class Slices:
     image: NDArray[np.floating]
     body: NDArray[np.bool_]
     mask: NDArray[np.uint8]
+    lesion: NDArray[np.bool_]
     spacing: tuple[float, float]
     thickness: float
 
 
 def convert(case: Case) -> Slices:
-    """Reads a case on its native grid, in RAS order.
+    """Reads a case in RAS order: on its native grid, or on the paper's.
 
     Raises:
         DataError: Naming the file that cannot be used.
@@ -101,31 +107,42 @@ def convert(case: Case) -> Slices:
     truth = _truth(case, volume, body)
     if body.mean() > 0.9:
         raise DataError(f"{case.image} has no empty background.", "Extract the brain first, or give a brain mask.")
-    try:
-        scaled = mr_scale(volume.data, body) if case.recipe == "strict" else per_slice(volume.data)
-    except DataError as error:
-        raise DataError(f"{case.image}: {error.message}.", error.remedy) from error
-    scaled[~body] = -1
     area = body.sum((0, 1)) * volume.spacing[0] * volume.spacing[1]
     kept = [int(z) for z in np.flatnonzero(area >= MIN_AREA_MM2)]
     if case.recipe == "paper":
         kept = [z for z in kept if z in PAPER_SLICES]
     if not kept:
         raise DataError(f"{case.image} has no slice with {MIN_AREA_MM2:.0f} mm² of brain.", "Check its spacing.")
-    return Slices(
-        kept,
-        np.stack([axial(scaled, z) for z in kept])[:, None],
-        np.stack([axial(body, z) for z in kept]),
-        np.stack([axial(truth, z) for z in kept]).astype(np.uint8),
-        volume.slice_spacing,
-        volume.spacing[2],
-    )
+    bodies = np.stack([axial(body, z) for z in kept])
+    truths = np.stack([axial(truth, z) for z in kept])
+    lesion = np.array([bool(plane.any()) for plane in truths])
+    if case.recipe == "paper":
+        images = np.stack([paper_image(axial(volume.data, z)) for z in kept])[:, None]
+        height, width = bodies.shape[1:]
+        spacing = volume.slice_spacing
+        spacing = (spacing[0] * height / PAPER_SIZE[0], spacing[1] * width / PAPER_SIZE[1])
+        bodies, truths = (
+            np.stack([resize_mask(plane, PAPER_SIZE)[0, 0].numpy() for plane in planes]) for planes in (bodies, truths)
+        )
+        return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, spacing, volume.spacing[2])
+    try:
+        scaled = mr_scale(volume.data, body)
+    except DataError as error:
+        raise DataError(f"{case.image}: {error.message}.", error.remedy) from error
+    scaled[~body] = -1
+    images = np.stack([axial(scaled, z) for z in kept])[:, None]
+    return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, volume.slice_spacing, volume.spacing[2])
 
 
-def per_slice(volume: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps each axial slice from its least to its greatest value onto [-1, 1], lesion included: the paper's choice."""
-    low, high = volume.min((0, 1)), volume.max((0, 1))
-    return (2 * (volume - low) / np.maximum(high - low, 1e-6) - 1).astype(np.float32)
+def paper_image(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Resizes an axial slice (h, w) to the paper's grid, then maps its least to its greatest value onto [-1, 1].
+
+    In this order, since resizing averages the extremes away: the other way round contrast would be lower, and the
+    published thresholds of the map would not transfer. A lesion moves the scale: the paper's choice.
+    """
+    small = resize_image(plane[None], PAPER_SIZE)[0, 0].numpy()
+    low, high = float(small.min()), float(small.max())
+    return (2 * (small - low) / max(high - low, 1e-6) - 1).astype(np.float32)
 
 
 def _truth(case: Case, volume: Volume, body: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -114,9 +114,11 @@ class BrainMri:
 
     def _write(self, writer: StoreWriter, case: Case, slices: Slices, selection: Selection) -> None:
         for row, z in enumerate(slices.index):
-            lesion = bool(slices.mask[row].any())
+            lesion = bool(slices.lesion[row])
             if case.role is None or not selection.takes(case, z, lesion):
                 continue
+            if lesion and not slices.mask[row].any():
+                continue  # the lesion is smaller than half a pixel of the paper's grid
             writer.add(
                 uid=f"{case.name}-z{z:03d}",
                 case=case.name,

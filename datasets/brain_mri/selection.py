@@ -26,9 +26,9 @@ NOTES = {
         "rest of its brain is learnt as normal."
     ),
     "paper": (
-        "Recipe 'paper': slices 80-99, each from its own least to its greatest value; test holds lesion slices alone, "
-        "at most 1000, so false positives on healthy slices go unseen. Patients stay apart, unlike in the published "
-        "code. Never ranked."
+        "Recipe 'paper': slices 80-99, resized to 128 x 128, then each from its own least to its greatest value; test "
+        "holds lesion slices alone, at most 1000, so false positives on healthy slices go unseen. Patients stay apart, "
+        "unlike in the published code. Never ranked."
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Cutting a frame to its vessel: a square round the bounding box, as in the paper (Bi et al. 2025)."""
+"""Cutting a frame to its vessel: to a square around the bounding box, or to the paper's rectangle (Bi et al. 2025)."""
 
 from __future__ import annotations
 
@@ -57,3 +57,55 @@ class Window:
         padded = np.pad(image, self.side)
         top, left = self.top + self.side, self.left + self.side
         return padded[top : top + self.side, left : left + self.side]
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """The crop of the paper: the bounding box times one factor, shifted, and clamped at the frame's edge.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        bottom: The row after the last.
+        right: The column after the last.
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @classmethod
+    def around_vessel(
+        cls, vessel: NDArray[np.bool_], factor: tuple[float, float], rng: np.random.Generator, name: str
+    ) -> Self:
+        """Draws a rectangle around a vessel.
+
+        Args:
+            vessel: True inside, (h, w), not empty.
+            factor: Least and greatest size, as multiples of the bounding box.
+            rng: Draws the factor, then the share of the width left of the middle, then that of the height above it.
+            name: What an error names: the mask or its frame.
+
+        Raises:
+            DataError: If the vessel is a speck.
+        """
+        rows, columns = np.nonzero(vessel)
+        top, left = int(rows.min()), int(columns.min())
+        height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+        scale = rng.uniform(*factor)
+        across, down = rng.uniform(*CENTRE), rng.uniform(*CENTRE)
+        middle_y, middle_x = top + height // 2, left + width // 2
+        found = cls(
+            max(0, middle_y - int(height * scale * down)),
+            max(0, middle_x - int(width * scale * across)),
+            min(vessel.shape[0], middle_y + int(height * scale * (1 - down))),
+            min(vessel.shape[1], middle_x + int(width * scale * (1 - across))),
+        )
+        if min(found.bottom - found.top, found.right - found.left) < LEAST_SIDE:
+            raise DataError(f"{name}: the vessel is a speck.", "Redraw or remove the mask.")
+        return found
+
+    def cut(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Returns the rectangle of an image (h, w)."""
+        return image[self.top : self.bottom, self.left : self.right]

@@ -2,7 +2,8 @@
 
 The layout and the crop are those of Bi et al. 2025, whose own frames are not public. Frames are cropped to the vessel
 at native resolution: a square of its bounding box times U(1.1, 1.5), its middle at U(0.46, 0.54), drawn by the frame's
-name. A sweep without ``plaque``, or with empty masks alone, is healthy.
+name. Recipe ``paper`` takes the rectangle in place of the square and stretches it, as the public code does. A sweep
+without ``plaque``, or with empty masks alone, is healthy.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from uadbench.core.seeding import numpy_generator
 from uadbench.data.reading.folder import files, inside
 from uadbench.data.reading.raster import read_grey, read_mask
 from uadbench.data.simulation.draw import draw_roles
+from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.data.storage.store import StoreWriter
-from uadbench.datasets.carotid_us.crop import Window
+from uadbench.datasets.carotid_us.crop import Rectangle, Window
 
 TABLE = "sweeps.csv"
 FACTOR = (1.1, 1.5)
+PAPER_SIZE = (128, 128)
 PAPER_LEAST = 2000
 """Pixels of plaque from which on recipe ``paper`` takes a frame to be anomalous."""
 SPLIT = 1
@@ -36,7 +39,8 @@ PLAQUE = {Role.TEST: 0.7, Role.LABELLED: 0.2, Role.VAL: 0.1}
 PAPER_HEALTHY = {Role.TRAIN: 0.85, Role.CALIB: 0.15}
 UNNAMED = f"Each sweep counts as a patient; {TABLE} (columns sweep, patient) would say who has several: never ranked."
 PAPER = (
-    f"Recipe 'paper': of patients with plaque, the frames with {PAPER_LEAST} pixels of it or more alone, so false "
+    "Recipe 'paper': the vessel's rectangle stretched to 128 x 128, each frame from its own least to its greatest "
+    f"value; of patients with plaque, the frames with {PAPER_LEAST} pixels of it or more alone, so false "
     "positives on healthy frames go unseen. Never ranked."
 )
 INCOMPLETE = "A role is empty: never ranked."
@@ -144,11 +148,29 @@ def convert(frame: Frame) -> Cropped | None:
         return None
     if frame.recipe == "paper" and frame.sick and plaque.sum() < PAPER_LEAST:
         return None
-    window = Window.round_vessel(vessel, FACTOR, numpy_generator("sweep-crop", frame.uid), str(frame.vessel))
+    rng = numpy_generator("sweep-crop", frame.uid)
+    shape = Rectangle.around_vessel if frame.recipe == "paper" else Window.round_vessel
+    window = shape(vessel, FACTOR, rng, str(frame.vessel))
     mask = window.cut(plaque)
     if mask.sum() < plaque.sum() / 2:
         raise DataError(f"{frame.plaque} lies away from the vessel.", "Check that both masks are of that frame.")
+    if frame.recipe == "paper":
+        small = resize_mask(mask, PAPER_SIZE)[0, 0].numpy()
+        return Cropped(paper_image(window.cut(image), str(frame.image)), np.ones(PAPER_SIZE, bool), small)
     return Cropped(window.cut(image) * 2 - 1, window.cut(np.ones_like(vessel)), mask)
+
+
+def paper_image(crop: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    """Stretches a crop (h, w) to 128 x 128, then maps its least to its greatest value onto [-1, 1].
+
+    Raises:
+        DataError: If the crop is constant.
+    """
+    small = resize_image(crop[None], PAPER_SIZE)[0, 0].numpy()
+    low, high = float(small.min()), float(small.max())
+    if low == high:
+        raise DataError(f"{name} is constant around the vessel.", "Remove the frame.")
+    return (2 * (small - low) / (high - low) - 1).astype(np.float32)
 
 
 def _sweeps(source: Path) -> dict[str, list[Path]]:

@@ -91,7 +91,7 @@ def convert(case: Case, recipe: Recipe) -> list[Slice]:
     if not liver.any():
         raise DataError(f"{case.labels} holds no liver (labels {case.liver}).", "Check that it is the right file.")
     kept = list(_kept(case, liver, lesion, volume.slice_spacing, recipe))
-    if not kept:
+    if not kept and recipe != "paper":
         raise DataError(f"{case.image} has no slice with enough liver.", "Check its spacing, or remove the volume.")
     kind = "lesion-patient" if lesion.any() else ""
     result: list[Slice] = []
@@ -114,6 +114,19 @@ def to_scale(plane: NDArray[np.float32], recipe: str) -> NDArray[np.float32]:
     return np.clip((scaled - low) * 2 / max(high - low, 1e-6) - 1, -1, 1).astype(np.float32)
 
 
+def paper_takes(area: int, tumour: int, pixels: int) -> bool:
+    """Whether the paper takes a slice: much liver and no tumour, or liver with much tumour.
+
+    Args:
+        area: Pixels of liver, tumour included.
+        tumour: Pixels of tumour.
+        pixels: Pixels of the slice.
+    """
+    if tumour == 0:
+        return area > PAPER_LIVER * pixels
+    return area >= PAPER_LIVER * pixels and tumour > PAPER_TUMOUR * pixels
+
+
 def _kept(
     case: Case,
     liver: NDArray[np.bool_],
@@ -124,10 +137,11 @@ def _kept(
     pixels = liver.shape[0] * liver.shape[1]
     for z in range(liver.shape[2]):
         area, tumour = int(liver[..., z].sum()), int(lesion[..., z].sum())
-        if tumour and case.role in (Role.TRAIN, Role.CALIB):
+        healthy_role = case.role in (Role.TRAIN, Role.CALIB)
+        if tumour and healthy_role:
             continue
         if recipe == "paper":
-            if area >= PAPER_LIVER * pixels and (tumour == 0 or tumour > PAPER_TUMOUR * pixels):
+            if paper_takes(area, tumour, pixels) and healthy_role == (tumour == 0):
                 yield z
         elif area * spacing[0] * spacing[1] >= MIN_AREA_MM2:
             yield z

@@ -11,6 +11,7 @@ from tests.support.brain_data import SHAPE, atlas, brats21, brats23, head, ixi, 
 from uadbench.cli import main
 from uadbench.core.errors import DataError, UnknownName
 from uadbench.core.roles import Role
+from uadbench.data.storage.batches import resize_mask
 from uadbench.data.storage.checks import check_store
 from uadbench.data.storage.store import Store
 from uadbench.datasets.brain_mri import BrainMri
@@ -132,7 +133,8 @@ def test_strict_scale_does_not_feel_the_lesion(tmp_path: Path) -> None:
             save(tmp_path / f"{name}.nii.gz", data)
             case = cases_module.Case("a", "a", Role.TEST, tmp_path / f"{name}.nii.gz", recipe=recipe)
             slices = cases_module.convert(case)
-            rest = np.stack([np.rot90(outside[..., z], 1)[:, ::-1] for z in slices.index])
+            planes = [np.rot90(outside[..., z], 1)[:, ::-1] for z in slices.index]
+            rest = np.stack([resize_mask(plane, slices.body.shape[1:])[0, 0].numpy() for plane in planes])
             values.append((slices.image[:, 0][slices.body & rest] + 1).mean())
         shift[recipe] = abs(values[1] / values[0] - 1)
     assert shift["strict"] <= 0.01
