@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
@@ -24,6 +25,11 @@ from uadbench.runner.storage.stored_cases import to_native
 from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 
 CALIB_EVERY = 5
+BEYOND = 0.25  # how far a value may leave the stated range, as a share of its width
+
+
+class BadImages(UserError, ValueError):
+    """Arrays that cannot be used; scikit-learn's callers expect a ValueError."""
 
 
 class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass] (no types in scikit-learn)
@@ -36,6 +42,9 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         preset: smoke, quick, standard or paper.
         overrides: Values of the method's config.
         contamination: Share of healthy images that ``predict`` may call outliers.
+        value_range: The values that become -1 and 1, the same for all images; for CT a window in HU.
+        image_shape: Height and width of an image where ``X`` is a table (n, features), as scikit-learn's own tools pass
+            it on; a single row of pixels if left out.
         polarity: Sign of the expected lesion contrast, 0 for unknown.
         seed: Seed of training and inference.
         device: auto, cpu or cuda.
@@ -45,6 +54,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         spec_: Shape that it was built for.
         offset_: Score below which ``predict`` calls an image an outlier, from every fifth training image, which the
             method did not learn from.
+        n_features_in_: Number of columns, where ``X`` was a table.
     """
 
     def __init__(
@@ -54,6 +64,8 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         preset: str = "quick",
         overrides: dict[str, Any] | None = None,
         contamination: float = 0.05,
+        value_range: tuple[float, float] = (-1.0, 1.0),
+        image_shape: tuple[int, int] | None = None,
         polarity: int = 0,
         seed: int = 0,
         device: str = "auto",
@@ -62,6 +74,8 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         self.preset = preset
         self.overrides = overrides
         self.contamination = contamination
+        self.value_range = value_range
+        self.image_shape = image_shape
         self.polarity = polarity
         self.seed = seed
         self.device = device
@@ -70,12 +84,13 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         """Learns from healthy images.
 
         Args:
-            X: Images of at least ten, (n, h, w) or (n, c, h, w), in [-1, 1].
+            X: Ten or more images, (n, h, w) or (n, c, h, w), or a table (n, features), in ``value_range``.
             y: Not used.
             body: True inside the body, (n, h, w); everywhere if left out.
 
         Raises:
-            UserError: If a name or value is not allowed, the images do not fit, or the method needs masks.
+            UserError: If a name or value is not allowed or the method needs masks.
+            ValueError: If the images cannot be used.
         """
         kind = METHODS.load(self.method)
         if kind.supervision == Supervision.MASKS:
@@ -83,9 +98,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         if not 0 < self.contamination < 1:
             raise UserError(f"contamination={self.contamination} is not allowed.", "Use a share between 0 and 1.")
         config = kind.config_type.resolve(self.preset, overrides=self.overrides)
-        images, bodies = _arrays(X, body)
-        if len(images) < 2 * CALIB_EVERY:
-            raise UserError(f"{len(images)} images are too few to learn from.", f"Give {2 * CALIB_EVERY} or more.")
+        images, bodies = self._arrays(X, body, reset=True)
         self.spec_ = ImageSpec(images.shape[1], config.image_size, config.image_size, self.polarity)
         self.batch_ = config.predict_batch
         device = pick_device(self.device)
@@ -96,16 +109,16 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         train, calib = (InMemoryBatches(TrainBatch(batch.select(rows)), self.spec_) for rows in (kept, held))
         with torch.random.fork_rng(devices=[]):
             self.method_.fit(train, calib, LocalFitContext(self.seed, device=device, every=10**9))
-        self.offset_ = float(np.quantile(self.score_samples(images[held], body=bodies[held]), self.contamination))
+        self.offset_ = float(np.quantile(self._maps_of(images[held], bodies[held])[1], self.contamination))
         return self
 
     def anomaly_maps(self, X: ArrayLike, *, body: ArrayLike | None = None) -> NDArray[np.float32]:
         """Returns raw maps on the grid of the images, (n, h, w); here larger is more anomalous."""
-        return self._predict(*_arrays(X, body))[0]
+        return self._predict(X, body)[0]
 
     def score_samples(self, X: ArrayLike, *, body: ArrayLike | None = None) -> NDArray[np.float64]:
         """Returns the negative image score (the mean of a map's top 1 % in the body), (n,)."""
-        return self._predict(*_arrays(X, body))[1]
+        return self._predict(X, body)[1]
 
     def decision_function(self, X: ArrayLike, *, body: ArrayLike | None = None) -> NDArray[np.float64]:
         """Returns ``score_samples(X) - offset_``, (n,): negative for outliers."""
@@ -115,11 +128,13 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         """Returns -1 for outliers and 1 for inliers, (n,)."""
         return np.where(self.decision_function(X, body=body) < 0, -1, 1)
 
-    def _predict(
+    def _predict(self, X: ArrayLike, body: ArrayLike | None) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        check_is_fitted(self, "offset_")
+        return self._maps_of(*self._arrays(X, body, reset=False))
+
+    def _maps_of(
         self, images: NDArray[np.float32], bodies: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        if not hasattr(self, "method_"):
-            raise UserError("The detector has not been fitted.", "Call fit first.")
         maps = np.empty(bodies.shape, np.float32)
         predict = FixedBatchPredictor(self.method_, self.seed, self.batch_, pick_device(self.device), warnings.warn)
         for start in range(0, len(images), self.batch_):
@@ -131,7 +146,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
 
     def _batch_of(self, images: NDArray[np.float32], bodies: NDArray[np.bool_]) -> ImageBatch:
         if images.shape[1] != self.spec_.channels:
-            raise UserError(f"The images have {images.shape[1]} channels instead of {self.spec_.channels}.")
+            raise BadImages(f"The images have {images.shape[1]} channels instead of {self.spec_.channels}.")
         size = (self.spec_.height, self.spec_.width)
         return ImageBatch(
             tuple(hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images),
@@ -139,18 +154,48 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
             torch.cat([resize_mask(body, size) for body in bodies]),
         )
 
+    def _arrays(
+        self, X: ArrayLike, body: ArrayLike | None, *, reset: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Returns images (n, c, h, w) in [-1, 1] and bodies (n, h, w) after checking them; ``reset`` as of a fit."""
+        if reset:
+            for name in ("n_features_in_", "feature_names_in_"):
+                vars(self).pop(name, None)
+        rules: dict[str, Any] = {"dtype": np.float32, "allow_nd": True, "copy": True}
+        rules["ensure_min_samples"] = 2 * CALIB_EVERY if reset else 1
+        ndim = getattr(X, "ndim", None)
+        if (np.asarray(X).ndim if ndim is None else ndim) == 2:
+            if not reset and not hasattr(self, "n_features_in_"):
+                raise BadImages("X is a table, and the detector was fitted on images.", "Give (n, h, w).")
+            given: Any = X  # scikit-learn's default for it is a string
+            table: Any = validate_data(self, given, reset=reset, **rules)
+            images = self._images_of(table)
+        else:
+            images = np.asarray(check_array(X, **rules))
+        if images.ndim == 3:
+            images = images[:, None]
+        if images.ndim != 4 or not images.size:
+            raise BadImages(f"The images have the shape {images.shape}.", "Give (n, h, w) or (n, c, h, w).")
+        low, high = self.value_range
+        if not (np.isfinite((low, high)).all() and low < high):
+            raise UserError(f"value_range={self.value_range} is not allowed.", "Give two numbers, the lower one first.")
+        beyond = BEYOND * (high - low)
+        if images.min() < low - beyond or images.max() > high + beyond:
+            raise BadImages(
+                f"The images are not in [{low:g}, {high:g}].",
+                "Scale all of them by one rule, not each by its own range, or say their value_range.",
+            )
+        if (low, high) != (-1, 1):
+            images = ((images - low) * (2 / (high - low)) - 1).astype(np.float32)
+        shape = (len(images), *images.shape[2:])
+        bodies = np.ones(shape, dtype=bool) if body is None else np.asarray(body, dtype=bool)
+        if bodies.shape != shape:
+            raise BadImages(f"The body has the shape {bodies.shape} instead of {shape}.")
+        return images, bodies
 
-def _arrays(X: ArrayLike, body: ArrayLike | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Returns images (n, c, h, w) and bodies (n, h, w) after checking them."""
-    images = np.asarray(X, dtype=np.float32)
-    if images.ndim == 3:
-        images = images[:, None]
-    if images.ndim != 4 or not len(images):
-        raise UserError(f"The images have the shape {images.shape}.", "Give (n, h, w) or (n, c, h, w).")
-    if not np.isfinite(images).all() or np.abs(images).max() > 1.5:
-        raise UserError("The images are not in [-1, 1].", "Scale all of them by one rule, not each by its own range.")
-    shape = (len(images), *images.shape[2:])
-    bodies = np.ones(shape, dtype=bool) if body is None else np.asarray(body, dtype=bool)
-    if bodies.shape != shape:
-        raise UserError(f"The body has the shape {bodies.shape} instead of {shape}.")
-    return images, bodies
+    def _images_of(self, table: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the rows of a table as images, (n, 1, h, w)."""
+        height, width = self.image_shape or (1, table.shape[1])
+        if height * width != table.shape[1]:
+            raise BadImages(f"Rows of {table.shape[1]} values are not images of image_shape={self.image_shape}.")
+        return table.reshape(len(table), 1, height, width)
