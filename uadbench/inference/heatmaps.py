@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from numpy.typing import NDArray
 from PIL import Image
 
-from uadbench.data.storage.disk import writing
+from uadbench.core.files import atomic_write
 
 LOW, HIGH = 0.5, 0.999
 SAMPLE = 1_000_000
@@ -69,7 +67,7 @@ def _write_image(file: Path, pixels: NDArray[Any], kind: str) -> Path:
     # Encoded in memory: the TIFF encoder does not notice a disk that takes only a part of what it writes.
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, kind)
-    return atomically(file, lambda part: part.write_bytes(encoded.getvalue()))
+    return atomic_write(file, lambda part: part.write_bytes(encoded.getvalue()))
 
 
 def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nifti1Image) -> Path:
@@ -90,24 +88,7 @@ def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nift
         header[code] = old[code]
     # Nothing but geometry is taken over: free text of a header may name a patient.
     header.set_xyzt_units(xyz="mm")
-    return atomically(_named(path, "_heatmap.nii.gz"), lambda part: nib.save(image, part))
-
-
-def atomically(final: Path, write: Callable[[Path], object]) -> Path:
-    """Writes under a temporary name and renames: a reader never sees half of a file.
-
-    Raises:
-        DataError: If it cannot be written.
-    """
-    part = final.with_name(f".tmp-{os.getpid()}-{final.name}")
-    try:
-        with writing(final.parent):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            write(part)
-            part.replace(final)
-    finally:
-        part.unlink(missing_ok=True)
-    return final
+    return atomic_write(_named(path, "_heatmap.nii.gz"), lambda part: nib.save(image, part))
 
 
 def _named(path: Path, end: str) -> Path:

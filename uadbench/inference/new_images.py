@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.core.files import atomic_text, writing
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.method import Method
 from uadbench.core.types import ImageBatch, ImageSpec
@@ -30,10 +31,9 @@ from uadbench.data.reading.incoming import Incoming, find_incoming, read_frame, 
 from uadbench.data.reading.nifti import axial
 from uadbench.data.reading.region import Regions
 from uadbench.data.storage.batches import resize_image, resize_mask
-from uadbench.data.storage.disk import writing
 from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.inference.heatmaps import atomically, calibrated_scale, own_scale, write_nifti, write_picture
+from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_nifti, write_picture
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import build_seeded
@@ -158,7 +158,7 @@ def apply_run(
             text = str(error) if named else _about(incoming, error)
             problems.append(text)
     progress(len(found), len(found), "done")
-    scores = atomically(out / "scores.csv", lambda part: part.write_text(_csv(rows))) if rows else None
+    scores = atomic_text(out / "scores.csv", _csv(rows)) if rows else None
     if not rows and not any(out.iterdir()):
         out.rmdir()
     return Applied(rows, problems, scores, fitted.predict.notes)

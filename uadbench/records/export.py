@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from uuid import uuid4
 
+from uadbench.core.files import atomic_write
 from uadbench.core.job import Job
 from uadbench.core.record import Record
 from uadbench.records.layout import TABLES, record_path
@@ -17,16 +17,10 @@ def export_record(record: Record, folder: Path, records: Path) -> Path:
     The record comes last: where it is, the others are.
     """
     target = record_path(record, records)
-    target.parent.mkdir(parents=True, exist_ok=True)
     # A run of an older version has fewer tables; its record names those it has.
     tables = [(name, f".{name}") for name in TABLES if name in record.hashes]
     for name, suffix in [*tables, ("record.json", ".json")]:
-        part = target.with_name(f".{record.id}-{uuid4().hex[:8]}{suffix}.tmp")
-        try:
-            shutil.copyfile(folder / name, part)
-            part.replace(target.with_suffix(suffix))
-        finally:
-            part.unlink(missing_ok=True)
+        atomic_write(target.with_suffix(suffix), lambda part, name=name: shutil.copyfile(folder / name, part))
     return target
 
 

@@ -6,8 +6,9 @@ import json
 from functools import partial
 from pathlib import Path
 
+from uadbench.core.files import atomic_text
 from uadbench.records.read import Entry, read_entries
-from uadbench.report.files import sweep, write_text
+from uadbench.report.files import sweep
 from uadbench.report.site.site import build_site
 from uadbench.report.site.viewer import CaseOpener
 from uadbench.report.tables.beside import published_groups
@@ -51,7 +52,7 @@ def build_report(
     more = "[Every preset, tier and source](leaderboard/README.md), [every number](leaderboard/details.md)."
     written += fill_markers(out / "README.md", glance(matrices, partial(_page, out, ""), more))
     if groups:
-        written.append(write_text(out / "leaderboard" / "published.md", published_markdown(groups)))
+        written.append(atomic_text(out / "leaderboard" / "published.md", published_markdown(groups)))
     site = build_site(
         board, matrices, entries, out / "site", include_images=include_images, opener=opener, published=groups
     )
@@ -70,7 +71,7 @@ def write_leaderboard(board: Leaderboard, matrices: list[Matrix], entries: list[
         "leaderboard.schema.json": json.dumps(Leaderboard.model_json_schema(), indent=1, sort_keys=True) + "\n",
         "leaderboard.tex": to_latex(board),
     }
-    return [write_text(folder / name, text) for name, text in files.items()]
+    return [atomic_text(folder / name, text) for name, text in files.items()]
 
 
 def _page(out: Path, root: str, method: str) -> str:

@@ -1,21 +1,13 @@
-"""Atomic writes of generated files, and removal of those that an earlier build left."""
+"""Removal of generated files that an earlier build left."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from uadbench.core.files import atomic_text
+
 LISTING = ".generated"
-
-
-def write_text(file: Path, text: str) -> Path:
-    """Writes a text file under a temporary name, renames it and returns its path."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(file)
-    return file
 
 
 def sweep(folder: Path, written: Iterable[Path]) -> None:
@@ -33,4 +25,4 @@ def sweep(folder: Path, written: Iterable[Path]) -> None:
             file.unlink()
             if file.parent != base and not any(file.parent.iterdir()):
                 file.parent.rmdir()
-    write_text(listing, "".join(f"{name}\n" for name in now))
+    atomic_text(listing, "".join(f"{name}\n" for name in now))

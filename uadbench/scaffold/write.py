@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import keyword
-import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ import jinja2
 import uadbench
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.files import atomic_write
 
 Kind = Literal["method", "dataset"]
 
@@ -123,15 +122,11 @@ def _write(folder: Path, texts: dict[Path, str]) -> list[Path]:
     """Writes all files or none."""
     if folder.exists():
         raise UserError(f"{folder} exists.", "Remove it or choose another name.")
-    # The dot hides it from the registry until it is whole.
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
+
+    def write(part: Path) -> None:  # its dot hides it from the registry until it is whole
         for path, text in texts.items():
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             (part / path).write_text(text)
-        part.rename(folder)
-    except OSError as error:
-        raise UserError(f"Cannot write {folder}: {error.strerror}.", "Choose another --out.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+    atomic_write(folder, write)
     return sorted(texts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import optuna
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.trial import TrialState
 
+from uadbench.core.files import atomic_text
 from uadbench.tuning.plots import MEASURES, draw_study, table
 from uadbench.tuning.result import Outcome, slot_of
 from uadbench.tuning.task import StudyTask
@@ -24,14 +24,13 @@ def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome, s
     Everything that comes from a study is escaped; the address of the storage is not shown.
     """
     folder = task.folder
-    folder.mkdir(parents=True, exist_ok=True)
     drawings = list(draw_study(task, found, study))
     for drawing in drawings:
-        _write(folder / f"{drawing.name}.svg", drawing.svg)
+        atomic_text(folder / f"{drawing.name}.svg", drawing.svg)
     frame = table(task, found.trials)
     text = frame.select_dtypes(include=["object", "string"]).columns
     cells = frame.assign(**{name: [_csv_cell(str(value)) for value in frame[name]] for name in text})
-    _write(folder / "trials.csv", cells.to_csv(index=False, lineterminator="\n"))
+    atomic_text(folder / "trials.csv", cells.to_csv(index=False, lineterminator="\n"))
     template = Environment(
         loader=PackageLoader("uadbench.tuning"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     ).get_template("study.html")
@@ -48,7 +47,7 @@ def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome, s
         columns=list(frame.columns),
         rows=[[_cell(value) for value in row] for row in frame.itertuples(index=False)],
     )
-    return _write(folder / "index.html", html)
+    return atomic_text(folder / "index.html", html)
 
 
 def _cell(value: object) -> str:
@@ -60,10 +59,3 @@ def _cell(value: object) -> str:
 def _csv_cell(text: str) -> str:
     """Text that a spreadsheet does not take for a formula."""
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
-
-
-def _write(file: Path, text: str) -> Path:
-    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    part.write_text(text)
-    part.replace(file)
-    return file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from uadbench.core.files import atomic_text
 from uadbench.core.record import stable_hash
 from uadbench.evaluation.statistics.comparisons import Difference, paired_difference
 from uadbench.evaluation.statistics.intervals import Interval, patient_interval, weighted_mean
@@ -153,12 +153,8 @@ def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, 
         "config": json.loads(found.best.user_attrs["config"]),
     }
     file = out / task.method / f"{task.dataset}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
     head = "# Written by `uadbench tune`; read by `uadbench run --tuned`.\n"
-    part = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    part.write_text(head + yaml.safe_dump(content, sort_keys=False))
-    part.replace(file)
-    return file
+    return atomic_text(file, head + yaml.safe_dump(content, sort_keys=False))
 
 
 def _rounded(found: Difference) -> dict[str, float | None]:

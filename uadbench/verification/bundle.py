@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
+from uadbench.core.files import atomic_write
 from uadbench.core.record import Record
 from uadbench.records.layout import TABLES, sha256_of
 from uadbench.runner.storage.run_folder import RunFolder
@@ -97,21 +97,17 @@ def write_bundle(
     if weights and WEIGHTS in record.hashes:
         names.append(WEIGHTS)
     contents = Contents(id=record.id, files={name: sha256_of(run / name) for name in sorted(names)})
-    part = out.with_name(f".{out.name}-{uuid4().hex[:8]}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            with archive.open(_entry(CONTENTS), "w") as stream:
-                stream.write(contents.model_dump_json(indent=1).encode())
-            for name in contents.files:
-                with (run / name).open("rb") as file, archive.open(_entry(name), "w", force_zip64=True) as stream:
-                    shutil.copyfileobj(file, stream)
-        part.replace(out)
-    except OSError as error:
-        raise UserError(f"Cannot write {out}: {error.strerror}.", "Choose another --out.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    atomic_write(out, lambda part: _pack(run, contents, part))
     return record
+
+
+def _pack(run: Path, contents: Contents, file: Path) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        with archive.open(_entry(CONTENTS), "w") as stream:
+            stream.write(contents.model_dump_json(indent=1).encode())
+        for name in contents.files:
+            with (run / name).open("rb") as source, archive.open(_entry(name), "w", force_zip64=True) as stream:
+                shutil.copyfileobj(source, stream)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uadbench.core.files import writing
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.storage.disk import writing
 from uadbench.data.storage.store import IGNORE, Item, Store
 
 COLUMNS = 8

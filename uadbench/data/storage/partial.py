@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from uadbench.core.errors import DataError
-from uadbench.data.storage.disk import writing
+from uadbench.core.files import atomic_text, writing
 from uadbench.data.storage.manifest import Item
 
 ARRAYS = {"image": 2, "body": 1, "mask": 1}
@@ -134,7 +134,7 @@ class Partial:
         with writing(self._out.parent):
             for name in ARRAYS:
                 self._files[name].close()
-            (self._folder / "store" / "manifest.json").write_text(manifest)
+            atomic_text(self._folder / "store" / "manifest.json", manifest)
             if self._out.exists():
                 self._out.rmdir()
             (self._folder / "store").rename(self._out)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 import uadbench
 from uadbench.core.dataset import Source
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.files import writing
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
-from uadbench.data.storage.disk import writing
 from uadbench.data.storage.manifest import FORMAT, IGNORE, UNHASHED, Item, StoreManifest, fingerprint
 from uadbench.data.storage.partial import Partial
 from uadbench.data.storage.workers import in_order

@@ -21,7 +21,7 @@ from uadbench.records.read import Entry, plain
 from uadbench.report.figures.numbers import draw_label_count, draw_numbers
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.choices import draw_choices
-from uadbench.report.files import write_text
+from uadbench.core.files import atomic_text
 from uadbench.report.figures.standing import draw_standing
 from uadbench.report.tables.glance import answers, short_number
 from uadbench.report.tables.matrix import Matrix, modality
@@ -199,7 +199,7 @@ class _Site:
         self._write(name, self._templates.get_template(template).render(root=root, **values))
 
     def _write(self, name: str, text: str) -> None:
-        self._files.append(write_text(self._folder / name, text))
+        self._files.append(atomic_text(self._folder / name, text))
 
     def _source(self, name: str) -> str:
         loader = self._templates.loader

@@ -25,7 +25,7 @@ from uadbench.core.errors import UserError
 from uadbench.evaluation.cases import CaseMaps, Cases
 from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
 from uadbench.records.read import Entry, plain
-from uadbench.report.files import write_text
+from uadbench.core.files import atomic_text
 
 LEVELS = 255
 RATES = (0.01, 0.001, 0.05)
@@ -85,7 +85,7 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
             continue
         name = f"{number:04d}"
         content = json.dumps(_packed(case, edges), sort_keys=True)
-        files.append(write_text(folder / f"{name}.js", f'uadbenchCase("{name}",{content});\n'))
+        files.append(atomic_text(folder / f"{name}.js", f'uadbenchCase("{name}",{content});\n'))
         cases.append({"file": name, **_described(case, row)})
     data = {
         "root": root,

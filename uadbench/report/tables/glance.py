@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from uadbench.core.files import atomic_text
 from uadbench.report import escape
-from uadbench.report.files import write_text
 from uadbench.report.tables.matrix import FLOOR, METHODS, SHOWN, Cell, Matrix, modality
 from uadbench.report.tables.model import Arena, Number, Refused, Row
 from uadbench.report.tables.tables import RANKING_KEY
@@ -222,4 +222,4 @@ def fill_markers(file: Path, text: str) -> list[Path]:
     _, end, tail = rest.partition(END)
     if not begin or not end:
         return []
-    return [write_text(file, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")]
+    return [atomic_text(file, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.files import atomic_text, atomic_write, sweep_leftovers, writing
 from uadbench.core.record import Record
 
 
@@ -42,20 +42,24 @@ class RunFolder:
 
         Raises:
             InProgress: If another process holds it.
-            UserError: If the folder cannot be written.
+            DataError: If the folder cannot be written.
         """
-        try:
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        with writing(self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
-            with lock:
-                if fresh:
-                    shutil.rmtree(self.path, ignore_errors=True)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise InProgress(f"Run {self.path.name} is in progress in another process.", "Wait for it.") from error
+        try:
+            with writing(self.path):
+                if fresh and self.path.exists():
+                    shutil.rmtree(self.path)
                 self.maps.mkdir(parents=True, exist_ok=True)
-                yield
-        except Timeout as error:
-            raise InProgress(f"Run {self.path.name} is in progress in another process.", "Wait for it.") from error
-        except PermissionError as error:
-            raise UserError(f"Cannot write to {self.path}.", "Choose another --out.") from error
+            sweep_leftovers(self.path)
+            yield
+        finally:
+            lock.release()
 
     def record(self) -> Record | None:
         """Returns the stored record, if there is one.
@@ -76,20 +80,15 @@ class RunFolder:
         Args:
             name: File name in the folder.
             write: Given a path, writes the content there.
+
+        Raises:
+            DataError: If the system refuses to write.
         """
-        final = self.path / name
-        # The suffix stays last, because some writers choose a format by it.
-        part = final.with_name(f".tmp-{os.getpid()}-{final.name}")
-        try:
-            write(part)
-            part.replace(final)
-        finally:
-            part.unlink(missing_ok=True)
-        return final
+        return atomic_write(self.path / name, write)
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a text file atomically."""
-        return self.write(name, lambda path: path.write_text(text))
+        return atomic_text(self.path / name, text)
 
     def save_weights(self, state: Mapping[str, torch.Tensor]) -> None:
         """Writes tensors as safetensors; tensors that share memory are written each on their own."""
@@ -132,5 +131,5 @@ class RunFolder:
 
     def log(self, **entry: Any) -> None:
         """Appends a line to log.jsonl."""
-        with self.log_file.open("a") as file:
+        with writing(self.path), self.log_file.open("a") as file:
             file.write(json.dumps(entry) + "\n")

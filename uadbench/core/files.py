@@ -1,0 +1,170 @@
+"""Writing to disks that may be full, read-only or not ours: whole files or none, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from hashlib import blake2s
+from pathlib import Path
+from uuid import uuid4
+
+from uadbench.core.errors import DataError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+EVENT = "uadbench.write"
+_PART = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.")
+# Writers of their own (torch, safetensors) raise RuntimeErrors without a number.
+_SAY_FULL = ("no space left on device", "inline_container", "iostream error")
+_DAY = 24 * 3600
+_LONGEST = 120  # characters of a name that a part keeps: names may take 255 bytes
+_STARTED = time.time()
+_HOST = blake2s(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
+    """Writes a file, or a whole new folder, under a temporary name and renames it: a reader never sees half of it.
+
+    After an error nothing is left. What a killed process left is removed when its folder is next written to.
+    Raises the audit event ``uadbench.write`` with the stage (begun, written, renamed) and the path, at which tests
+    kill the process (``sys.addaudithook``).
+
+    Args:
+        final: What to write; its folder is made.
+        write: Given a path with the same suffix, writes the content there.
+
+    Returns:
+        The path ``final``.
+
+    Raises:
+        DataError: If the system refuses to write.
+    """
+    # The suffix stays last, because some writers choose a format by it.
+    part = final.with_name(f".tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}-{final.name[-_LONGEST:]}")
+    try:
+        with writing(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _sweep_once(final.parent.absolute())
+            sys.audit(EVENT, "begun", str(final))
+            write(part)
+            sys.audit(EVENT, "written", str(final))
+            part.replace(final)
+            sys.audit(EVENT, "renamed", str(final))
+    except BaseException:
+        _remove(part)
+        raise
+    return final
+
+
+def atomic_text(final: Path, text: str) -> Path:
+    """Writes a text file atomically, as UTF-8 with the same line ends on every system."""
+    return atomic_write(final, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Removes what killed processes left in a folder and below it; only while this process has it locked."""
+    _sweep(folder, locked=True)
+    for inner in [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]:
+        _sweep(inner, locked=True)
+
+
+@contextmanager
+def writing(folder: Path) -> Generator[None]:
+    """Names the folder and the remedy where the system refuses to write; only writing belongs inside.
+
+    Raises:
+        DataError: If the disk is full, read-only, forbidden, or cannot hold a file of that size.
+    """
+    try:
+        yield
+    except OSError as error:
+        # A writer that stops at a short write (numpy) gives no number.
+        full = error.errno is None and _is_full(folder)
+        reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error) or type(error).__name__
+        raise _refused(folder, reason, errno.ENOSPC if full else error.errno) from error
+    except Exception as error:
+        if isinstance(error, DataError) or not any(words in str(error).lower() for words in _SAY_FULL):
+            raise
+        raise _refused(folder, os.strerror(errno.ENOSPC), errno.ENOSPC) from error
+
+
+def reserve(file: Path) -> None:
+    """Reserves the space of a file that was made by its size alone, before it is mapped into memory.
+
+    Without it a full disk ends the process with SIGBUS when a page is written.
+
+    Raises:
+        DataError: If the disk does not hold it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with writing(file.parent), file.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
+                file.unlink()
+                raise
+
+
+def _refused(folder: Path, reason: str, number: int | None) -> DataError:
+    if number in FULL:
+        return DataError(f"Cannot write to {folder}: {reason}.", "Free some space or choose another --out.")
+    if number == errno.EFBIG:
+        remedy = "A limit on the size of files is in the way: raise it (ulimit -f) or choose another --out."
+        return DataError(f"Cannot write to {folder}: {reason}.", remedy)
+    return DataError(f"Cannot write to {folder}: {reason}.", "Choose another --out.")
+
+
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < 1 << 20
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _sweep_once(folder: Path) -> None:
+    """Looks for leftovers when a process first writes to a folder: one listing, however many files follow."""
+    _sweep(folder, locked=False)
+
+
+def _sweep(folder: Path, *, locked: bool) -> None:
+    with suppress(OSError):
+        for part in folder.glob(".tmp-*"):
+            match = _PART.match(part.name)
+            if match and (locked or not _alive(part, match[1], int(match[2]))):
+                _remove(part)
+
+
+def _alive(part: Path, host: str, pid: int) -> bool:
+    """Returns whether the writer of a part may still be at work; one of another host counts so for a day."""
+    try:
+        written = part.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    if host != _HOST:
+        return time.time() - written < _DAY
+    if pid == os.getpid():  # in containers a killed process often had the same number
+        return written >= _STARTED
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return time.time() - written < _DAY
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
