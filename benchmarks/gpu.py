@@ -94,7 +94,7 @@ def rates(bench: Bench, side: int) -> tuple[float, float]:
 
 def forward(bench: Bench, model: Synomaly, size: int, batches: list[int], matrix: float, gmac: float) -> None:
     """The network's forward pass by batch size, with its share of the measured matrix rate."""
-    model.denoiser.bf16.fill_(bench.bf16)
+    model.denoiser.set_precision(bf16=bench.bf16)
     model.denoiser.arrange()
     for batch in batches:
         x = torch.randn(batch, 1, size, size, device=bench.device)
@@ -116,12 +116,12 @@ def training(bench: Bench, model: Synomaly, size: int, batch: int) -> None:
     t = torch.arange(batch, device=bench.device) % 1000
     generators = [torch.Generator().manual_seed(i) for i in range(batch)]
     for bf16 in (False, True) if bench.bf16 else (False,):
-        model.denoiser.bf16.fill_(bf16)
+        model.denoiser.set_precision(bf16=bf16)
         model.denoiser.arrange()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=bf16 and bench.device.type == "cuda")
 
         def step(optimizer: torch.optim.Optimizer = optimizer) -> None:
-            noise = model.training_noise(images, generators, t)
+            noise = model.noise(images, generators, t)
             loss = (model.denoiser(model.schedule.diffuse(images, noise, t), t) - noise).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -141,11 +141,11 @@ def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int,
     image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
     uids = tuple(f"u{i}" for i in range(count))
     images = ImageBatch(uids, image, torch.ones_like(image, dtype=torch.bool)).to(bench.device)
-    model.denoiser.bf16.fill_(bench.bf16)
+    model.denoiser.set_precision(bf16=bench.bf16)
     model.denoiser.arrange()
     with torch.inference_mode():
         ours = bench.seconds(lambda: model.predict(images, [torch_generator("bench", uid) for uid in uids])) / count
-    model.denoiser.bf16.fill_(False)
+    model.denoiser.set_precision(bf16=False)
     model.denoiser.arrange()
     rule, abar = stage_rule(config, ImageSpec(1, size, size, 1)), float(model.schedule.abar[config.t])
 

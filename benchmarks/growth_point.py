@@ -130,7 +130,7 @@ def network(point: Point) -> float:
         batches = InMemoryBatches(images, spec)
         model.fit(batches, batches, run)
         return config.batch_size / statistics.median(run.times)
-    model.to(device).denoiser.bf16.fill_(bf16)
+    model.to(device).denoiser.set_precision(bf16=bf16)
     images = images.images.to(device)
     with torch.inference_mode():
         return config.batch_size / median_seconds(lambda: model.predict(images, image_generators(images)), device)

@@ -113,7 +113,7 @@ def synomaly_training(preset: str, batch: int) -> Pair:
 
     def product() -> Tensor:
         generator = torch.Generator().manual_seed(0)
-        noise = ours.training_noise(images, [generator] * batch, steps)
+        noise = ours.noise(images, [generator] * batch, steps)
         loss = (ours.denoiser(schedule.diffuse(images, noise, steps), steps) - noise).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

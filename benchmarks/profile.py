@@ -63,7 +63,7 @@ class Labelled:
 
 def label_noise(pair: Pair) -> Pair:
     """Returns the pair with the product's noises labelled."""
-    for name in ("training_noise", "inference_noise", "noise"):
+    for name in ("noise", "inference_noise"):
         if pair.model is not None and hasattr(pair.model, name):
             setattr(pair.model, name, Labelled(getattr(pair.model, name)))
     return pair

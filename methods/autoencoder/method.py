@@ -7,6 +7,7 @@ After Baur et al., "Autoencoders for unsupervised anomaly segmentation in brain 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.autoencoder.config import AutoencoderConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
 from uadbench.nn.score import top_mean
@@ -79,12 +80,20 @@ class Autoencoder(nn.Module):
         self.to(run.device)
         optimizer = torch.optim.Adam(self.parameters(), lr=config.lr, betas=(0.5, 0.999))
 
-        def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).images.image.to(run.device)
+        def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            image = batch.images.image
             return {"loss": distance(self(image, generator).float(), image)}
 
         train_network(
-            self, optimizer, losses, run=run, phase="train", steps=config.steps, lr=config.lr, schedule=config.schedule
+            self,
+            optimizer,
+            partial(train.sample, config.batch_size),
+            losses,
+            run=run,
+            phase="train",
+            steps=config.steps,
+            lr=config.lr,
+            schedule=config.schedule,
         )
 
     @torch.no_grad()

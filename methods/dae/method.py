@@ -16,7 +16,7 @@ from torch.nn import functional
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.diffusion.epsilon import Denoiser, train_denoiser
 from uadbench.diffusion.noises import GRID, Coarse
 from uadbench.methods.dae.config import DaeConfig
@@ -56,7 +56,8 @@ class Dae(nn.Module):
             Diverged: If the loss is no longer finite.
         """
 
-        def losses(image: Tensor, body: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            image, body = batch.images.image, batch.images.body
             t = torch.zeros(len(image), dtype=torch.long)
             noise = self.config.noise_std * self.noise(image, [generator] * len(image), t)
             restored = self.denoiser(image + noise * body)

@@ -7,6 +7,7 @@ adversarial networks" (Medical Image Analysis 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.fanogan.config import FAnoGANConfig
 from uadbench.methods.fanogan.networks import Critic, Encoder, Generator
 from uadbench.nn.conv import coarse_shape
@@ -124,8 +125,9 @@ class FAnoGAN(nn.Module):
         self.critic.requires_grad_(False)
         optimizer = torch.optim.RMSprop(self.encoder.parameters(), lr=config.encoder_lr)
 
-        def losses(random: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, random).images.image.to(run.device)
+        def losses(batch: TrainBatch, random: torch.Generator) -> dict[str, Tensor]:
+            del random
+            image = batch.images.image
             image_residual, feature_residual = self._residuals(image, self.generator(self.encoder(image)))
             loss = image_residual.mean() + config.kappa * feature_residual.mean()
             return {"loss": loss, "image": image_residual.mean(), "features": feature_residual.mean()}
@@ -133,6 +135,7 @@ class FAnoGAN(nn.Module):
         train_network(
             self.encoder,
             optimizer,
+            partial(train.sample, config.batch_size),
             losses,
             run=run,
             phase="encoder",

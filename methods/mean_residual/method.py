@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.config import ImageSizeConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
-from uadbench.methods.mean_residual.config import MeanResidualConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import mean_image
 
@@ -24,7 +24,7 @@ class MeanResidual(nn.Module):
     name: ClassVar[str] = "mean_residual"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
-    config_type: ClassVar[type[MeanResidualConfig]] = MeanResidualConfig
+    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
 
     mean: Tensor
 
@@ -34,7 +34,7 @@ class MeanResidual(nn.Module):
         self.register_buffer("mean", torch.zeros(spec.channels, spec.height, spec.width))
 
     @classmethod
-    def build(cls, config: MeanResidualConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
         del config
         return cls(spec)

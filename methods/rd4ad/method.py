@@ -6,6 +6,7 @@ Deng, Li: "Anomaly detection via reverse distillation from one-class embedding" 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -16,7 +17,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.rd4ad.config import RD4ADConfig
 from uadbench.methods.rd4ad.student import Student
 from uadbench.nn.backbone import Backbone
@@ -82,14 +83,15 @@ class RD4AD(nn.Module):
         self.to(run.device).eval()
         optimizer = torch.optim.Adam(self.student.parameters(), lr=config.lr, betas=(0.5, 0.999), fused=True)
 
-        def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).images.image.to(run.device)
-            return {"loss": torch.stack([scale.mean() for scale in self.disagreement(image)]).sum()}
+        def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            del generator
+            return {"loss": torch.stack([scale.mean() for scale in self.disagreement(batch.images.image)]).sum()}
 
         # The student alone goes to train mode and into checkpoints; the teacher never moves.
         train_network(
             self.student,
             optimizer,
+            partial(train.sample, config.batch_size),
             losses,
             run=run,
             phase="train",

@@ -8,63 +8,52 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.method import BatchWithNoise, FitContext
-from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.method import BatchWithNoise
+from uadbench.core.types import ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion import noises
-from uadbench.diffusion.epsilon import Denoiser, train_epsilon
+from uadbench.diffusion.partial import PartialDiffusion
 from uadbench.diffusion.samplers import ddim, filled
-from uadbench.diffusion.schedules import Schedule
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.stages import StageRule, refine_stream, residual
 from uadbench.nn.score import top_mean
 
 
 @METHODS.register("synomaly")
-class Synomaly(nn.Module):
+class Synomaly(PartialDiffusion[SynomalyConfig]):
     """Anomaly map |blur(x0) - blur(x_hat)| of the last stage, before any threshold."""
 
     name: ClassVar[str] = "synomaly"
     version: ClassVar[str] = "1"
-    supervision: ClassVar[Supervision] = Supervision.HEALTHY
     config_type: ClassVar[type[SynomalyConfig]] = SynomalyConfig
 
     def __init__(self, config: SynomalyConfig, spec: ImageSpec) -> None:
-        super().__init__()
-        self.config = config
-        self.schedule = Schedule.make(config.schedule, config.timesteps)
-        self.schedule.check(config.t)
-        self.training_noise = make_noise(config, spec)
+        super().__init__(config, spec)
         # Synomaly noise is for training alone: an image at hand has its own anomalies
-        self.inference_noise = noises.Gaussian() if config.noise == "synomaly" else self.training_noise
+        self.inference_noise = noises.Gaussian() if config.noise == "synomaly" else self.noise
         signs = set(directions(config, spec)) if config.noise == "synomaly" else set[int]()
         self.polarity = signs.pop() if len(signs) == 1 else 0
         self.rule = stage_rule(config, spec)
-        self.denoiser = Denoiser(config, spec)
 
-    @classmethod
-    def build(cls, config: SynomalyConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained model.
+    def make_noise(self, spec: ImageSpec) -> noises.Noise:
+        """Returns the training noise; an unset direction is the dataset's polarity, both signs where it has none."""
+        config = self.config
+        if config.noise == "gaussian":
+            return noises.Gaussian()
+        if config.noise == "coarse":
+            return noises.Coarse()
+        if config.noise == "pyramid":
+            return noises.Pyramid()
+        if config.noise == "simplex":
+            from uadbench.diffusion.simplex import Simplex  # numba takes long to import
 
-        Raises:
-            UserError: If the image does not suit the network, or t the schedule.
-        """
-        return cls(config, spec).eval()
-
-    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
-        """Learns to predict the noise, blobs included, at every step of the schedule.
-
-        Raises:
-            DataError: If there is no training image.
-            Diverged: If the loss is no longer finite.
-        """
-        train_epsilon(self.denoiser, self.training_noise, self.schedule, self.config, train, run)
+            return Simplex.scaled(spec)
+        return noises.Synomaly(config.sigma, config.threshold, config.offset, directions(config, spec), config.roi)
 
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Runs the stages of one batch; images that have converged leave it."""
@@ -109,21 +98,6 @@ class Synomaly(nn.Module):
     def _denoise(self, x_t: Tensor) -> Tensor:
         steps = 1 if self.config.chain == "one_step" else self.config.chain_steps
         return ddim(self.denoiser, self.schedule, x_t, self.config.t, steps)
-
-
-def make_noise(config: SynomalyConfig, spec: ImageSpec) -> noises.Noise:
-    """Returns the training noise; an unset direction is the dataset's polarity, both signs where it has none."""
-    if config.noise == "gaussian":
-        return noises.Gaussian()
-    if config.noise == "coarse":
-        return noises.Coarse()
-    if config.noise == "pyramid":
-        return noises.Pyramid()
-    if config.noise == "simplex":
-        from uadbench.diffusion.simplex import Simplex
-
-        return Simplex.scaled(spec)
-    return noises.Synomaly(config.sigma, config.threshold, config.offset, directions(config, spec), config.roi)
 
 
 def directions(config: SynomalyConfig, spec: ImageSpec) -> tuple[int, ...]:

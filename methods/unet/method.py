@@ -8,6 +8,7 @@ Methods 2021).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -18,7 +19,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.unet.config import PLAIN, UNetConfig
 from uadbench.methods.unet.network import EncoderUNet
 from uadbench.nn.feature_map import peak
@@ -84,18 +85,23 @@ class UNet(nn.Module):
         self.to(run.device)
         optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
-        def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image, mask = mixed_batch(labelled, train, config.batch_size, generator)
-            if config.flip:
-                mirrored = torch.rand(len(image), generator=generator).view(-1, 1, 1, 1) < 0.5
-                image = torch.where(mirrored, image.flip(-1), image)
-                mask = torch.where(mirrored, mask.flip(-1), mask)
-            logits, truth = self.network(image.to(run.device)).float(), mask.to(run.device).float()
+        def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            del generator
+            logits, truth = self.network(batch.images.image).float(), _mask(batch).float()
             dice, entropy = dice_loss(logits, truth), functional.binary_cross_entropy_with_logits(logits, truth)
             return {"loss": dice + entropy, "dice_loss": dice.detach(), "cross_entropy": entropy.detach()}
 
         train_network(
-            self, optimizer, losses, run=run, phase="train", steps=config.steps, lr=config.lr, schedule=config.schedule
+            self,
+            optimizer,
+            partial(mixed_batch, labelled, train, config.batch_size),
+            losses,
+            run=run,
+            phase="train",
+            steps=config.steps,
+            lr=config.lr,
+            schedule=config.schedule,
+            mirror=(-1,) if config.flip else (),
         )
 
     @torch.no_grad()
@@ -112,20 +118,25 @@ class UNet(nn.Module):
         return Prediction(anomaly_map, peak(anomaly_map, images.body))
 
 
-def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draws half a batch of labelled images and half of healthy ones.
-
-    Returns:
-        Images (size, c, h, w) and masks, bool (size, 1, h, w).
+def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch.Generator) -> TrainBatch:
+    """Draws half a batch of labelled images and half of healthy ones, whose masks are empty.
 
     Raises:
         DataError: If the labelled images carry no masks.
     """
     lesions, normal = labelled.sample(size // 2, generator), healthy.sample(size // 2, generator)
-    if lesions.mask is None:
+    images = ImageBatch(
+        lesions.images.uid + normal.images.uid,
+        torch.cat([lesions.images.image, normal.images.image]),
+        torch.cat([lesions.images.body, normal.images.body]),
+    )
+    return TrainBatch(images, torch.cat([_mask(lesions), torch.zeros_like(normal.images.body)]))
+
+
+def _mask(batch: TrainBatch) -> Tensor:
+    if batch.mask is None:
         raise DataError("The labelled images carry no masks.", "Prepare the dataset with masks.")
-    image = torch.cat([lesions.images.image, normal.images.image])
-    return image, torch.cat([lesions.mask, torch.zeros_like(normal.images.body)])
+    return batch.mask
 
 
 def dice_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ comparative study" (Medical Image Analysis 2021).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
-from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.vae.config import VAEConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
 from uadbench.nn.score import top_mean
@@ -88,8 +89,8 @@ class VAE(nn.Module):
         self.to(run.device)
         optimizer = torch.optim.Adam(self.parameters(), lr=config.lr, betas=(0.5, 0.999))
 
-        def losses(generator: torch.Generator) -> dict[str, Tensor]:
-            image = train.sample(config.batch_size, generator).images.image.to(run.device)
+        def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+            image = batch.images.image
             mean, log_sigma = self.encode(image)
             mean = seeded_dropout(mean, config.dropout, generator)
             log_sigma = seeded_dropout(log_sigma, config.dropout, generator)
@@ -101,7 +102,15 @@ class VAE(nn.Module):
             return {"loss": (residual + config.beta * kl) / image[0].numel(), "kl": kl}
 
         train_network(
-            self, optimizer, losses, run=run, phase="train", steps=config.steps, lr=config.lr, schedule=config.schedule
+            self,
+            optimizer,
+            partial(train.sample, config.batch_size),
+            losses,
+            run=run,
+            phase="train",
+            steps=config.steps,
+            lr=config.lr,
+            schedule=config.schedule,
         )
 
     @torch.no_grad()

@@ -25,7 +25,6 @@ from uadbench.diffusion.noises import Gaussian
 from uadbench.diffusion.samplers import ancestral
 from uadbench.diffusion.schedules import Schedule
 from uadbench.methods.synomaly import Synomaly
-from uadbench.nn.training import set_memory_format
 from uadbench.testing.fakes import image_generators
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_checks import FLIPPED, RTOL
@@ -98,11 +97,11 @@ def test_a_padded_batch_agrees_with_single_images(name: str) -> None:
 def test_channels_last_agrees(name: str) -> None:
     wanted = example(name)
     layers: nn.Module = wanted.method
-    set_memory_format(layers, torch.channels_last)
+    layers.to(memory_format=torch.channels_last)
     try:
         require_agreement(predict(wanted.method, wanted.images), wanted)
     finally:
-        set_memory_format(layers, torch.contiguous_format)
+        layers.to(memory_format=torch.contiguous_format)
 
 
 def test_the_methods_with_a_bfloat16_path_are_known() -> None:
@@ -115,11 +114,11 @@ def test_bfloat16_agrees(name: str) -> None:
     wanted = example(name)
     denoiser = denoiser_of(wanted.method)
     assert denoiser is not None
-    denoiser.bf16.fill_(True)
+    denoiser.set_precision(bf16=True)
     try:
         found = predict(wanted.method, wanted.images).anomaly_map
     finally:
-        denoiser.bf16.fill_(False)
+        denoiser.set_precision(bf16=False)
         denoiser.arrange()
     assert relative(found, wanted.maps) > 1e-5, "the path was not taken"
     if name == "autoddpm":

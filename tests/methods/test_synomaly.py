@@ -129,7 +129,7 @@ def test_small_components_are_dropped_with_four_neighbours() -> None:
 def test_direction_follows_the_polarity_of_the_data() -> None:
     def directions(polarity: int, **overrides: object) -> tuple[int, ...]:
         config = SynomalyConfig.resolve("smoke", overrides=overrides)
-        noise = Synomaly.build(config, ImageSpec(1, 32, 32, polarity)).training_noise
+        noise = Synomaly.build(config, ImageSpec(1, 32, 32, polarity)).noise
         assert isinstance(noise, SynomalyNoise)
         return noise.directions
 

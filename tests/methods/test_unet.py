@@ -42,8 +42,10 @@ def test_it_learns_to_find_lesions(encoder: str) -> None:
 
 
 def test_half_of_a_batch_is_healthy() -> None:
-    image, mask = mixed_batch(LABELLED, HEALTHY, 8, torch_generator("batch"))
-    assert image.shape == (8, 1, 32, 32)
+    batch = mixed_batch(LABELLED, HEALTHY, 8, torch_generator("batch"))
+    mask = batch.mask
+    assert mask is not None
+    assert batch.images.image.shape == (8, 1, 32, 32)
     assert mask[:4].flatten(1).any(dim=1).all()
     assert not mask[4:].any()
 

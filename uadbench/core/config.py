@@ -1,4 +1,4 @@
-"""Frozen configs: defaults < preset < tuned file < ``--set key=value``; unknown keys are refused."""
+"""Frozen configs: defaults < preset < published < tuned file < ``--set key=value``; unknown keys are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MethodConfig(BaseModel):
 
     Attributes:
         image_size: Side of the square the images are resized to, in pixels.
-        predict_batch: FixedBatchPredictor batch size of prediction; fixed so that numbers never depend on companions.
+        predict_batch: Batch size of prediction; fixed so that no image depends on the other images in its batch.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -61,6 +61,17 @@ class MethodConfig(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or cls.__name__
             raise UserError(f"Config value {key}={first.get('input')!r} is not allowed: {first['msg']}.") from error
+
+
+class ImageSizeConfig(MethodConfig):
+    """Config of the trivial baselines: the size of the images is all that they have."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": {"image_size": 32},
+        "quick": {"image_size": 64},
+        "standard": {"image_size": 128},
+        "paper": {"image_size": 128},
+    }
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class ImageBatch:
     """All that a method sees of images.
 
     Attributes:
-        uid: One opaque identifier an image, length b.
+        uid: One opaque identifier per image, length b.
         image: Intensities, nominally in [-1, 1], float32 of shape (b, c, h, w).
         body: True inside the body, bool of shape (b, 1, h, w).
     """
@@ -82,10 +82,14 @@ class TrainBatch:
     images: ImageBatch
     mask: Tensor | None = None
 
+    def to(self, device: torch.device | str) -> TrainBatch:
+        """Returns the batch on another device."""
+        return TrainBatch(self.images.to(device), None if self.mask is None else self.mask.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method says about a images, raw: larger is more anomalous, nothing rescaled.
+    """What a method says about images, raw: larger is more anomalous, nothing is rescaled.
 
     Attributes:
         anomaly_map: float32 of shape (b, 1, h, w).

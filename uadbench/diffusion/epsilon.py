@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.core.method import FitContext
-from uadbench.core.types import Batches, ImageBatch, ImageSpec
+from uadbench.core.types import Batches, ImageBatch, ImageSpec, TrainBatch
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.schedules import Schedule, ScheduleName
-from uadbench.nn.parallel import divided
 from uadbench.nn.statistics import require_images
-from uadbench.nn.training import initialise, set_learning_rate
+from uadbench.nn.training import Losses, initialise, train_network
 from uadbench.nn.unet_choice import UNetConfig, make_unet
 
 
@@ -46,11 +45,13 @@ class DiffusionConfig(TrainingConfig):
     """Settings that every diffusion method shares.
 
     Attributes:
+        t: Step that images are noised to.
         schedule: Variance schedule.
         timesteps: Its length T.
-        vlb: Add the variational bound (in bits a dimension, fixed-large variance) to the squared error.
+        vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
     """
 
+    t: int = Field(default=250, ge=0)
     schedule: ScheduleName = "cosine"
     timesteps: int = Field(default=1000, ge=2, le=10_000)
     vlb: bool = False
@@ -74,25 +75,31 @@ class Denoiser(nn.Module):
         self.spec = spec
         self.network = make_unet(config, spec, time=time)
         self.register_buffer("bf16", torch.zeros((), dtype=torch.bool))
+        # the same on the host: reading the buffer of a GPU in every call would wait for the GPU
+        self._autocast = False
+        self.register_load_state_dict_post_hook(_read_precision)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """Maps (b, c, h, w), and steps (b,), to float32 (b, c, h, w)."""
-        bf16 = bool(self.bf16)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._autocast):
             # bf16 convolutions pay only in channels_last (docs: performance)
-            x = x.contiguous(memory_format=torch.channels_last) if bf16 else x
+            x = x.contiguous(memory_format=torch.channels_last) if self._autocast else x
             return self.network(x, t).float().contiguous()
 
     def prepare(self, run: FitContext) -> None:
         """Draws the weights anew and takes the run's device and precision."""
         initialise(self.network, run.generator("init"))
         self.to(run.device)
-        self.bf16.fill_(run.bf16)
-        self.arrange()
+        self.set_precision(bf16=run.bf16)
+
+    def set_precision(self, *, bf16: bool) -> None:
+        """Chooses bfloat16 (autocast) or float32; a part of the state from then on."""
+        self.bf16.fill_(bf16)
+        self._autocast = bf16
 
     def arrange(self) -> None:
         """Lays the weights out for the precision; call before predicting."""
-        layout = torch.channels_last if bool(self.bf16) else torch.contiguous_format
+        layout = torch.channels_last if self._autocast else torch.contiguous_format
         self.network.to(memory_format=layout)
 
     def check(self, images: ImageBatch) -> None:
@@ -104,7 +111,11 @@ class Denoiser(nn.Module):
         self.spec.check(images)
 
 
-Losses = Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]]
+def _read_precision(denoiser: nn.Module, keys: Any) -> None:
+    """Takes the precision over from a state that was loaded."""
+    del keys
+    if isinstance(denoiser, Denoiser):
+        denoiser.set_precision(bf16=bool(denoiser.bf16))
 
 
 def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, run: FitContext, losses: Losses) -> None:
@@ -115,39 +126,29 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
         config: Settings.
         train: Healthy images.
         run: Device, seeds, reports and checkpoints.
-        losses: Maps images (b, c, h, w), bodies (b, 1, h, w) and the step's generator to named scalars, of which
-            ``loss`` is minimised and all are reported.
+        losses: See ``train_network``. They are computed in float32 but for the network itself.
 
     Raises:
         DataError: If there is no training image.
         Diverged: If a loss is not finite.
     """
     require_images(train)
-    steps = max(1, config.train_images // config.batch_size)
     denoiser.prepare(run)
     network = denoiser.network
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    start = run.resume("train", model=network, optimizer=optimizer)
-    network.train()
-    with divided(network) as add_gradients:
-        for step in run.steps("train", start, steps):
-            # a function of the step alone, so that a resumed fit needs no scheduler state
-            set_learning_rate(optimizer, config.lr * (1 - step / steps if config.lr_decay == "linear" else 1))
-            generator = run.generator("step", step)
-            images = train.sample(config.batch_size, generator).images.to(run.device)
-            image, body = images.image, images.body
-            if config.flip:
-                mirrored = (torch.rand(len(image), 1, 1, 1, generator=generator, device="cpu") < 0.5).to(run.device)
-                image, body = torch.where(mirrored, image.flip(-1), image), torch.where(mirrored, body.flip(-1), body)
-            values = losses(image, body, generator)
-            run.report(step, **{name: float(value.detach()) for name, value in values.items()})
-            optimizer.zero_grad(set_to_none=True)
-            values["loss"].backward()
-            add_gradients()
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            optimizer.step()
-            run.checkpoint("train", step + 1, model=network, optimizer=optimizer)
-    network.eval()
+    train_network(
+        network,
+        torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay),
+        partial(train.sample, config.batch_size),
+        losses,
+        run=run,
+        phase="train",
+        steps=max(1, config.train_images // config.batch_size),
+        lr=config.lr,
+        schedule=config.lr_decay,
+        mirror=(-1,) if config.flip else (),
+        clip=config.clip,
+        autocast=False,
+    )
 
 
 def train_epsilon(
@@ -155,7 +156,8 @@ def train_epsilon(
 ) -> None:
     """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple)."""
 
-    def losses(image: Tensor, body: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        image, body = batch.images.image, batch.images.body
         t = torch.randint(len(schedule), (len(image),), generator=generator, device="cpu").to(image.device)
         target = noise(image, [generator] * len(image), t, body)
         x_t = schedule.diffuse(image, target, t)
@@ -170,7 +172,7 @@ def train_epsilon(
 
 
 def variational_bound(schedule: Schedule, x0: Tensor, x_t: Tensor, epsilon: Tensor, t: Tensor) -> Tensor:
-    """Returns the mean term of the variational bound in bits a dimension (Nichol & Dhariwal 2021).
+    """Returns the mean term of the variational bound in bits per dimension (Nichol & Dhariwal 2021).
 
     The KL divergence of the posterior from p_theta, whose mean comes from the clamped estimate of x0 and whose variance
     is fixed (large); at t = 0 the negative log-likelihood of x0 rounded to 256 grey levels.

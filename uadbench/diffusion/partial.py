@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from uadbench.core.types import ImageBatch
-from uadbench.diffusion.epsilon import Denoiser, DiffusionConfig
+from uadbench.core.method import FitContext
+from uadbench.core.roles import Supervision
+from uadbench.core.types import Batches, ImageBatch, ImageSpec
+from uadbench.diffusion.epsilon import Denoiser, DiffusionConfig, train_epsilon
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.schedules import Schedule
@@ -20,16 +22,73 @@ class PartialConfig(DiffusionConfig):
     """Settings of methods that reconstruct by partial diffusion.
 
     Attributes:
-        t: Step that images are noised to.
-        chain: ``ancestral`` (Ho et al.) with fresh noise a step, ``ddim`` without, or ``one_step``.
+        chain: ``ancestral`` (Ho et al.) with fresh noise at each step, ``ddim`` without, or ``one_step``.
         chain_steps: Network calls of a chain, evenly spaced; 0 for every step (ancestral alone).
         samples: Reconstructions that are averaged, each from noise of its own.
     """
 
-    t: int = Field(default=250, ge=0)
     chain: Literal["ancestral", "ddim", "one_step"] = "ancestral"
     chain_steps: int = Field(default=0, ge=0, le=10_000)
     samples: int = Field(default=1, ge=1, le=100)
+
+
+Config = TypeVar("Config", bound=DiffusionConfig)
+
+
+class PartialDiffusion(nn.Module, Generic[Config]):
+    """A network that has learnt to take noise off healthy images: what the methods built on one share.
+
+    A method says its noise (``make_noise``) and how it scores images (``predict``).
+
+    Args:
+        config: Settings.
+        spec: Shape of the images.
+
+    Attributes:
+        noise: Noise of the training.
+    """
+
+    supervision: ClassVar[Supervision] = Supervision.HEALTHY
+
+    def __init__(self, config: Config, spec: ImageSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.schedule = Schedule.make(config.schedule, config.timesteps)
+        self.schedule.check(config.t)
+        self.noise = self.make_noise(spec)
+        self.denoiser = Denoiser(config, spec)
+
+    def make_noise(self, spec: ImageSpec) -> Noise:
+        """Returns the noise of the training."""
+        raise NotImplementedError
+
+    @classmethod
+    def build(cls, config: Config, spec: ImageSpec) -> Self:
+        """Makes an untrained model.
+
+        Raises:
+            UserError: If the image does not suit the network, or a step the schedule.
+        """
+        return cls(config, spec).eval()
+
+    def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
+        """Learns to predict the noise at every step of the schedule.
+
+        Raises:
+            DataError: If there is no training image.
+            Diverged: If the loss is no longer finite.
+        """
+        train_epsilon(self.denoiser, self.noise, self.schedule, self.config, train, run)
+
+    def ready(self, images: ImageBatch) -> None:
+        """Prepares the network to predict these images.
+
+        Raises:
+            UserError: If they have another shape than the network was built for.
+        """
+        self.eval()
+        self.denoiser.check(images)
+        self.denoiser.arrange()
 
 
 def reconstruct(

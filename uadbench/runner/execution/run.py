@@ -266,7 +266,7 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
         threshold_labels: Labels that each applied threshold rule consumed.
     """
     learns = plan.job.method.supervision != Supervision.NONE
-    preset = f"preset {plan.job.method.preset} of methods/{plan.job.method.name}/config.py"
+    preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
         train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
