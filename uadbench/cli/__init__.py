@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, methods, new, predict, results, run, score, submit, tune
+from uadbench.cli import bench, data, doctor, download, methods, new, predict, results, run, score, submit, tune
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
+app.command("download")(download.download)
 app.command("prepare")(data.prepare)
 app.command("new")(new.new)
 app.command("check")(methods.check)

@@ -37,8 +37,9 @@ def prepare(
 
     if recipe not in ("strict", "paper"):
         raise UserError(f"Unknown recipe '{recipe}'.", "Use strict or paper.")
-    if not source.is_dir():
-        raise DataError(f"{source} is not a folder.", "Check --source.")
+    if not source.is_dir() or not any(source.iterdir()):
+        what = "is empty" if source.is_dir() else "is not a folder"
+        raise DataError(f"{source} {what}.", f"Check --source.{_how_to_get(dataset)}")
     chosen = parse_overrides(options or []) | ({"modality": modality} if modality else {})
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
     with progress_bar("prepare") as progress:
@@ -55,6 +56,15 @@ def prepare(
         to_stderr().print(f"Warning: {warning}", highlight=False, markup=False)
     sheet = write_contact_sheet(store, out, warnings)
     to_stdout().print(f"Contact sheet: {sheet[-1]}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _how_to_get(dataset: str) -> str:
+    """Returns a sentence that names ``uadbench download`` where the dataset has sources."""
+    from uadbench.core.catalog import DATASETS
+    from uadbench.data.download.sources import sources_of
+
+    names = [source.name for source in sources_of(DATASETS.load(dataset))]
+    return f" To get the data: uadbench download {dataset} --what {'|'.join(names)} --out DIR." if names else ""
 
 
 def _configured(kind: type[Dataset], name: str, options: Mapping[str, Any]) -> Dataset:

@@ -1,0 +1,121 @@
+"""What a dataset can be made from: addresses, licences, checksums and steps, in ``sources.yaml`` beside the dataset."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from uadbench.core.errors import DataError, UnknownName, UserError
+
+FILE = "sources.yaml"
+
+
+class RemoteFile(BaseModel):
+    """One file at an official address.
+
+    Attributes:
+        url: Where it is.
+        name: What it is called here.
+        checksum: "sha256:..." or "md5:..." as published or as several people found it; "" where nobody could verify it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    name: str
+    checksum: str = ""
+
+
+class Expected(BaseModel):
+    """What must be in the folder once everything is there.
+
+    Attributes:
+        pattern: Glob pattern below the folder.
+        least: How many files must match.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pattern: str
+    least: int = 1
+
+
+class RawSource(BaseModel):
+    """One public set.
+
+    Attributes:
+        name: What ``--what`` calls it.
+        title: Name in words, with its size.
+        licence: Licence, and whom to cite.
+        page: Landing page.
+        files: What is downloaded; empty where there is no plain address.
+        steps: What a person has to do, before or after the download.
+        expects: What is looked for in the folder in the end.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    title: str
+    licence: str
+    page: str
+    files: list[RemoteFile] = Field(default_factory=list[RemoteFile])
+    steps: list[str] = Field(default_factory=list[str])
+    expects: list[Expected]
+
+    @model_validator(mode="after")
+    def _reachable(self) -> RawSource:
+        if not self.files and not self.steps:
+            raise ValueError(f"{self.name}: neither files nor steps")
+        return self
+
+
+def sources_of(dataset: type) -> list[RawSource]:
+    """Returns the sources of a dataset, none if it names none.
+
+    Args:
+        dataset: Its class; ``sources.yaml`` lies in the folder of its module.
+
+    Raises:
+        DataError: If the file cannot be used.
+    """
+    file = Path(inspect.getfile(dataset)).parent / FILE
+    if not file.exists():
+        return []
+    try:
+        found = [RawSource.model_validate(entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        raise DataError(f"{file} cannot be used: {error}", "Correct it.") from error
+    return found
+
+
+def choose(dataset: str, sources: Sequence[RawSource], what: str | None) -> RawSource:
+    """Returns the source that was asked for, or the only one.
+
+    Raises:
+        UserError: If the dataset has no sources, or several and none was named.
+        UnknownName: If there is no source of that name.
+    """
+    if not sources:
+        raise UserError(f"{dataset} names no source to download.", "Bring your own files to uadbench prepare.")
+    names = [source.name for source in sources]
+    if what is None and len(sources) > 1:
+        raise UserError(f"{dataset} has several sources.", f"Choose one with --what: {', '.join(names)}.")
+    for source in sources:
+        if what in (None, source.name):
+            return source
+    raise UnknownName(f"source of {dataset}", what or "", names)
+
+
+def missing(source: RawSource, folder: Path) -> list[str]:
+    """Returns what is not in a folder yet, in words."""
+    found: list[str] = []
+    for expected in source.expects:
+        count = sum(1 for path in folder.glob(expected.pattern) if not path.name.startswith("."))
+        if count < expected.least:
+            found.append(f"{expected.pattern} ({count} of at least {expected.least})")
+    return found
