@@ -17,8 +17,8 @@ import pooch
 import requests
 
 from uadbench.core.errors import DataError
+from uadbench.core.files import atomic_text, writing
 from uadbench.data.download.sources import RemoteFile
-from uadbench.data.storage.disk import writing
 
 CHECKSUMS = "checksums.json"
 """In the folder of the downloads: SHA-256 of files that nobody published a checksum for, from the first download."""
@@ -122,10 +122,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Bytes) -> str:
     if known:
         return f"{file.name}: as at the first download ({known}); no checksum is published."
     book[file.name] = f"sha256:{_sha256(Path(path))}"
-    with writing(folder):
-        draft = folder / f".{CHECKSUMS}.draft"
-        draft.write_text(json.dumps(book, indent=1, sort_keys=True) + "\n")
-        draft.replace(folder / CHECKSUMS)
+    atomic_text(folder / CHECKSUMS, json.dumps(book, indent=1, sort_keys=True) + "\n")
     return f"{file.name}: NOT CHECKED, its checksum is unknown. Recorded in {CHECKSUMS}: {book[file.name]}."
 
 
