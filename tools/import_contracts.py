@@ -99,6 +99,18 @@ def render(root: Path) -> str:
                 [*datasets, "uadbench.runner.planning.datasets"],
             ),
             _forbidden(
+                "lesions",
+                "The synthetic lesions of tuning share nothing with training noises or phantoms",
+                [*methods, *datasets, "uadbench.diffusion", "uadbench.nn"],
+                ["uadbench.data.simulation.families", "uadbench.data.simulation.mixture"],
+            ),
+            _forbidden(
+                "simulation",
+                "Synthetic lesions know no training noise and no phantom",
+                ["uadbench.data.simulation"],
+                [*methods, *datasets, "uadbench.diffusion", "uadbench.nn"],
+            ),
+            _forbidden(
                 "report",
                 "The report knows records and metrics alone",
                 ["uadbench.report"],

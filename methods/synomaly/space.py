@@ -6,19 +6,26 @@ from typing import Any
 
 import optuna
 
-# None is the dataset's polarity, both signs where it has none.
-DIRECTIONS: dict[str, tuple[int, ...] | None] = {"prior": None, "both": (-1, 1)}
+# None is the dataset's polarity, both signs where nobody told it: then the sign of a lesion has to be found.
+TOLD: dict[str, tuple[int, ...] | None] = {"prior": None, "both": (-1, 1)}
+UNKNOWN: dict[str, tuple[int, ...] | None] = {"bright": (1,), "dark": (-1,), "both": None}
 
 
-def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """Returns config values of one trial."""
+def suggest(trial: optuna.Trial, polarity: int = 0) -> dict[str, Any]:
+    """Returns config values of one trial.
+
+    Args:
+        trial: The trial.
+        polarity: Sign of lesions that the dataset tells, 0 if it does not.
+    """
+    directions = TOLD if polarity else UNKNOWN
     fusion = trial.suggest_categorical("fusion", ["binary", "soft", "none"])
     values: dict[str, Any] = {
         "lr": trial.suggest_float("lr", 1e-4, 2e-3, log=True),
         "sigma": trial.suggest_float("sigma", 1.0, 11.0, step=2.0),
         "threshold": trial.suggest_int("threshold", 140, 190, step=5),
         "offset": trial.suggest_float("offset", 0.25, 1.25, step=0.25),
-        "direction": DIRECTIONS[trial.suggest_categorical("direction", list(DIRECTIONS))],
+        "direction": directions[trial.suggest_categorical("direction", list(directions))],
         "t": trial.suggest_int("t", 50, 300, step=50),
         "stages": trial.suggest_int("stages", 1, 5),
         "fusion": fusion,

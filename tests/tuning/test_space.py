@@ -86,3 +86,12 @@ def test_a_parameter_that_is_no_config_key_is_refused(monkeypatch: pytest.Monkey
 
     with pytest.raises(UserError, match="log_lr"):
         load_space(with_space(monkeypatch, suggest))
+
+
+def test_the_sign_is_searched_for_where_no_polarity_is_told() -> None:
+    kind = METHODS.load("synomaly")
+    unknown, told = load_space(kind), load_space(kind, 1)
+    assert set(unknown.choices["direction"]) == {"bright", "dark", "both"}
+    assert unknown.choices["direction"]["both"] is None, "which means both signs where no polarity is told"
+    assert set(told.choices["direction"]) == {"prior", "both"}
+    assert unknown.hash != told.hash == load_space(kind, -1).hash

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import optuna
@@ -67,17 +69,24 @@ class Space:
         return found
 
 
-def load_space(method: type[Method]) -> Space:
+def load_space(method: type[Method], polarity: int = 0) -> Space:
     """Reads ``space.py`` beside a method.
+
+    Args:
+        method: The method.
+        polarity: Sign of lesions that the dataset tells, for a ``suggest`` that takes it: where it is 0, the sign is
+            searched for.
 
     Raises:
         UserError: If it cannot be imported, or there is nothing to tune.
     """
     module = f"{method.__module__.rpartition('.')[0]}.space"
     try:
-        suggest: Suggest = importlib.import_module(module).suggest
+        found: Callable[..., dict[str, Any]] = importlib.import_module(module).suggest
     except (ImportError, AttributeError) as error:
         raise UserError(f"{method.name} has no search space ({module}.suggest): {error}.") from error
+    takes_polarity = "polarity" in inspect.signature(found).parameters
+    suggest: Suggest = partial(found, polarity=polarity) if takes_polarity else found
     distributions: dict[str, BaseDistribution] = {}
     choices: dict[str, dict[Any, Any]] = {}
     draws: list[Any] = []

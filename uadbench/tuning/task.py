@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from uadbench.core.roles import Role
+from uadbench.data.simulation.mixture import MIXTURE, VERSION
 
 Objective = Literal["synthetic", "val"]
 Measure = Literal["ap", "dice"]
@@ -75,6 +76,8 @@ class StudyTask(BaseModel):
         keys = {"method", "preset", "objective", "measure", "max_healthy_fp", "with_time", "pruner", "settings"}
         return {
             **self.model_dump(mode="json", include={*keys, "images", "seed"}),
+            # Which synthetic lesions: a study that was judged on others is another study.
+            "lesions": f"{MIXTURE} {VERSION}" if self.objective == "synthetic" else "val",
             "method_version": method_version,
             "data": head,
             "space": space,

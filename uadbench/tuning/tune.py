@@ -54,7 +54,7 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None) -
     """
     view = open_view(task)
     _require_roles(task, view)
-    space = load_space(METHODS.load(task.method))
+    space = load_space(METHODS.load(task.method), view.head.polarity)
     book = open_book(task, view, space)  # refuses a changed study before any process is started
     if task.workers == 1:
         Worker(task, say, console).run()

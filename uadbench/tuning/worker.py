@@ -17,7 +17,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role
-from uadbench.data.simulation.synthetic import ForeignPatches
+from uadbench.data.simulation.mixture import SyntheticLesions
 from uadbench.data.storage.store import Item, Pixels, Store
 from uadbench.runner.execution.device import pick_device, pick_precision
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory
@@ -60,8 +60,8 @@ def lesion_images(task: StudyTask, view: TuningView) -> tuple[Pixels, list[Item]
     calib = view.role(Role.CALIB)
     if not calib:
         raise UserError(f"{task.dataset} has no 'calib' patients to put synthetic lesions into.")
-    patches = ForeignPatches(view, calib)
-    return patches, patches.items
+    lesions = SyntheticLesions(view, calib, view.head.polarity)
+    return lesions, lesions.items
 
 
 class Worker:
@@ -82,7 +82,7 @@ class Worker:
             # each of the workers on a GPU keeps to its share: one that needs more fails alone and says so
             torch.cuda.set_per_process_memory_fraction(1 / task.workers)
         self._view = open_view(task)
-        self._space = load_space(self._method)
+        self._space = load_space(self._method, self._view.head.polarity)
         self.book = open_book(task, self._view, self._space)
         precision = self.book.precision(pick_precision("auto", self._device))
         self._fits = Fits(task, self._view, self._method, self._device, precision, console)

@@ -45,7 +45,11 @@ def load_tuned(method: str, dataset: str) -> Tuned:
         raise UserError(f"{name} cannot be read: {error}.", "Repair it, or tune again.") from error
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise UserError(f"{name} holds no 'config'.", "Write the settings under the key config.")
-    known = [f"{key} {content[key]}" for key in ("study", "objective", "trials", "preset", "source") if key in content]
+    known = [
+        f"{key} {content[key]}"
+        for key in ("study", "objective", "lesions", "trials", "preset", "source")
+        if key in content
+    ]
     return Tuned(
         config=dict(content["config"]),
         # A file that does not say so was not written by the tuner: its values may come from anywhere.
