@@ -21,7 +21,6 @@ from uadbench.data.storage.store import Store
 from uadbench.records.export import export_record
 from uadbench.records.read import read_entries
 from uadbench.runner.execution.run import execute
-from uadbench.runner.planning.datasets import phantom_folder
 from uadbench.runner.planning.plan import plan_run
 from uadbench.verification.bundle import write_bundle
 from uadbench.verification.check_leaderboard import Audit, audit
@@ -207,7 +206,7 @@ def test_files_that_no_leaderboard_has_are_refused(board: Path, tmp_path: Path) 
 
 def test_a_record_in_a_strange_place_is_refused(board: Path) -> None:
     file = file_of(board)
-    elsewhere = board / "records/strict-v1/carotid_us/unet" / file.name
+    elsewhere = board / "records/strict-v1/tiny_us/unet" / file.name
     elsewhere.parent.mkdir()
     for companion in file.parent.glob(f"{file.stem}.*"):
         shutil.move(companion, elsewhere.parent / companion.name)
@@ -233,20 +232,12 @@ def test_a_submission_claims_no_more_than_it_shows(board: Path, pristine: Path, 
     assert problem.endswith("a submission does not remove records")
 
 
-@pytest.fixture
-def phantom_here(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny store lies where this machine keeps the phantom of its dataset."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    shutil.copytree(tiny_store, phantom_folder("carotid_us"))
-
-
 def bundle_of(run: Path, board: Path, store: Path, *, maps: bool) -> Path:
     path = board / "submissions" / f"{run.name}.zip"
     write_bundle(run, path, str(store), None, no_progress, maps=maps)
     return path
 
 
-@pytest.mark.usefixtures("phantom_here")
 def test_a_bundle_with_maps_makes_a_claim_recomputed(
     runs: dict[str, Path], board: Path, pristine: Path, tiny_store: Path, tmp_path: Path
 ) -> None:

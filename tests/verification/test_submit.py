@@ -96,7 +96,7 @@ def test_the_command_line_submits_verifies_and_accepts(
     done = shell.invoke(app, ["verify", f"{run.name}.zip", *source, "--accept", "records"])
     assert done.exit_code == 0, done.output
     assert "verified (recomputed)" in done.output
-    record = tmp_path / "records/strict-v1/carotid_us/position" / f"{run.name}.json"
+    record = tmp_path / "records/strict-v1/tiny_us/position" / f"{run.name}.json"
     assert record.read_bytes() == (run / "record.json").read_bytes()
     assert json.loads(record.with_name(f"{run.name}.verification.json").read_text()) == {"level": "recomputed"}
     pack(tmp_path / "bad.zip", {"evil.py": b"1"})

@@ -29,12 +29,6 @@ from uadbench.verification.verify_run import compare_exported, note_level, verif
 Finished = tuple[Record, Path]
 
 
-@pytest.fixture(scope="module")
-def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One frame a patient: every test here scores a run."""
-    return write_store(tmp_path_factory.mktemp("store") / "tiny", frames=1)
-
-
 def run_tiny(store: Path, root: Path, *, seed: int = 0, method: str = "autoencoder") -> Finished:
     plan = plan_run(method=method, train=Store(store), preset="smoke", seed=seed)
     record, folder, _ = execute(plan, root=root)
@@ -238,7 +232,7 @@ def test_tampered_data_are_named(tiny_store: Path, finished: Finished, tmp_path:
 
 
 def test_other_data_are_refused(finished: Finished, tmp_path: Path) -> None:
-    store = write_store(tmp_path / "other", name="other", frames=1)
+    store = write_store(tmp_path / "other", dataset="tiny_us", name="other", frames=1)
     with pytest.raises(DataError, match="fingerprint"):
         verify_run(finished[1], str(store), None, no_progress)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uadbench.cli.console import progress_bar, to_stdout
 from uadbench.core.errors import JobFailed, UserError
+
+if TYPE_CHECKING:
+    from uadbench.core.record import Record
 
 
 def evaluate(
@@ -107,7 +110,16 @@ def report(
             from uadbench.runner.storage.open_cases import RunOpener  # imports torch, which records alone do not need
 
             opener = RunOpener(sources, progress)
-        files = build_report(records, runs, out, include_images=include_images, opener=opener, published=ledger)
+        files = build_report(
+            records, runs, out, include_images=include_images, opener=opener, published=ledger, vouch=_vouch
+        )
     for folder in ("leaderboard", "site"):
         written = sum((out / folder) in file.parents for file in files)
         to_stdout().out(f"{out / folder}: {written} files", highlight=False)
+
+
+def _vouch(record: Record) -> tuple[list[str], str]:
+    """Holds a record against the registry; imports methods only once there is a record."""
+    from uadbench.verification.claims import vouch
+
+    return vouch(record)

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SCHEMA = 1
+SCHEMA = 2
+"""Since 2 every table and ``spec.json`` have a hash in the record."""
 Status = Literal["done", "failed", "skipped"]
 
 
@@ -114,7 +115,7 @@ class Environment(_Part):
 class Record(_Part):
     """One entry of the benchmark."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1, 2] = SCHEMA
     id: str
     seed: int
     created: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -53,6 +53,7 @@ class Entry:
         ladder: What post-processing adds, likewise.
         gaps: Its oracle gap and protocol gap, likewise.
         run: Folder of the stored run with its maps, if one was found.
+        superseded: Why it is of an earlier version that nobody can check any more, "" if it is not.
     """
 
     record: Record
@@ -63,6 +64,7 @@ class Entry:
     ladder: Ladder | None = None
     gaps: Gaps | None = None
     run: Path | None = None
+    superseded: str = ""
 
     @property
     def tested(self) -> DatasetPart:
@@ -82,12 +84,25 @@ class Refusal:
     reason: str
 
 
-def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
+Vouch = Callable[[Record], tuple[Sequence[str], str]]
+"""Gets a record, and returns what contradicts the registry, and why it is superseded ("" if it is not)."""
+
+
+def unchecked(record: Record) -> tuple[Sequence[str], str]:  # noqa: ARG001 (a Vouch)
+    """Believes a record, where its numbers alone are of interest."""
+    return (), ""
+
+
+def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[Entry], list[Refusal]]:
     """Reads all records below some folders, sorted by id; the first of two files with the same id counts.
 
     A stored run behind an exported record adds its maps to it.
 
     Both layouts are found: ``<protocol>/<dataset>/<method>/<id>.json`` and ``<id>/record.json``.
+
+    Args:
+        folders: Where records are.
+        vouch: Holds a record's claims against what is registered: what contradicts it refuses the record.
 
     Raises:
         DataError: If a folder does not exist.
@@ -101,6 +116,10 @@ def read_entries(folders: list[Path]) -> tuple[list[Entry], list[Refusal]]:
             shown = plain(file.relative_to(folder).as_posix())
             try:
                 entry = _read(file)
+                problems, superseded = vouch(entry.record)
+                if problems:
+                    raise ValueError(problems[0])
+                entry = replace(entry, superseded=superseded)
             except (ValueError, OSError) as error:
                 refusals.append(Refusal(shown, plain(_first_line(error))))
                 continue

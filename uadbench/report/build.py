@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from uadbench.core.files import atomic_text
-from uadbench.records.read import Entry, read_entries
+from uadbench.records.read import Entry, Vouch, read_entries, unchecked
 from uadbench.report.files import sweep
 from uadbench.report.site.site import build_site
 from uadbench.report.site.viewer import CaseOpener
@@ -27,6 +27,7 @@ def build_report(
     include_images: bool = False,
     opener: CaseOpener | None = None,
     published: Path | None = None,
+    vouch: Vouch = unchecked,
 ) -> list[Path]:
     """Writes the leaderboard and the site; the same records give the same bytes.
 
@@ -37,6 +38,7 @@ def build_report(
         include_images: Whether pictures that show real patients (also as background) may be copied into the site.
         opener: Opens the cases of a stored run, for the case viewer; without it the site has none.
         published: Ledger of published numbers, set beside the records; None for none.
+        vouch: Holds a record's claims against what is registered; what contradicts it is refused by name.
 
     Returns:
         The files written.
@@ -44,7 +46,7 @@ def build_report(
     Raises:
         DataError: If a folder does not exist, or the ledger cannot be read.
     """
-    entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir])
+    entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir], vouch)
     board = make_leaderboard(entries, refusals)
     groups = [] if published is None else published_groups(published, entries)
     matrices = make_matrices(board.arenas, {entry.record.id: entry for entry in entries})

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.files import atomic_write
-from uadbench.core.record import Record
+from uadbench.core.record import SCHEMA, Record
 from uadbench.records.layout import TABLES, sha256_of
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.verify_run import verify_run
@@ -86,6 +86,11 @@ def write_bundle(
     record = RunFolder(run).record()
     if record is None or record.status != "done":
         raise DataError(f"{run} holds no finished run.", "Give the folder runs/ID of a run that ended.")
+    if record.schema_version < SCHEMA:
+        raise UserError(
+            f"{run} was written by an earlier version, without a hash of every file.",
+            f"Bring it up to date: uadbench evaluate --run {run} --in-place",
+        )
     if record.method.preset == "smoke":
         raise UserError("A run of preset smoke is never ranked.", "Submit one of preset quick, standard or paper.")
     problems = verify_run(run, source, test_source, progress).problems

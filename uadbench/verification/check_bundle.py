@@ -15,10 +15,12 @@ from pydantic import ValidationError
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import Job
-from uadbench.core.record import Record
+from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
-from uadbench.records.layout import TABLES, hash_files
+from uadbench.records.layout import hash_files, needed_files
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
+from uadbench.verification.check_record import recount
+from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import verify_run
 
 DEEPEST = 16
@@ -76,6 +78,9 @@ def check_bundle(
         except ValidationError as error:
             raise DataError("record.json in the bundle is no record.", "Write it again.") from error
         problems = [*look(folder), *_compare_job(record, folder / "config.yaml")]
+        if not problems:
+            claims = check_claims(record)
+            problems = [*claims.problems, *([f"record.json: {claims.superseded}"] if claims.superseded else [])]
         if problems:
             return Submission(record, "reported", problems)
         result = _compare_files(record, folder, source, test_source, progress, with_data=with_data)
@@ -92,6 +97,8 @@ def _compare_job(record: Record, config: Path) -> list[str]:
     for name in (record.id, record.protocol.name, record.dataset.name, tested.name, record.method.name):
         if not _NAME.fullmatch(name):
             return [f"record.json: the name {name[:60]!r} is not allowed"]
+    if record.schema_version < SCHEMA:
+        return ["record.json: an earlier version wrote it: uadbench evaluate --in-place, then submit it again"]
     if record.status != "done" or record.method.preset == "smoke":
         return ["record.json: it is no finished run above preset smoke"]
     try:
@@ -113,10 +120,10 @@ def _compare_files(
         hashes = hash_files(folder)
         wrong = [
             f"{name}: it has not the hash that record.json names"
-            for name in sorted({*hashes, *TABLES})
-            if record.hashes.get(name) != hashes.get(name)
+            for name in sorted({*hashes, *needed_files(record)})
+            if name not in hashes or record.hashes.get(name) != hashes[name]
         ]
-        return Submission(record, "reported", wrong)
+        return Submission(record, "reported", wrong or recount(record, lambda name: folder / name))
     try:
         found = verify_run(folder, source, test_source, progress).problems
     except RecursionError:

@@ -21,11 +21,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.record import Record
-from uadbench.records.layout import TABLES, sha256_of
-from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, NEEDED, opened_bundle
+from uadbench.core.record import SCHEMA, Record, stable_hash
+from uadbench.records.layout import TABLES, needed_files, sha256_of
+from uadbench.records.seeds import repeated_training
+from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
 from uadbench.verification.check_record import read_cases, recount
+from uadbench.verification.claims import check_claims
 
 RECORDS, SUBMISSIONS = "records", "submissions"
 VERIFICATION = "verification.json"
@@ -92,16 +94,26 @@ def audit(leaderboard: Path, *, look: Look, progress: Progress, base: Path | Non
         found.note(file, reason)
     taken = [file for file in files if file not in {name for name, _ in refused}]
     entries = {file: record for file in taken if (record := _checked_record(records, file, files, found)) is not None}
+    superseded: dict[str, str] = {}
     for file, record in entries.items():
         if record.status == "done":
-            for problem in recount(record, records / file):
+            beside = (records / file).with_suffix
+            for problem in recount(record, lambda name, beside=beside: beside(f".{name}")):
                 found.note(file, problem)
+        claims = check_claims(record)
+        for problem in claims.problems:
+            found.note(file, problem)
+        if claims.superseded:
+            superseded[file] = claims.superseded
+    _compare_seeds(entries, found)
     _compare_cases(records, entries, found)
     _check_bundles(leaderboard / SUBMISSIONS, records, entries, progress, found)
-    for file in entries:
-        found.levels[_level(records / file)] += 1
     if base is not None:
-        _compare_base(records, base / RECORDS, entries, found)
+        _compare_base(records, base / RECORDS, entries, superseded, found)
+    for file, record in entries.items():
+        # Without the leaderboard before, nobody vouches for a claim but the bundle that came with it.
+        shown = found.bundles.get(record.id, "reported")
+        found.levels[shown if base is None else _level(records / file)] += 1
     return found
 
 
@@ -147,7 +159,7 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
         found.note(file, "a run of preset smoke is never ranked")
     for name in TABLES:
         known, there = record.hashes.get(name), f"{start}{name}" in files
-        needed = name in NEEDED and record.status == "done"
+        needed = name in needed_files(record) and record.status == "done"
         if (known is None and (there or needed)) or (known is not None and not there):
             found.note(file, f"{name} is {'not named in it' if known is None else 'missing'}")
         elif known is not None and sha256_of(records / f"{start}{name}") != known:
@@ -158,6 +170,18 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
         except ValidationError:
             found.note(f"{start}{VERIFICATION}", "it names no level of verification")
     return record if len(found.problems) == before else None
+
+
+def _compare_seeds(entries: dict[str, Record], found: Audit) -> None:
+    """One training counts as one seed."""
+    rows: dict[str, list[Record]] = {}
+    files = {record.id: file for file, record in entries.items()}
+    for record in entries.values():
+        same = [record.method, record.dataset, record.test_on or record.dataset, record.protocol]
+        rows.setdefault(stable_hash([part.model_dump(mode="json") for part in same]), []).append(record)
+    for row in rows.values():
+        if reason := repeated_training([record for record in row if record.status == "done"]):
+            found.note(files[row[-1].id], reason)
 
 
 def _compare_cases(records: Path, entries: dict[str, Record], found: Audit) -> None:
@@ -220,11 +244,17 @@ def _check_one(bundle: Path, file: Path, record: Record, progress: Progress, fou
         found.bundles[record.id] = result.level
 
 
-def _compare_base(records: Path, base: Path, entries: dict[str, Record], found: Audit) -> None:
+def _compare_base(
+    records: Path, base: Path, entries: dict[str, Record], superseded: dict[str, str], found: Audit
+) -> None:
     """Holds a submission to what it shows."""
     for file, record in entries.items():
         before, claimed = base / file, _level(records / file)
         same = before.is_file() and before.read_bytes() == (records / file).read_bytes()
+        if not same and record.schema_version < SCHEMA:
+            found.note(file, "an earlier version wrote it, without a hash of every file")
+        if not same and file in superseded:
+            found.note(file, superseded[file])
         shown = max(_level(before) if same else "reported", found.bundles.get(record.id, "reported"), key=LEVELS.index)
         if LEVELS.index(claimed) > LEVELS.index(shown):
             found.note(file, f"it claims to be {claimed}, and what came with it shows {shown}")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Metric, Record
@@ -57,12 +56,12 @@ def compare_metrics(ours: Mapping[str, Metric], theirs: Mapping[str, Metric], so
     return problems
 
 
-def recount(record: Record, file: Path) -> list[str]:
+def recount(record: Record, beside: Callable[[str], Path]) -> list[str]:
     """Compares a record of a finished run with the job that its id hashes, its protocol, and the tables beside it.
 
     Args:
         record: The record.
-        file: Where it is exported; its tables are named ``<id>.cases.csv`` and so on, and have the hashes it names.
+        beside: Where a table of it lies, by name; the tables have the hashes that it names.
 
     Returns:
         One line a problem.
@@ -75,7 +74,7 @@ def recount(record: Record, file: Path) -> list[str]:
     if (rules.hash, rules.version) != (record.protocol.hash, record.protocol.version):
         return [*problems, f"record.json: protocol {rules.name} has other rules than the file of that name"]
     try:
-        table = read_cases(file.with_suffix(".cases.csv"))
+        table = read_cases(beside("cases.csv"))
         ours = summarise(rules, table, None, None, None, record.seed)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, pd.errors.ParserError) as error:
         return [*problems, f"cases.csv: it is no table of cases ({_short(error)})"]
@@ -84,11 +83,11 @@ def recount(record: Record, file: Path) -> list[str]:
         problems.append(f"record.json: missing metrics: {', '.join(missing)}")
     if made_up := sorted(record.metrics.keys() - ours.keys() - FROM_MAPS):
         problems.append(f"record.json: metrics that {rules.name} does not have: {', '.join(made_up)[:200]}")
-    problems += _compare_pooled(record, file.with_suffix(".curves.json"))
+    problems += _compare_pooled(record, beside("curves.json"))
     if "gaps.json" in record.hashes:
-        problems += _compare_gap(record, table, file.with_suffix(".gaps.json"))
+        problems += _compare_gap(record, table, beside("gaps.json"))
     if "thresholds.json" in record.hashes:
-        problems += _compare_thresholds(rules, table, file.with_suffix(".thresholds.json"))
+        problems += _compare_thresholds(rules, table, beside("thresholds.json"))
     return problems + _compare_ledger(record, rules, table)
 
 
@@ -122,8 +121,6 @@ def _compare_id(record: Record) -> list[str]:
     parts = {name: getattr(record, name) for name in ("method", "dataset", "test_on", "protocol", "seed")}
     if record.id not in {Job(**parts, precision=asked).id for asked in ("auto", "fp32", "bf16")}:
         return ["record.json: its id is not that of its method, data, protocol and seed"]
-    if record.method.preset == EXTERNAL and record.method.name in METHODS.names():
-        return [f"record.json: {record.method.name} is a method of this benchmark, not an outside system"]
     return []
 
 

@@ -1,14 +1,16 @@
-"""Checks a stored run: hashes first, then every metric anew from the raw maps, with ``rerun`` the maps as well.
+"""Checks a stored run: its claims, its hashes, every metric anew from the raw maps, with ``rerun`` the maps as well.
 
-A forgery that is re-hashed throughout passes the first two; ``rerun`` predicts again from the weights. What no file
-can prove is not checked: when and where a run was made, what it cost, and which labels its tuning saw.
+What a run says of its method is held against the registered class, what it says of its data against their manifest:
+``record.json`` and ``config.yaml`` come from the same hand. Maps that are re-hashed throughout pass all of this;
+``rerun`` predicts again from the weights. What no file can prove is not checked: when and where a run was made, and
+what it cost.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,19 +22,19 @@ from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.record import Record
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
-from uadbench.records.layout import TABLES, hash_files, sha256_of
+from uadbench.records.layout import SPEC, TABLES, hash_files, needed_files, sha256_of
 from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
+from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, open_run
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
+from uadbench.verification.claims import check_claims, tuned_settings
 
 Level = Literal["recomputed", "rerun"]
 # What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
 # stored in half precision.
 TOLERANCES = {"maps.npy": (1e-4, 1e-5), "scores.npy": (1e-4, 1e-5), "reconstruction.npy": (1e-3, 2e-3)}
-# Of the ledger these two are told by whoever tuned; the rest follows from the job.
-TOLD = {"tuning_labels", "defaults_from"}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ def verify_run(
     run = open_run(path, source, test_source, progress)
     if rerun and run.external:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
+    claims = check_claims(run.record)
+    if claims.superseded:
+        claims.problems.append(f"record.json: {claims.superseded}: verify it with that version")
+    if claims.problems:
+        return Verification("rerun" if rerun else "recomputed", [*_compare_job(run), *claims.problems])
+    if not run.external:
+        run = replace(run, plan=replace(run.plan, tuned=tuned_settings(run.record.method, run.record.dataset.name)))
     problems = [*_compare_job(run), *_check_data(run), *_compare_hashes(run), *_compare_scores(run)]
     if rerun:
         problems += _compare_predictions(run)
@@ -125,6 +134,17 @@ def _compare_job(run: OpenRun) -> list[str]:
             problems.append(f"record.json: {name} is not that of config.yaml")
     if load_protocol(record.protocol.name).hash != record.protocol.hash:
         problems.append(f"record.json: protocol {record.protocol.name} has other rules than the file of that name")
+    for claimed, store in ((record.dataset, run.plan.train), (record.test_on, run.plan.test)):
+        if claimed is None:
+            continue
+        ours, theirs = dataset_part(store).model_dump(), claimed.model_dump()
+        # Maps of test cases alone leave an outside system unranked, whatever the data.
+        loose = {"notes", "ranked"} if run.external and not claimed.ranked else set[str]()
+        problems += [
+            f"record.json: dataset.{name} is {str(theirs[name])[:60]}, the manifest of the data says {value}"
+            for name, value in ours.items()
+            if name not in loose and theirs[name] != value
+        ]
     return problems
 
 
@@ -141,11 +161,23 @@ def _check_data(run: OpenRun) -> list[str]:
 def _compare_hashes(run: OpenRun) -> list[str]:
     found, known = hash_files(run.folder.path), run.record.hashes
     problems: list[str] = []
-    for name in sorted({*found, *known}):
-        if found.get(name) != known.get(name):
+    needed = needed_files(run.record)
+    for name in sorted({*found, *known, *needed}):
+        if name == SPEC and name not in needed and name not in known:
+            continue
+        if name not in found or found.get(name) != known.get(name):
             state = "missing" if name not in found else "changed" if name in known else "not named in record.json"
             problems.append(f"{name}: {state}")
+    if SPEC in known and SPEC in found and _spec(run) != asdict(run.plan.spec):
+        problems.append(f"{SPEC}: it is not the shape of the data and of the config")
     return problems
+
+
+def _spec(run: OpenRun) -> object:
+    try:
+        return json.loads((run.folder.path / SPEC).read_bytes())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _compare_scores(run: OpenRun) -> list[str]:
@@ -188,12 +220,16 @@ def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
     problems = [
         f"record.json: ledger.{name} is {theirs[name]}, the job gives {value}"
         for name, value in ours.items()
-        if name not in TOLD and theirs[name] != value
+        if theirs[name] != value
     ]
     parameters = sum(value.numel() for value in method.state_dict().values() if value.is_floating_point())
     if run.record.cost is not None and run.folder.weights_file.exists():
-        saved = run.folder.load_weights().values()
-        parameters = sum(value.numel() for value in saved if value.is_floating_point())
+        saved = run.folder.load_weights()
+        try:
+            method.load_state_dict(saved)
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError):
+            problems.append(f"weights.safetensors: they are not weights of {run.record.method.name} with this config")
+        parameters = sum(value.numel() for value in saved.values() if value.is_floating_point())
         if run.record.cost.parameters != parameters:
             problems.append(
                 f"record.json: cost.parameters is {run.record.cost.parameters}, the weights have {parameters}"

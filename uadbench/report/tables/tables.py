@@ -13,6 +13,7 @@ from uadbench.core.record import Metric, ProtocolPart, Record, stable_hash
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.statistics.intervals import Interval
 from uadbench.records.read import Entry, Refusal, plain
+from uadbench.records.seeds import repeated_training
 from uadbench.report.tables.model import Arena, Leaderboard, Number, Refused, Row, Table, Versus
 from uadbench.report.tables.patients import MIN_PATIENTS, patient_bootstrap, patient_values
 
@@ -122,9 +123,13 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
     seeds = [entry.record.seed for entry in group]
     bad = sorted((e.record.seed, e.record.status, e.record.reason) for e in group if e.record.status != "done")
     patients = 0 if key is None or key.value is None else key.n_patients
+    superseded = next((entry.superseded for entry in group if entry.superseded), "")
+    repeated = repeated_training([entry.record for entry in group if entry.record.status == "done"])
     obstacles = {
         "".join(f"seed {seed} {status}: {plain(why, 120)}" for seed, status, why in bad[:1]): bool(bad),
+        plain(superseded): bool(superseded),
         "a seed stands there twice": len(set(seeds)) < len(seeds),
+        repeated: bool(repeated),
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
         "preset smoke is never ranked": record.method.preset == "smoke",
         "this protocol is for comparison with published numbers": _flagged(record.protocol),

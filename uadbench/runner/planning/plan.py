@@ -73,35 +73,47 @@ def plan_run(
     Raises:
         UserError: If a name, a key or a value is not allowed, or the data lack a role.
     """
-    kind = METHODS.load(method)
-    base = tuned.config if tuned else None
-    config = kind.config_type.resolve(preset, base, overrides)
-    values = config.model_dump(mode="json")
-    preset_values = kind.config_type.resolve(preset, base).model_dump(mode="json")
-    label = method_label(method, preset_values, values, tuned=tuned is not None)
+    config, part = method_part(method, preset, tuned, overrides)
     rules = load_protocol(protocol)
     job = Job(
-        method=MethodPart(
-            name=method,
-            label=label,
-            version=kind.version,
-            supervision=kind.supervision.value,
-            preset=preset,
-            config=values,
-        ),
+        method=part,
         dataset=dataset_part(train),
         test_on=None if test is None else dataset_part(test),
         protocol=ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash),
         seed=seed,
         precision=precision,
     )
-    if kind.supervision != Supervision.NONE:
+    if part.supervision != Supervision.NONE:
         _need(train, Role.TRAIN)
         _need(train, Role.CALIB)
-    if kind.supervision == Supervision.MASKS:
+    if part.supervision == Supervision.MASKS:
         _need(train, Role.LABELLED)
     _need(test or train, Role.TEST)
     return Plan(job, config, train, test or train, tuned)
+
+
+def method_part(
+    method: str, preset: str, tuned: Tuned | None = None, overrides: Mapping[str, Any] | None = None
+) -> tuple[MethodConfig, MethodPart]:
+    """Returns the resolved config of a method and what a record says of it; all but the values is of its class.
+
+    Raises:
+        UserError: If a name, a key or a value is not allowed.
+    """
+    kind = METHODS.load(method)
+    base = tuned.config if tuned else None
+    config = kind.config_type.resolve(preset, base, overrides)
+    values = config.model_dump(mode="json")
+    preset_values = kind.config_type.resolve(preset, base).model_dump(mode="json")
+    part = MethodPart(
+        name=method,
+        label=method_label(method, preset_values, values, tuned=tuned is not None),
+        version=kind.version,
+        supervision=kind.supervision.value,
+        preset=preset,
+        config=values,
+    )
+    return config, part
 
 
 def dataset_part(store: Store) -> DatasetPart:

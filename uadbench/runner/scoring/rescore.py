@@ -8,7 +8,7 @@ from pathlib import Path
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.job import Job
-from uadbench.core.record import ProtocolPart, Record
+from uadbench.core.record import SCHEMA, ProtocolPart, Record
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.layout import hash_files
 from uadbench.runner.scoring.score_run import score_run
@@ -69,6 +69,7 @@ def rescore(
                 }
             ),
             "hashes": {**record.hashes, **hashes},
+            "schema_version": SCHEMA if in_place else record.schema_version,
         }
     )
     target.write_text("record.json", again.model_dump_json(indent=1))

@@ -1,0 +1,38 @@
+"""Whether the seeds of a row are trainings of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from uadbench.core.job import EXTERNAL
+from uadbench.core.record import Record
+
+MADE_BY_A_FIT = {"weights.safetensors": "weights", "maps/test/maps.npy": "test maps", "cases.csv": "results per case"}
+
+
+def repeated_training(records: Sequence[Record]) -> str:
+    """Returns why finished records of several seeds show one training, "" if each shows its own.
+
+    A method that draws its training images at random learns other weights with each seed. One that draws none, such
+    as a trivial baseline, may give the same for all seeds; an outside system is not known to be such a method.
+
+    Args:
+        records: Records that differ in their seed alone.
+    """
+    for name, words in MADE_BY_A_FIT.items():
+        seen: dict[str, int] = {}
+        for record in sorted(records, key=lambda record: record.seed):
+            digest = record.hashes.get(name)
+            if digest is None or not _draws(record):
+                continue
+            first = seen.setdefault(digest, record.seed)
+            if first != record.seed:
+                return f"seeds {first} and {record.seed} have the same {words}: one training is one seed"
+    return ""
+
+
+def _draws(record: Record) -> bool:
+    """Whether the seed moves the training; the number of images is checked against the registered config."""
+    if record.method.preset == EXTERNAL:
+        return True
+    return record.cost is not None and record.cost.train_images_seen > 0

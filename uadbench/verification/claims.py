@@ -1,0 +1,145 @@
+"""What a record claims, held against what is registered here: its method's class and its dataset's.
+
+A record and the job beside it are written by the same hand, so neither vouches for the other. Supervision, version,
+label and preset come from the registered class and the resolution of its config; version, recipe and source of a
+phantom from the registered dataset. What only the data tell (``verify_run``) or the tables (``check_record``) is
+compared there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.dataset import Recipe
+from uadbench.core.errors import UserError
+from uadbench.core.job import EXTERNAL
+from uadbench.core.record import DatasetPart, MethodPart, Record
+from uadbench.core.roles import Supervision
+from uadbench.runner.planning.plan import method_part
+from uadbench.runner.planning.tuned_config import Tuned, load_tuned
+
+LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the registry says of a record.
+
+    Attributes:
+        problems: Claims that contradict it, one line each.
+        superseded: Why nobody can check the rest: an earlier version of the method or of the data. "" if not so.
+    """
+
+    problems: list[str]
+    superseded: str = ""
+
+
+def check_claims(record: Record) -> Claims:
+    """Compares a record with the registered method and datasets.
+
+    Args:
+        record: A record that somebody wrote; its texts are not trusted.
+    """
+    problems: list[str] = []
+    superseded: list[str] = []
+    for part in (record.dataset, *([record.test_on] if record.test_on else [])):
+        problems += _check_data(part, superseded)
+    problems += _check_method(record, superseded)
+    return Claims(problems, "; ".join(dict.fromkeys(superseded)))
+
+
+def vouch(record: Record) -> tuple[list[str], str]:
+    """Returns what ``read_entries`` asks of each record."""
+    claims = check_claims(record)
+    return claims.problems, claims.superseded
+
+
+def tuned_settings(method: MethodPart, dataset: str) -> Tuned | None:
+    """Returns the tuned settings that a label claims, None if it claims none.
+
+    Raises:
+        UserError: If there are no tuned settings of that method for that dataset.
+    """
+    settings = method.label.removeprefix(f"{method.name}[").rstrip("]").split(",")
+    return load_tuned(method.name, dataset) if settings[0] == "tuned" else None
+
+
+def _check_method(record: Record, superseded: list[str]) -> list[str]:
+    claimed = record.method
+    if claimed.preset == EXTERNAL:
+        if claimed.name in METHODS.names():
+            return [f"record.json: {claimed.name} is a method of this benchmark, not an outside system"]
+        return [] if claimed.label == claimed.name else ["record.json: the label of an outside system is its name"]
+    try:
+        kind = METHODS.load(claimed.name)
+    except UserError as error:
+        return [f"record.json: {error.message} Nothing that it claims can be checked: install its plug-in"]
+    if claimed.supervision != kind.supervision.value:
+        return [_differs("method.supervision", claimed.supervision, kind.supervision.value)]
+    if not _is_earlier(claimed.version, kind.version):
+        return _check_settings(record)
+    superseded.append(f"made with version {claimed.version} of {claimed.name}, the present one is {kind.version}")
+    return []
+
+
+def _check_settings(record: Record) -> list[str]:
+    """Resolves the config anew as a run does, and compares what follows from it."""
+    claimed, ledger = record.method, record.ledger
+    try:
+        tuned = tuned_settings(claimed, record.dataset.name)
+        config, part = method_part(claimed.name, claimed.preset, tuned, claimed.config)
+    except UserError as error:
+        return [f"record.json: method: {error.message}"]
+    problems = list(_differences("method", part.model_dump(), claimed.model_dump()))
+    if record.status != "done":
+        return problems
+    if ledger.tuning_labels != (labels := tuned.labels if tuned else "none"):
+        problems.append(_differs("ledger.tuning_labels", ledger.tuning_labels, labels))
+    if (ledger.train_pixel_labels > 0) != (part.supervision == Supervision.MASKS):
+        problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {part.supervision}")
+    if record.cost is not None and record.cost.train_images_seen != config.images_seen:
+        problems.append(_differs("cost.train_images_seen", record.cost.train_images_seen, config.images_seen))
+    return problems
+
+
+def _check_data(part: DatasetPart, superseded: list[str]) -> list[str]:
+    try:
+        kind = DATASETS.load(part.name)
+    except UserError as error:
+        return [f"record.json: {error.message}"]
+    if _is_earlier(part.version, kind.version):
+        superseded.append(f"made on version {part.version} of {part.name}, the present one is {kind.version}")
+        return []
+    problems: list[str] = []
+    if part.version != kind.version:
+        problems.append(_differs("dataset.version", part.version, kind.version))
+    if part.source != "phantom":
+        if part.recipe not in get_args(Recipe):
+            problems.append(f"record.json: {part.source} data have no recipe {part.recipe[:LONGEST]!r}")
+        return problems
+    try:
+        recipe = f"phantom-{kind().phantom_key()}"
+    except UserError as error:
+        return [*problems, f"record.json: {error.message}"]
+    if part.recipe != recipe:
+        problems.append(_differs("dataset.recipe", part.recipe, recipe))
+    return problems
+
+
+def _differences(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
+    for key, value in ours.items():
+        if key == "config":
+            yield from _differences(f"{what}.config", value, theirs[key])
+        elif theirs.get(key) != value:
+            yield _differs(f"{what}.{key}", theirs.get(key), value)
+
+
+def _differs(what: str, claimed: object, registered: object) -> str:
+    return f"record.json: {what} is {str(claimed)[:LONGEST]}, what is registered here gives {registered}"
+
+
+def _is_earlier(claimed: str, present: str) -> bool:
+    return claimed.isdecimal() and present.isdecimal() and len(claimed) <= len(present) and int(claimed) < int(present)
