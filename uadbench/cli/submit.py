@@ -51,7 +51,11 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
         to_stdout().out(problem, style="red", highlight=False)
     if problems:
         raise JobFailed(f"{bundle} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
-    to_stdout().out(f"{bundle}: verified ({result.level}).", highlight=False)
+    if result.level == "reported":
+        words = "reported: hashes and tables agree, and no number was computed from maps"
+    else:
+        words = f"verified ({result.level})"
+    to_stdout().out(f"{bundle}: {words}.", highlight=False)
     if result.exported is not None:
         to_stdout().out(f"Its record is {result.exported}", highlight=False)
 
