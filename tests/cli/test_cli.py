@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import uadbench
+from tests.support.stores import write_store
+from uadbench.core.catalog import DATASETS
 
 NEVER_IMPORTED = "torch", "timm", "monai", "pandas", "matplotlib"
 
@@ -52,8 +54,9 @@ def test_list_is_the_folders() -> None:
     assert "synomaly" in names
 
 
-def test_json_prints_the_record_alone_and_a_second_call_the_stored_one(tiny_store: Path, tmp_path: Path) -> None:
-    command = ["run", "--method", "position", "--dataset", "carotid_us", "--source", str(tiny_store)]
+def test_json_prints_the_record_alone_and_a_second_call_the_stored_one(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", version=DATASETS.load("carotid_us").version, source="real", recipe="strict")
+    command = ["run", "--method", "position", "--dataset", "carotid_us", "--source", str(store)]
     first = uadbench(*command, "--preset", "smoke", "--json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     record = json.loads(first.stdout)
@@ -61,7 +64,7 @@ def test_json_prints_the_record_alone_and_a_second_call_the_stored_one(tiny_stor
     assert (tmp_path / "runs" / record["id"] / "record.json").exists()
     again = uadbench(*command, "--preset", "smoke", "--json", cwd=tmp_path)
     assert json.loads(again.stdout) == record
-    verified = uadbench("verify", f"runs/{record['id']}", "--source", str(tiny_store), cwd=tmp_path)
+    verified = uadbench("verify", f"runs/{record['id']}", "--source", str(store), cwd=tmp_path)
     assert verified.returncode == 0, verified.stdout
     (tmp_path / "runs" / record["id"] / "cases.csv").write_text("case\n")
-    assert uadbench("verify", f"runs/{record['id']}", "--source", str(tiny_store), cwd=tmp_path).returncode == 1
+    assert uadbench("verify", f"runs/{record['id']}", "--source", str(store), cwd=tmp_path).returncode == 1

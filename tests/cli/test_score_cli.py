@@ -14,6 +14,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from tests.support.command import uadbench
+from tests.support.stores import write_store
+from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
@@ -34,6 +36,13 @@ def write_maps(store: Store, folder: Path, *roles: Role) -> Path:
         for item in store.role(role):
             np.save(folder / role.value / f"{item.uid}.npy", store.image(item)[0])
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that says what a registered dataset says, so that its records can be verified."""
+    version = DATASETS.load("carotid_us").version
+    return write_store(tmp_path_factory.mktemp("store") / "tiny", version=version, source="real", recipe="strict")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +181,12 @@ def test_volumes_are_read_from_nifti_in_any_orientation(tmp_path: Path) -> None:
     sizes = {"a": (12, 10), "b": (9, 14)}  # cases of different sizes
     volumes = {case: rng.random((columns, rows, 5)).astype(np.float32) for case, (rows, columns) in sizes.items()}
     with StoreWriter(
-        tmp_path / "store", dataset="brain_mri", version="t", source="real", recipe="strict", ranked=False
+        tmp_path / "store",
+        dataset="brain_mri",
+        version=DATASETS.load("brain_mri").version,
+        source="real",
+        recipe="strict",
+        ranked=False,
     ) as writer:
         for case, (rows, columns) in sizes.items():
             for z in (1, 2, 4):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from uadbench.core.dataset import Source
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.storage.store import StoreWriter
@@ -15,11 +16,23 @@ PATIENTS = {Role.TRAIN: 6, Role.CALIB: 4, Role.LABELLED: 3, Role.VAL: 3, Role.TE
 SIZE = 40
 
 
-def write_store(out: Path, *, dataset: str = "carotid_us", name: str = "tiny", frames: int = 3) -> Path:
-    """Writes smooth random frames with a bright disc as lesion in every other test patient and in all labelled ones."""
+def write_store(
+    out: Path,
+    *,
+    dataset: str = "carotid_us",
+    name: str = "tiny",
+    frames: int = 3,
+    version: str = "test",
+    source: Source = "phantom",
+    recipe: str = "tiny",
+) -> Path:
+    """Writes smooth random frames with a bright disc as lesion in every other test patient and in all labelled ones.
+
+    What it says of itself is nothing that a registered dataset says: records of it run, and are never verified.
+    """
     rows, columns = np.mgrid[:SIZE, :SIZE]
     body = (rows - 20) ** 2 + (columns - 20) ** 2 < 18**2
-    with StoreWriter(out, dataset=dataset, version="test", source="phantom", recipe="tiny", polarity=1) as writer:
+    with StoreWriter(out, dataset=dataset, version=version, source=source, recipe=recipe, polarity=1) as writer:
         for role, count in PATIENTS.items():
             for p in range(count):
                 lesion = role in (Role.LABELLED, Role.VAL) or (role == Role.TEST and p % 2 == 0)

@@ -105,7 +105,7 @@ CLAIMS: dict[str, tuple[Change, str]] = {
     "supervision none": (method(supervision="none"), "method.supervision is none"),
     "a hand-set ablation under the plain label": (method(label="unet"), "method.label is unet"),
     "a hand-set ablation as tuned": (method(label="unet[tuned]"), "no tuned setting of unet"),
-    "a preset renamed": (method(preset="paper"), "method.label is"),
+    "a preset renamed": (method(preset="standard"), "method.label is"),
     "a preset renamed, label too": (method(preset="standard", label="unet"), "method.label is unet"),
     "a preset that does not exist": (method(preset="best"), "Unknown preset 'best'"),
     "method version 99": (method(version="99"), "method.version is 99"),
@@ -117,7 +117,7 @@ CLAIMS: dict[str, tuple[Change, str]] = {
     ),
     "a setting that the method does not know": (
         lambda record: record["method"]["config"].update(luck=1),
-        "Unknown config key 'luck'",
+        "luck",
     ),
     "another setting than was run": (
         lambda record: record["method"]["config"].update(label_fraction=0.5),
@@ -309,8 +309,6 @@ def test_maps_made_better_and_hashed_are_found_by_rerun_alone(run: Path, tiny_st
     assert verify_run(run, str(tiny_store), None, no_progress).problems == []
     problems = verify_run(run, str(tiny_store), None, no_progress, rerun=True).problems
     assert problems == ["maps/test/maps.npy: the weights give others"]
-
-
 
 
 BELIEVED: dict[str, Change] = {

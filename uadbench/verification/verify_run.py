@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +26,7 @@ from uadbench.records.layout import SPEC, TABLES, hash_files, needed_files, sha2
 from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.score_run import score_run
-from uadbench.runner.storage.open_run import OpenRun, open_run
+from uadbench.runner.storage.open_run import OpenRun, StoredRun, open_stored
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
 from uadbench.verification.claims import check_claims, tuned_settings
@@ -65,20 +65,26 @@ def verify_run(
     Raises:
         DataError: If the run or its data cannot be read at all.
     """
-    run = open_run(path, source, test_source, progress)
-    if rerun and run.external:
+    stored = open_stored(path, source, test_source, progress)
+    if rerun and stored.external:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
-    claims = check_claims(run.record)
+    problems = [*_compare_job(stored), *_check_data(stored), *_compare_hashes(stored)]
+    # Scored before the method is looked up: what a plug-in does when it is imported cannot touch the scorer.
+    evaluation, found = _compare_scores(stored)
+    problems += found
+    claims = check_claims(stored.record)
+    problems += claims.problems
     if claims.superseded:
-        claims.problems.append(f"record.json: {claims.superseded}: verify it with that version")
-    if claims.problems:
-        return Verification("rerun" if rerun else "recomputed", [*_compare_job(run), *claims.problems])
-    if not run.external:
-        run = replace(run, plan=replace(run.plan, tuned=tuned_settings(run.record.method, run.record.dataset.name)))
-    problems = [*_compare_job(run), *_check_data(run), *_compare_hashes(run), *_compare_scores(run)]
+        problems.append(f"record.json: {claims.superseded}: verify it with that version")
+    level: Level = "rerun" if rerun else "recomputed"
+    if evaluation is None or claims.problems or claims.superseded or stored.job.method != stored.record.method:
+        return Verification(level, problems)
+    tuned = None if stored.external else tuned_settings(stored.record.method, stored.record.dataset.name)
+    run = stored.with_method(tuned)
+    problems += [*_compare_spec(run), *_compare_ledger(run, evaluation)]
     if rerun:
         problems += _compare_predictions(run)
-    return Verification("rerun" if rerun else "recomputed", problems)
+    return Verification(level, problems)
 
 
 def compare_exported(record_file: Path, run: Path) -> list[str]:
@@ -123,9 +129,9 @@ def note_level(folder: Path, level: Level) -> Level:
     return level
 
 
-def _compare_job(run: OpenRun) -> list[str]:
+def _compare_job(run: StoredRun) -> list[str]:
     """Compares what the record says with the job in config.yaml, whose hash is the id."""
-    record, job = run.record, run.plan.job
+    record, job = run.record, run.job
     problems: list[str] = []
     if job.id != record.id:
         problems.append("config.yaml: it does not hash to the id in record.json")
@@ -134,7 +140,7 @@ def _compare_job(run: OpenRun) -> list[str]:
             problems.append(f"record.json: {name} is not that of config.yaml")
     if load_protocol(record.protocol.name).hash != record.protocol.hash:
         problems.append(f"record.json: protocol {record.protocol.name} has other rules than the file of that name")
-    for claimed, store in ((record.dataset, run.plan.train), (record.test_on, run.plan.test)):
+    for claimed, store in ((record.dataset, run.train), (record.test_on, run.test)):
         if claimed is None:
             continue
         ours, theirs = dataset_part(store).model_dump(), claimed.model_dump()
@@ -148,9 +154,9 @@ def _compare_job(run: OpenRun) -> list[str]:
     return problems
 
 
-def _check_data(run: OpenRun) -> list[str]:
+def _check_data(run: StoredRun) -> list[str]:
     problems: list[str] = []
-    for store in {store.path: store for store in (run.plan.train, run.plan.test)}.values():
+    for store in {store.path: store for store in (run.train, run.test)}.values():
         try:
             store.verify()
         except DataError as error:
@@ -158,7 +164,7 @@ def _check_data(run: OpenRun) -> list[str]:
     return problems
 
 
-def _compare_hashes(run: OpenRun) -> list[str]:
+def _compare_hashes(run: StoredRun) -> list[str]:
     found, known = hash_files(run.folder.path), run.record.hashes
     problems: list[str] = []
     needed = needed_files(run.record)
@@ -168,31 +174,32 @@ def _compare_hashes(run: OpenRun) -> list[str]:
         if name not in found or found.get(name) != known.get(name):
             state = "missing" if name not in found else "changed" if name in known else "not named in record.json"
             problems.append(f"{name}: {state}")
-    if SPEC in known and SPEC in found and _spec(run) != asdict(run.plan.spec):
-        problems.append(f"{SPEC}: it is not the shape of the data and of the config")
     return problems
 
 
-def _spec(run: OpenRun) -> object:
+def _compare_spec(run: OpenRun) -> list[str]:
+    if SPEC not in run.record.hashes:
+        return []
     try:
-        return json.loads((run.folder.path / SPEC).read_bytes())
-    except (ValueError, RecursionError):
-        return None
+        same = json.loads((run.folder.path / SPEC).read_bytes()) == asdict(run.plan.spec)
+    except (OSError, ValueError, RecursionError):
+        same = False
+    return [] if same else [f"{SPEC}: it is not the shape of the data and of the config"]
 
 
-def _compare_scores(run: OpenRun) -> list[str]:
-    """Scores the maps again and compares metrics, tables and ledger."""
-    record, plan = run.record, run.plan
+def _compare_scores(run: StoredRun) -> tuple[Evaluation | None, list[str]]:
+    """Scores the maps again and compares metrics and tables; without an evaluation they cannot be scored."""
+    record = run.record
     with tempfile.TemporaryDirectory() as scratch:
         target = RunFolder(Path(scratch))
         target.maps = run.folder.maps
         rules = load_protocol(record.protocol.name)
         try:
             evaluation, hashes = score_run(
-                plan.train, plan.test, target, rules, plan.job.seed, present_only=run.external, picture=False
+                run.train, run.test, target, rules, run.job.seed, present_only=run.external, picture=False
             )
         except (DataError, ValueError, OSError, EOFError) as error:
-            return [f"maps: they cannot be scored ({error})"]
+            return None, [f"maps: they cannot be scored ({error})"]
     problems = compare_metrics(evaluation.metrics, record.metrics, "maps give")
     for key in sorted(record.metrics.keys() - evaluation.metrics.keys()):
         problems.append(f"record.json: metric {key} is not one of the protocol's")
@@ -204,7 +211,7 @@ def _compare_scores(run: OpenRun) -> list[str]:
         # Records of older versions name fewer tables.
         if name in record.hashes and hashes[name] != record.hashes[name]:
             problems.append(f"{name}: it is not what the maps give")
-    return problems + _compare_ledger(run, evaluation)
+    return evaluation, problems
 
 
 def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:

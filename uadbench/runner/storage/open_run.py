@@ -16,6 +16,7 @@ from uadbench.core.record import DatasetPart, Record
 from uadbench.data.storage.store import Store
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import Plan
+from uadbench.runner.planning.tuned_config import Tuned
 from uadbench.runner.storage.run_folder import RunFolder
 
 
@@ -39,11 +40,59 @@ class OpenRun:
         return self.plan.job.method.preset == EXTERNAL
 
 
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run with its data, before its method is looked up: no code of a plug-in has been imported for it.
+
+    Attributes:
+        folder: Where it is.
+        record: What it says.
+        job: The definition in config.yaml.
+        train: Store that it was trained and calibrated on.
+        test: Store that it was tested on.
+    """
+
+    folder: RunFolder
+    record: Record
+    job: Job
+    train: Store
+    test: Store
+
+    @property
+    def external(self) -> bool:
+        """Whether the maps are those of an outside system."""
+        return self.job.method.preset == EXTERNAL
+
+    def with_method(self, tuned: Tuned | None = None) -> OpenRun:
+        """Looks up the registered method, and validates the config with it.
+
+        Raises:
+            UserError: If there is no such method, or it does not know a setting.
+        """
+        config, method = MethodConfig(), self.job.method
+        if not self.external:
+            try:
+                config = METHODS.load(method.name).config_type.model_validate(method.config)
+            except ValueError as error:
+                file = self.folder.path / "config.yaml"
+                raise DataError(f"{file} holds settings that {method.name} does not know.") from error
+        return OpenRun(self.folder, self.record, Plan(self.job, config, self.train, self.test, tuned))
+
+
 def open_run(path: Path, source: str | None, test_source: str | None, progress: Progress) -> OpenRun:
     """Opens a run with the data it was made on.
 
     Raises:
-        DataError: If it is no finished run, or the data are not the same.
+        DataError: If it is not a finished run, or the data are not the same.
+    """
+    return open_stored(path, source, test_source, progress).with_method()
+
+
+def open_stored(path: Path, source: str | None, test_source: str | None, progress: Progress) -> StoredRun:
+    """Opens a run with the data it was made on, without its method.
+
+    Raises:
+        DataError: If it is not a finished run, or the data are not the same.
     """
     folder = RunFolder(path)
     record = folder.record()
@@ -55,13 +104,7 @@ def open_run(path: Path, source: str | None, test_source: str | None, progress: 
         raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
     train = _open(job.dataset, source, progress)
     test = _open(job.test_on, test_source, progress) if job.test_on else train
-    config = MethodConfig()
-    if job.method.preset != EXTERNAL:
-        try:
-            config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
-        except ValueError as error:
-            raise DataError(f"{path}/config.yaml holds settings that {job.method.name} does not know.") from error
-    return OpenRun(folder, record, Plan(job, config, train, test))
+    return StoredRun(folder, record, job, train, test)
 
 
 def _open(part: DatasetPart, source: str | None, progress: Progress) -> Store:
