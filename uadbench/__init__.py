@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Read once, when torch loads its threads: on shared cores, spinning threads take the time that working ones need
+# (a training step three times as long beside one other job; docs/explanation/performance.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from uadbench.api import (
