@@ -1,0 +1,56 @@
+"""How a job computes: number format and memory layout. Both move last bits, so a record names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Layout = Literal["channels_first", "channels_last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Numerics:
+    """Number format and layout of a fit and of its predictions.
+
+    Attributes:
+        precision: ``fp32``, or ``bf16`` for autocast to bfloat16.
+        layout: Order of the axes of images and convolution weights in memory: NCHW or NHWC.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    layout: Layout = "channels_first"
+
+    @property
+    def bf16(self) -> bool:
+        """Whether networks compute under autocast to bfloat16."""
+        return self.precision == "bf16"
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether convolution weights are laid out channels last."""
+        return self.layout == "channels_last"
+
+    def __str__(self) -> str:
+        return f"{self.precision} {self.layout}"
+
+    @classmethod
+    def parse(cls, text: str) -> Numerics:
+        """Reads what ``str`` gave.
+
+        Raises:
+            ValueError: If it is something else.
+        """
+        for known in CHOICES:
+            if text.split() == str(known).split():
+                return known
+        raise ValueError(f"'{text}' is not one of {', '.join(map(str, CHOICES))}")
+
+
+PLAIN = Numerics()
+CHOICES = (
+    PLAIN,
+    Numerics("fp32", "channels_last"),
+    Numerics("bf16", "channels_last"),
+    Numerics("bf16", "channels_first"),
+)
+"""What ``--precision auto`` chooses from; the first is how published codes compute."""
