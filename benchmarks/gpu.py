@@ -21,6 +21,7 @@ from torch import nn
 from benchmarks import as_published
 from benchmarks.flops import operations
 from benchmarks.ratios import machine
+from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
@@ -94,7 +95,7 @@ def rates(bench: Bench, side: int) -> tuple[float, float]:
 
 def forward(bench: Bench, model: Synomaly, size: int, batches: list[int], matrix: float, gmac: float) -> None:
     """The network's forward pass by batch size, with its share of the measured matrix rate."""
-    model.denoiser.set_precision(bf16=bench.bf16)
+    model.denoiser.set_numerics(Numerics.of(bf16=bench.bf16, channels_last=bench.bf16))
     model.denoiser.arrange()
     for batch in batches:
         x = torch.randn(batch, 1, size, size, device=bench.device)
@@ -116,7 +117,7 @@ def training(bench: Bench, model: Synomaly, size: int, batch: int) -> None:
     t = torch.arange(batch, device=bench.device) % 1000
     generators = [torch.Generator().manual_seed(i) for i in range(batch)]
     for bf16 in (False, True) if bench.bf16 else (False,):
-        model.denoiser.set_precision(bf16=bf16)
+        model.denoiser.set_numerics(Numerics.of(bf16=bf16, channels_last=bf16))
         model.denoiser.arrange()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=bf16 and bench.device.type == "cuda")
 
@@ -141,11 +142,11 @@ def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int,
     image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
     uids = tuple(f"u{i}" for i in range(count))
     images = ImageBatch(uids, image, torch.ones_like(image, dtype=torch.bool)).to(bench.device)
-    model.denoiser.set_precision(bf16=bench.bf16)
+    model.denoiser.set_numerics(Numerics.of(bf16=bench.bf16, channels_last=bench.bf16))
     model.denoiser.arrange()
     with torch.inference_mode():
         ours = bench.seconds(lambda: model.predict(images, [torch_generator("bench", uid) for uid in uids])) / count
-    model.denoiser.set_precision(bf16=False)
+    model.denoiser.set_numerics(Numerics.of(bf16=False, channels_last=False))
     model.denoiser.arrange()
     rule, abar = stage_rule(config, ImageSpec(1, size, size, 1)), float(model.schedule.abar[config.t])
 

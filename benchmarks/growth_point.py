@@ -26,7 +26,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.runner.execution.allocator import keep_memory
-from uadbench.runner.execution.device import pick_precision
+from uadbench.runner.execution.probe import pick_numerics
 from uadbench.testing.fakes import InMemoryBatches, image_generators
 from uadbench.testing.images import synthetic_images
 
@@ -123,14 +123,14 @@ def network(point: Point) -> float:
     """Returns images a second of prediction or training."""
     device, config = torch.device(point.device), config_of(point)
     spec = ImageSpec(1, config.image_size, config.image_size, polarity=1)
-    bf16 = pick_precision("auto", device) == "bf16"
+    numerics = pick_numerics("auto", Synomaly.build, config, spec, device)
     model, images = Synomaly.build(config, spec), synthetic_images(config.batch_size, spec)
     if point.work == "training":
-        run = ShortRun(device=device, bf16=bf16)
+        run = ShortRun(device=device, numerics=numerics)
         batches = InMemoryBatches(images, spec)
         model.fit(batches, batches, run)
         return config.batch_size / statistics.median(run.times)
-    model.to(device).denoiser.set_precision(bf16=bf16)
+    model.to(device).denoiser.set_numerics(numerics)
     images = images.images.to(device)
     with torch.inference_mode():
         return config.batch_size / median_seconds(lambda: model.predict(images, image_generators(images)), device)

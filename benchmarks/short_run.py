@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks.flops import Flops
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.testing.fakes import LocalFitContext
 
 TIMED = 5  # steps of each phase
@@ -23,8 +24,8 @@ class ShortRun(LocalFitContext):
         whole: Seconds that all steps of all phases would take.
     """
 
-    def __init__(self, *, device: torch.device | str = "cpu", bf16: bool = False) -> None:
-        super().__init__(device=device, bf16=bf16, every=10**9)
+    def __init__(self, *, device: torch.device | str = "cpu", numerics: Numerics = PLAIN) -> None:
+        super().__init__(device=device, numerics=numerics, every=10**9)
         self.times: list[float] = []
         self.spent = 0.0
         self.whole = 0.0

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmarks import as_published
 from tests.support.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
+from uadbench.core.numerics import Numerics
 from uadbench.core.types import ImageBatch
 from uadbench.diffusion.epsilon import Denoiser
 from uadbench.diffusion.noises import Gaussian
@@ -114,11 +115,11 @@ def test_bfloat16_agrees(name: str) -> None:
     wanted = example(name)
     denoiser = denoiser_of(wanted.method)
     assert denoiser is not None
-    denoiser.set_precision(bf16=True)
+    denoiser.set_numerics(Numerics.of(bf16=True, channels_last=True))
     try:
         found = predict(wanted.method, wanted.images).anomaly_map
     finally:
-        denoiser.set_precision(bf16=False)
+        denoiser.set_numerics(Numerics.of(bf16=False, channels_last=False))
         denoiser.arrange()
     assert relative(found, wanted.maps) > 1e-5, "the path was not taken"
     if name == "autoddpm":

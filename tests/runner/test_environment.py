@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import uadbench
+from uadbench.core.numerics import PLAIN
 from uadbench.core.record import Environment
 from uadbench.records.environment import environment
 
@@ -27,7 +28,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def here() -> Environment:
-    return environment(torch.device("cpu"), "fp32")
+    return environment(torch.device("cpu"), PLAIN)
 
 
 def test_the_commit_is_told(clone: Path) -> None:

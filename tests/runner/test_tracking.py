@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 from uadbench.cli import app
 from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.numerics import PLAIN
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
 from uadbench.runner.execution.fit_context import RunFitContext
@@ -237,7 +238,7 @@ def test_the_time_of_a_tracker_is_not_counted_as_training(tmp_path: Path) -> Non
     def track(phase: str, step: int, scalars: Mapping[str, float]) -> None:
         notes.step(step, scalars)
 
-    run = RunFitContext(RunFolder(tmp_path), 0, torch.device("cpu"), False, None, track=track)
+    run = RunFitContext(RunFolder(tmp_path), 0, torch.device("cpu"), PLAIN, None, track=track)
     began = time.monotonic()
     for step in run.steps("fit", 0, 6):
         run.report(step, loss=1.0)

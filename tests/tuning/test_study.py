@@ -18,6 +18,7 @@ from uadbench.cli import app
 from uadbench.core import experiments
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.numerics import PLAIN
 from uadbench.core.roles import Role
 from uadbench.data.storage.store import Item, Store
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
@@ -135,7 +136,7 @@ def test_run_tuned_uses_the_file_and_says_so(
     assert plain.job.id != plan.job.id
     # what the study judged is what the run trains: the same fit, bit for bit
     study = task(tiny_store, tmp_path / "again")
-    fits = Fits(study, open_view(study), METHODS.load("dae"), torch.device("cpu"), "fp32")
+    fits = Fits(study, open_view(study), METHODS.load("dae"), torch.device("cpu"), PLAIN)
     weights = fits.get(plan.config, None, None).weights
     from safetensors.torch import load_file
 
@@ -160,7 +161,7 @@ def test_a_watched_fit_is_the_same_fit(tiny_store: Path, tmp_path: Path) -> None
         worker = Worker(study, silent)
         config = METHODS.load("dae").config_type.resolve("smoke")
         watched = worker._images_for(config)[2]  # pyright: ignore[reportPrivateUsage]
-        fits = Fits(study, open_view(study), METHODS.load("dae"), torch.device("cpu"), "fp32")
+        fits = Fits(study, open_view(study), METHODS.load("dae"), torch.device("cpu"), PLAIN)
         weights.append(fits.get(config, trial, watched).weights)  # pyright: ignore[reportArgumentType]
     assert len(reports) == 3
     assert len(set(reports)) > 1

@@ -65,7 +65,8 @@ def _packages() -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
-    from uadbench.runner.execution.device import pick_device, pick_precision
+    from uadbench.runner.execution.device import pick_device
+    from uadbench.runner.execution.probe import bf16_pays
 
     device = pick_device("auto")
     threads, cores = (
@@ -77,7 +78,7 @@ def _devices() -> Iterator[str]:
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
             yield f"cuda:{index} {properties.name}, {properties.total_memory / 1e9:.0f} GB"
-    yield f"precision auto picks {pick_precision('auto', device)} on {device}"
+    yield f"bfloat16 convolutions are {'faster' if bf16_pays(device) else 'not faster'} than float32 on {device}"
 
 
 def _storage() -> Iterator[str]:

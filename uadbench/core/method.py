@@ -25,6 +25,11 @@ class FitContext(Protocol):
         """Whether to compute in bfloat16 (autocast) where that is accurate enough."""
         ...
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether to lay images and convolution weights out channels last, which is faster on some machines."""
+        ...
+
     def generator(self, *key: str | int) -> torch.Generator:
         """Returns a CPU generator seeded from the run's seed and the key, e.g. ``("step", 17)``."""
         ...

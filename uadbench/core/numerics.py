@@ -30,8 +30,18 @@ class Numerics:
         """Whether convolution weights are laid out channels last."""
         return self.layout == "channels_last"
 
+    @property
+    def key(self) -> str:
+        """A word for file names."""
+        return f"{self.precision}-{self.layout}"
+
     def __str__(self) -> str:
         return f"{self.precision} {self.layout}"
+
+    @classmethod
+    def of(cls, *, bf16: bool, channels_last: bool) -> Numerics:
+        """Returns the numerics of two switches."""
+        return cls("bf16" if bf16 else "fp32", "channels_last" if channels_last else "channels_first")
 
     @classmethod
     def parse(cls, text: str) -> Numerics:

@@ -108,6 +108,7 @@ class Environment(_Part):
     dirty: bool
     device: str
     precision: str
+    layout: str = "channels_first"
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list[str])
 

@@ -1,16 +1,18 @@
-"""A noise predictor: training on healthy images, and one fixed precision ever after."""
+"""A noise predictor: training on healthy images, and the same numerics ever after."""
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.core.method import FitContext
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, TrainBatch
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.schedules import Schedule, ScheduleName
@@ -58,9 +60,10 @@ class DiffusionConfig(TrainingConfig):
 
 
 class Denoiser(nn.Module):
-    """A network with its precision.
+    """A network with its numerics.
 
-    The precision that the training was done in is part of the state, so that a loaded model predicts as before.
+    Number format and layout that the training was done in are part of the state, so that a loaded model predicts as
+    before.
 
     Args:
         config: Settings.
@@ -69,38 +72,51 @@ class Denoiser(nn.Module):
     """
 
     bf16: Tensor
+    channels_last: Tensor
 
     def __init__(self, config: UNetConfig, spec: ImageSpec, *, time: bool = True) -> None:
         super().__init__()
         self.spec = spec
         self.network = make_unet(config, spec, time=time)
         self.register_buffer("bf16", torch.zeros((), dtype=torch.bool))
-        # the same on the host: reading the buffer of a GPU in every call would wait for the GPU
-        self._autocast = False
-        self.register_load_state_dict_post_hook(_read_precision)
+        self.register_buffer("channels_last", torch.zeros((), dtype=torch.bool))
+        # the same on the host: reading a buffer of a GPU in every call would wait for the GPU
+        self.numerics = PLAIN
+        self._cast: tuple[int, nn.Module] | None = None
+        self.register_load_state_dict_post_hook(_read_numerics)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
         """Maps (b, c, h, w), and steps (b,), to float32 (b, c, h, w)."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._autocast):
-            # bf16 convolutions pay only in channels_last (docs: performance)
-            x = x.contiguous(memory_format=torch.channels_last) if self._autocast else x
-            return self.network(x, t).float().contiguous()
+        network = self.network if torch.is_grad_enabled() or self._cast is None else self._cast[1]
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.numerics.bf16):
+            x = x.contiguous(memory_format=torch.channels_last) if self.numerics.channels_last else x
+            return network(x, t).float().contiguous()
 
     def prepare(self, run: FitContext) -> None:
-        """Draws the weights anew and takes the run's device and precision."""
+        """Draws the weights anew and takes the run's device and numerics."""
         initialise(self.network, run.generator("init"))
         self.to(run.device)
-        self.set_precision(bf16=run.bf16)
+        self.set_numerics(Numerics.of(bf16=run.bf16, channels_last=run.channels_last))
 
-    def set_precision(self, *, bf16: bool) -> None:
-        """Chooses bfloat16 (autocast) or float32; a part of the state from then on."""
-        self.bf16.fill_(bf16)
-        self._autocast = bf16
+    def set_numerics(self, numerics: Numerics) -> None:
+        """Chooses number format (bfloat16 by autocast) and layout; a part of the state from then on."""
+        self.bf16.fill_(numerics.bf16)
+        self.channels_last.fill_(numerics.channels_last)
+        self.numerics, self._cast = numerics, None
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._cast = None  # made for the device and the weights of before
+        return super()._apply(fn, recurse)
 
     def arrange(self) -> None:
-        """Lays the weights out for the precision; call before predicting."""
-        layout = torch.channels_last if self._autocast else torch.contiguous_format
-        self.network.to(memory_format=layout)
+        """Lays the weights out, and casts them once instead of at every call; call before predicting."""
+        self.network.to(memory_format=torch.channels_last if self.numerics.channels_last else torch.contiguous_format)
+        if not self.numerics.bf16:
+            self._cast = None
+            return
+        written = sum(parameter._version for parameter in self.network.parameters())
+        if self._cast is None or self._cast[0] != written:
+            self._cast = (written, _cast_once(self.network))
 
     def check(self, images: ImageBatch) -> None:
         """Checks that images have the shape that the network was built for.
@@ -111,11 +127,24 @@ class Denoiser(nn.Module):
         self.spec.check(images)
 
 
-def _read_precision(denoiser: nn.Module, keys: Any) -> None:
-    """Takes the precision over from a state that was loaded."""
+def _cast_once(network: nn.Module) -> nn.Module:
+    """Returns a copy whose convolutions and linear layers hold bfloat16, to which autocast would cast them each time.
+
+    The other layers stay in float32, as autocast has them: the bits of a prediction do not change.
+    """
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            module.to(torch.bfloat16)
+    return copied.requires_grad_(False)
+
+
+def _read_numerics(denoiser: nn.Module, keys: Any) -> None:
+    """Takes the numerics over from a state that was loaded."""
     del keys
     if isinstance(denoiser, Denoiser):
-        denoiser.set_precision(bf16=bool(denoiser.bf16))
+        found = Numerics.of(bf16=bool(denoiser.bf16), channels_last=bool(denoiser.channels_last))
+        denoiser.set_numerics(found)
 
 
 def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, run: FitContext, losses: Losses) -> None:

@@ -87,7 +87,7 @@ def train_network(
 ) -> None:
     """Trains until ``steps`` steps are done, going on from the newest checkpoint, and leaves ``network`` in eval mode.
 
-    Where the run asks for bfloat16, weights are laid out channels-last and the losses are computed under autocast.
+    Where the run asks for it, weights are laid out channels last and the losses are computed under autocast.
 
     Args:
         network: What is trained, on ``run.device``.
@@ -108,8 +108,8 @@ def train_network(
         Diverged: If a loss is not finite.
     """
     start = run.resume(phase, model=network, optimizer=optimizer)
-    if run.bf16:
-        network.to(memory_format=torch.channels_last)  # bf16 convolutions pay only in this layout
+    if run.channels_last:
+        network.to(memory_format=torch.channels_last)
     network.train()
     with divided(network) as add_gradients:
         for step in run.steps(phase, start, steps):

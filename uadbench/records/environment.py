@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 
 import uadbench
+from uadbench.core.numerics import Numerics
 from uadbench.core.record import Environment
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "lightning-fabric")
 
 
-def environment(device: torch.device, precision: str, notes: Sequence[str] = ()) -> Environment:
+def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] = ()) -> Environment:
     """Describes the present environment for a record; ``notes`` tell what it forced upon the run."""
     versions = {"uadbench": uadbench.__version__, "python": platform.python_version()}
     for name in PACKAGES:
@@ -34,7 +35,8 @@ def environment(device: torch.device, precision: str, notes: Sequence[str] = ())
         # Records of a suite are added to leaderboard/ while its later jobs run: no number depends on them.
         dirty=bool(_git("status", "--porcelain", "--", ".", ":(exclude)leaderboard")),
         device=name,
-        precision=precision,
+        precision=numerics.precision,
+        layout=numerics.layout,
         versions=versions,
         notes=list(notes),
     )

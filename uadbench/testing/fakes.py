@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from uadbench.core.errors import Diverged
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import derive_seed, torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 
@@ -59,7 +60,7 @@ class LocalFitContext:
     Args:
         seed: Seed of all generators.
         device: Where to train.
-        bf16: Whether methods may compute in bfloat16.
+        numerics: Number format and layout to compute in.
         folder: Where checkpoints are kept; in memory if None.
         every: Steps between checkpoints; the last one of a phase is always kept.
         interrupt_after: Raises ``Interrupted`` after so many finished steps, counted over all phases.
@@ -70,7 +71,7 @@ class LocalFitContext:
         seed: int = 0,
         *,
         device: torch.device | str = "cpu",
-        bf16: bool = False,
+        numerics: Numerics = PLAIN,
         folder: Path | None = None,
         every: int = 1,
         interrupt_after: int | None = None,
@@ -80,7 +81,7 @@ class LocalFitContext:
         self.finished = 0
         self.interrupt_after = interrupt_after
         self._device = torch.device(device)
-        self._bf16 = bf16
+        self._numerics = numerics
         self._folder = folder
         self._every = every
         self._kept: dict[str, bytes] = {}
@@ -94,7 +95,12 @@ class LocalFitContext:
     @property
     def bf16(self) -> bool:
         """Whether to compute in bfloat16."""
-        return self._bf16
+        return self._numerics.bf16
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether to lay weights out channels last."""
+        return self._numerics.channels_last
 
     def generator(self, *key: str | int) -> torch.Generator:
         """Returns a CPU generator seeded from the run's seed and the key."""

@@ -24,6 +24,7 @@ from torch import Tensor
 from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import Diverged, UserError
 from uadbench.core.method import Method, StreamingMethod
+from uadbench.core.numerics import Numerics
 from uadbench.core.roles import Supervision
 from uadbench.core.types import ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext, image_generators
@@ -219,7 +220,7 @@ def _other_shapes(subject: MethodSubject) -> str:
 
 
 def _fits_in_bfloat16(subject: MethodSubject) -> str:
-    method = subject.fit(LocalFitContext(subject.seed, every=7, bf16=True))
+    method = subject.fit(LocalFitContext(subject.seed, every=7, numerics=Numerics("bf16", "channels_last")))
     prediction = predict(method, subject.images)
     _require_shapes(prediction, subject.images)
     _require_same(

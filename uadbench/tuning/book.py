@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from uadbench.core.errors import UserError
+from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import derive_seed
 from uadbench.tuning.slots import Slot, group_size, slots_of
 from uadbench.tuning.space import Space
@@ -68,12 +69,12 @@ class Book:
         if stored is not None:
             check_definition(task, stored, definition)
 
-    def precision(self, pick: str) -> str:
-        """Returns the precision of all fits of the study: what its first worker picked."""
+    def numerics(self, pick: Numerics) -> Numerics:
+        """Returns the numerics of all fits of the study: what its first worker picked."""
         with storage_errors(self.task.storage), lock(self.task.storage):
-            if "precision" not in self.study.user_attrs:
-                self.study.set_user_attr("precision", pick)
-            return str(self.study.user_attrs["precision"])
+            if "numerics" not in self.study.user_attrs:
+                self.study.set_user_attr("numerics", str(pick))
+            return Numerics.parse(str(self.study.user_attrs["numerics"]))
 
     def trials(self) -> list[FrozenTrial]:
         """Returns the trials that count: one a finished slot, by slot."""

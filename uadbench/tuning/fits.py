@@ -14,6 +14,7 @@ from rich.console import Console
 
 from uadbench.core.config import MethodConfig
 from uadbench.core.method import Method
+from uadbench.core.numerics import Numerics
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
@@ -55,7 +56,7 @@ class Fits:
         view: Its data.
         method: The method's class.
         device: Where to train.
-        precision: fp32 or bf16.
+        numerics: Number format and layout of every fit.
         console: Where progress is drawn; None for silence.
     """
 
@@ -65,14 +66,14 @@ class Fits:
         view: TuningView,
         method: type[Method],
         device: torch.device,
-        precision: str,
+        numerics: Numerics,
         console: Console | None = None,
     ) -> None:
         self._task = task
         self._view = view
         self._method = method
         self._device = device
-        self._precision = precision
+        self._numerics = numerics
         self._console = console
         self._held: Fit | None = None
 
@@ -98,7 +99,7 @@ class Fits:
             config,
             self._view.head.fingerprint,
             self._task.seed,
-            self._precision,
+            str(self._numerics),
         )
         if self._held is None or self._held.key != key:
             memory = MEMORY // self._task.workers
@@ -131,9 +132,7 @@ class Fits:
                 return folder.load_weights()
             method = build_seeded(self._task.method, config, self.spec(config), self._task.seed).to(self._device)
             watch = None if trial is None or watched is None else Watchdog(trial, method, watched, config, self._task)
-            run = RunFitContext(
-                folder, self._task.seed, self._device, self._precision == "bf16", self._console, watch=watch
-            )
+            run = RunFitContext(folder, self._task.seed, self._device, self._numerics, self._console, watch=watch)
             try:
                 self._fit(method, config, run)
             except optuna.TrialPruned:

@@ -17,10 +17,12 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role
+from uadbench.core.types import ImageSpec
 from uadbench.data.simulation.mixture import SyntheticLesions
 from uadbench.data.storage.store import Item, Pixels, Store
-from uadbench.runner.execution.device import pick_device, pick_precision
+from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory
+from uadbench.runner.execution.probe import pick_numerics
 from uadbench.tuning.book import Book
 from uadbench.tuning.fits import Fit, Fits
 from uadbench.tuning.judge import Images, judge, thin
@@ -84,8 +86,11 @@ class Worker:
         self._view = open_view(task)
         self._space = load_space(self._method, self._view.head.polarity)
         self.book = open_book(task, self._view, self._space)
-        precision = self.book.precision(pick_precision("auto", self._device))
-        self._fits = Fits(task, self._view, self._method, self._device, precision, console)
+        config = self._method.config_type.resolve(task.preset)
+        size = config.image_size
+        spec = ImageSpec(self._view.channels, size, size, self._view.head.polarity)
+        numerics = self.book.numerics(pick_numerics("auto", self._method.build, config, spec, self._device))
+        self._fits = Fits(task, self._view, self._method, self._device, numerics, console)
         self._lesions, self._lesion_items = lesion_images(task, self._view)
         self._images: dict[int, tuple[Images, Images, Images]] = {}
 

@@ -16,18 +16,19 @@ import torch
 from torch import distributed
 
 from uadbench.core.errors import JobFailed
+from uadbench.core.numerics import CHOICES, Numerics
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.run import build_method, fit_method
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
 
-NOTHING, FP32, BF16 = range(3)
+NOTHING = 0  # else one more than the position of the numerics in CHOICES
 
 # Longest time that a process waits for the others; torchrun ends all of them if one dies.
 PATIENCE = timedelta(hours=2)
 
-Announce = Callable[[str], None]
+Announce = Callable[[Numerics], None]
 
 
 @contextmanager
@@ -61,16 +62,16 @@ def team(plan: Plan, root: Path, device: str) -> Generator[Announce | None]:
     fabric.launch()
     told = False
 
-    def announce(precision: str) -> None:
+    def announce(numerics: Numerics) -> None:
         nonlocal told
         told = True
-        _broadcast(fabric.device, BF16 if precision == "bf16" else FP32)
+        _broadcast(fabric.device, 1 + CHOICES.index(numerics))
 
     try:
         if fabric.global_rank > 0:
             order = _broadcast(fabric.device, NOTHING)
             if order != NOTHING:
-                _help(plan, root, fabric.device, bf16=order == BF16)
+                _help(plan, root, fabric.device, CHOICES[order - 1])
             yield None
             return
         try:
@@ -89,9 +90,9 @@ def _broadcast(device: torch.device, order: int) -> int:
     return int(message)
 
 
-def _help(plan: Plan, root: Path, device: torch.device, *, bf16: bool) -> None:
+def _help(plan: Plan, root: Path, device: torch.device, numerics: Numerics) -> None:
     """Fits along; what comes of it is kept by the first process alone, a failure too."""
-    run = RunFitContext(_ReadOnly(root / plan.job.id), plan.job.seed, device, bf16, None)
+    run = RunFitContext(_ReadOnly(root / plan.job.id), plan.job.seed, device, numerics, None)
     try:
         fit_method(build_method(plan, device), plan, run)
     except JobFailed:

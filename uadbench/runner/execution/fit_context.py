@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uadbench.core.errors import Diverged
+from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import derive_seed, torch_generator
 from uadbench.runner.storage.run_folder import RunFolder
 
@@ -31,7 +32,7 @@ class RunFitContext:
         folder: Where checkpoints and the log go.
         seed: Seed of the run.
         device: Device to train on.
-        bf16: Whether to compute in bfloat16.
+        numerics: Number format and layout to compute in.
         console: Where the progress bar is drawn; None for silence.
         checkpoint_seconds: Least time between two checkpoints.
         watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
@@ -43,7 +44,7 @@ class RunFitContext:
         folder: RunFolder,
         seed: int,
         device: torch.device,
-        bf16: bool,
+        numerics: Numerics,
         console: Console | None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         watch: Watch | None = None,
@@ -52,7 +53,8 @@ class RunFitContext:
         self._folder = folder
         self._seed = seed
         self.device = device
-        self.bf16 = bf16
+        self.bf16 = numerics.bf16
+        self.channels_last = numerics.channels_last
         self._console = console
         self._interval = checkpoint_seconds
         self._saved_at = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ GAIN = 1.2
 """How many times faster than the plain way another one must be to be taken."""
 SECONDS, SHARE = 2.0, 0.01
 """A probe may take so many seconds, or this share of the job's own time if that is longer."""
+LEAST = 2  # images in a batch: batch normalisation needs two
 STEPS = 2  # of each phase: the first warms up, the second is timed
 
 Build = Callable[[MethodConfig, ImageSpec], Method]
@@ -79,13 +81,15 @@ def fastest(build: Build, config: MethodConfig, spec: ImageSpec, device: torch.d
     """
     if build(config, spec).supervision == Supervision.NONE:
         return PLAIN
-    small = _resized(config, 1)
+    small = _resized(config, LEAST)
     began = time.perf_counter()
     whole = _fit_seconds(build, small, spec, device, PLAIN)  # warms up, and says what a bigger probe costs
-    one = time.perf_counter() - began
-    ways = [way for way in CHOICES if not way.bf16 or _bf16_pays(device)]
-    allowed = max(SECONDS, SHARE * whole) - one
-    batch = max(1, min(getattr(config, "batch_size", 1), int(allowed / (len(ways) * one))))
+    if not math.isfinite(whole) or whole == 0:  # it diverged, or has no steps
+        return PLAIN
+    image = whole / max(1, small.images_seen)  # seconds of training on one image
+    ways = [way for way in CHOICES if not way.bf16 or bf16_pays(device)]
+    allowed = max(SECONDS, SHARE * whole) - (time.perf_counter() - began)
+    batch = max(LEAST, min(getattr(config, "batch_size", 1), int(allowed / (len(ways) * STEPS * image))))
     resized = _resized(config, batch)
     seconds = {way: _fit_seconds(build, resized, spec, device, way) for way in ways}
     best32 = _best(seconds, [way for way in ways if not way.bf16], PLAIN)
@@ -142,7 +146,7 @@ def _resized(config: MethodConfig, batch: int) -> MethodConfig:
     return config.model_copy(update={"batch_size": batch}) if "batch_size" in type(config).model_fields else config
 
 
-def _bf16_pays(device: torch.device) -> bool:
+def bf16_pays(device: torch.device) -> bool:
     """Whether a 3 x 3 convolution is faster in bfloat16: where it is emulated it is hundreds of times slower."""
     return _convolution(device, torch.float32) > _convolution(device, torch.bfloat16)
 

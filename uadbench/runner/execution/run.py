@@ -19,8 +19,9 @@ from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
-from uadbench.core.errors import JobFailed
+from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.method import FitContext, Method
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Cost, Ledger, Record
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.seeding import derive_seed
@@ -30,10 +31,11 @@ from uadbench.data.storage.store import Item
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
-from uadbench.runner.execution.device import pick_device, pick_precision
+from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.predictions import predict_items
+from uadbench.runner.execution.probe import Build, pick_numerics
 from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.score_run import score_run, scored_parts
@@ -50,10 +52,10 @@ class _Execution:
     plan: Plan
     folder: RunFolder
     device: torch.device
-    precision: str
+    numerics: Numerics
     console: Console | None
     checkpoint_seconds: float
-    before_fit: Callable[[str], None] | None = None
+    before_fit: Callable[[Numerics], None] | None = None
     watcher: Watcher | None = None
 
     @property
@@ -69,7 +71,7 @@ def execute(
     fresh: bool = False,
     console: Console | None = None,
     checkpoint_seconds: float = 30.0,
-    before_fit: Callable[[str], None] | None = None,
+    before_fit: Callable[[Numerics], None] | None = None,
     tracking: Tracking | None = None,
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
@@ -81,7 +83,7 @@ def execute(
         fresh: Redo it from the start.
         console: Where progress is drawn; None for silence.
         checkpoint_seconds: Least time between checkpoints.
-        before_fit: Called with the precision if a fit is due: processes that train along wait for it.
+        before_fit: Called with the numerics if a fit is due: processes that train along wait for it.
         tracking: Tracker that is told of the run, and of a stored one if it does not know it.
 
     Returns:
@@ -99,8 +101,8 @@ def execute(
                 watcher.finish(stored, folder.path)
             return stored, folder.path, True
         target = pick_device(device)
-        precision = _precision(plan, folder, target)
-        execution = _Execution(plan, folder, target, precision, console, checkpoint_seconds, before_fit, watcher)
+        numerics = _numerics(plan, folder, target)
+        execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher)
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
@@ -183,12 +185,12 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         method.load_state_dict(folder.load_weights())
         return float((folder.path / FIT_FILES[0]).read_text())
     if run.before_fit is not None:
-        run.before_fit(run.precision)
+        run.before_fit(run.numerics)
     context = RunFitContext(
         folder,
         run.seed,
         run.device,
-        run.precision == "bf16",
+        run.numerics,
         run.console,
         run.checkpoint_seconds,
         track=None if run.watcher is None else run.watcher.step,
@@ -222,7 +224,7 @@ def _fitted_sibling(run: _Execution) -> Path | None:
 
 def _fit_pointer(run: _Execution) -> Path:
     """The file that names a run with this fit: one look, however many runs there are."""
-    return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.precision}"
+    return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
 
 
 def _supervised(plan: Plan) -> bool:
@@ -234,12 +236,24 @@ def _labelled(plan: Plan) -> list[Item]:
     return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
 
 
-def _precision(plan: Plan, folder: RunFolder, device: torch.device) -> str:
-    """Returns the precision; what ``auto`` picked once is kept when the run is resumed."""
-    file = folder.path / "precision.txt"
+def _numerics(plan: Plan, folder: RunFolder, device: torch.device) -> Numerics:
+    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again."""
+    file = folder.path / "numerics.txt"
     if not file.exists():
-        folder.write_text(file.name, pick_precision(plan.job.precision, device))
-    return file.read_text()
+        folder.write_text(file.name, str(numerics_of(plan, device)))
+    try:
+        return Numerics.parse(file.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is damaged: {error}.", "Run again with --fresh.") from error
+
+
+def numerics_of(plan: Plan, device: torch.device) -> Numerics:
+    """Returns what the precision of a job comes to on a device; ``auto`` is not probed for a smoke run."""
+    wanted, name = plan.job.precision, plan.job.method.name
+    if wanted == "auto" and plan.job.method.preset == "smoke":
+        return PLAIN
+    build: Build = METHODS.load(name).build
+    return pick_numerics(wanted, build, plan.config, plan.spec, device)
 
 
 def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Record:
@@ -252,7 +266,7 @@ def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Reco
         dataset=job.dataset,
         test_on=job.test_on,
         protocol=job.protocol,
-        env=environment(run.device, run.precision, notes),
+        env=environment(run.device, run.numerics, notes),
         **parts,
     )
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.job import EXTERNAL, Job
+from uadbench.core.numerics import PLAIN
 from uadbench.core.record import DatasetPart, Ledger, MethodPart, ProtocolPart, Record
 from uadbench.core.roles import Role
 from uadbench.data.reading.nifti import axial, read_volume
@@ -121,7 +122,7 @@ def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFol
             organ_masks_at_test=store.manifest.organ_masks,
             defaults_from="stated by whoever gave the maps",
         ),
-        env=environment(torch.device("cpu"), "fp32"),
+        env=environment(torch.device("cpu"), PLAIN),
         hashes=hashes,
     )
     run.write_text("config.yaml", yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False))
