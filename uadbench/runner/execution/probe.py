@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,8 @@ def pick_numerics(
     with contextlib.suppress(OSError, ValueError):
         return Numerics.parse(file.read_text())
     found = fastest(build, config, spec, device)
+    if _is_shared():  # good enough for this run, no knowledge for the next
+        return found
     with contextlib.suppress(OSError, UserError):  # without a cache the next run probes again
         folder.mkdir(parents=True, exist_ok=True)
         atomic_text(file, str(found))
@@ -82,13 +85,13 @@ def fastest(build: Build, config: MethodConfig, spec: ImageSpec, device: torch.d
     if build(config, spec).supervision == Supervision.NONE:
         return PLAIN
     small = _resized(config, LEAST)
-    began = time.perf_counter()
+    began = _clock(device)
     whole = _fit_seconds(build, small, spec, device, PLAIN)  # warms up, and says what a bigger probe costs
     if not math.isfinite(whole) or whole == 0:  # it diverged, or has no steps
         return PLAIN
     image = whole / max(1, small.images_seen)  # seconds of training on one image
     ways = [way for way in CHOICES if not way.bf16 or bf16_pays(device)]
-    allowed = max(SECONDS, SHARE * whole) - (time.perf_counter() - began)
+    allowed = max(SECONDS, SHARE * whole) - (_clock(device) - began)
     batch = max(LEAST, min(getattr(config, "batch_size", 1), int(allowed / (len(ways) * STEPS * image))))
     resized = _resized(config, batch)
     seconds = {way: _fit_seconds(build, resized, spec, device, way) for way in ways}
@@ -134,10 +137,10 @@ class _FewSteps(LocalFitContext):
         """Yields the first steps and times each until the next is asked for."""
         times: list[float] = []
         for step in range(min(total, STEPS)):
-            began = time.perf_counter()
+            began = _clock(self.device)
             yield step
             _wait(self.device)
-            times.append(time.perf_counter() - began)
+            times.append(_clock(self.device) - began)
         self.seconds += times[-1] * total if times else 0.0
 
 
@@ -157,11 +160,21 @@ def _convolution(device: torch.device, dtype: torch.dtype) -> float:
     kernel = torch.zeros(64, 64, 3, 3, device=device, dtype=dtype).contiguous(memory_format=layout)
     times: list[float] = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = _clock(device)
         torch.conv2d(image, kernel, padding=1)
         _wait(device)
-        times.append(time.perf_counter() - began)
+        times.append(_clock(device) - began)
     return min(times)
+
+
+def _is_shared() -> bool:
+    """Whether more work is waiting than there are cores, so that times say little."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
+
+
+def _clock(device: torch.device) -> float:
+    """Returns seconds: on a CPU those that the process was given, which other work on the machine does not lengthen."""
+    return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
 def _wait(device: torch.device) -> None:
