@@ -24,6 +24,14 @@ SPEC = ImageSpec(1, 32, 32)
 LAST = Numerics("fp32", "channels_last")
 
 
+def yes(_: torch.device) -> bool:
+    return True
+
+
+def no(_: torch.device) -> bool:
+    return False
+
+
 def times(monkeypatch: pytest.MonkeyPatch, seconds: dict[Numerics, float]) -> list[Numerics]:
     """Replaces the clock of a fit by stated times; returns the list of what was timed."""
     asked: list[Numerics] = []
@@ -33,7 +41,7 @@ def times(monkeypatch: pytest.MonkeyPatch, seconds: dict[Numerics, float]) -> li
         return seconds[way]
 
     monkeypatch.setattr(probe, "_fit_seconds", stated)
-    monkeypatch.setattr(probe, "bf16_pays", lambda _: True)
+    monkeypatch.setattr(probe, "bf16_pays", yes)
     monkeypatch.setattr(probe, "_is_shared", lambda: False)
     return asked
 
@@ -57,7 +65,7 @@ def test_another_way_is_taken_where_it_is_clearly_faster(
 
 def test_where_bfloat16_is_emulated_it_is_not_even_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = times(monkeypatch, dict.fromkeys(CHOICES, 1.0))
-    monkeypatch.setattr(probe, "bf16_pays", lambda _: False)
+    monkeypatch.setattr(probe, "bf16_pays", no)
     kind = METHODS.load("autoencoder")
     fastest(kind.build, kind.config_type.resolve("quick"), SPEC, CPU)
     assert set(asked) == {PLAIN, LAST}
