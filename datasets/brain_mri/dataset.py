@@ -35,6 +35,7 @@ class BrainMri:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Brain MRI with tumours, stroke and multiple-sclerosis lesions",
         modality="MRI",
+        organ_modality="mr-brain-flair",
         licence="Phantom: Apache-2.0. MSLUB: CC BY, cite Lesjak et al., Neuroinformatics 2018, "
         "doi:10.1007/s12021-017-9348-7. IXI: CC BY-SA 3.0. BraTS and ATLAS: terms of use on registration",
         access="Phantom: embedded. BraTS: synapse.org. IXI: brain-development.org. ATLAS v2: INDI. MSLUB: Laboratory "
@@ -61,7 +62,7 @@ class BrainMri:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
-            modality="mr-brain-flair",
+            modality=self.card.organ_modality,
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")

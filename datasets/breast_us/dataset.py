@@ -33,6 +33,7 @@ class BreastUS:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Breast ultrasound, B-mode",
         modality="US",
+        organ_modality="us-breast",
         licence="BUS-UCLM: CC BY-NC 4.0 (README: CC BY 4.0). BUS-BRA: CC BY 4.0. BUSI: not stated, cite its authors",
         access="uadbench download breast_us: BUS-UCLM 10.17632/7fvgj4jsp7; BUSI; BUS-BRA, 10.5281/zenodo.8231412",
         polarity=-1,
@@ -76,7 +77,7 @@ class BreastUS:
             source="real",
             recipe=f"strict-{layout.cohort}",
             polarity=self.card.polarity,
-            modality="us-breast",
+            modality=self.card.organ_modality,
             ranked=layout.ranked,
             notes=[
                 *layout.notes,

@@ -24,6 +24,7 @@ class CarotidUS:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Carotid ultrasound, transverse B-mode",
         modality="US",
+        organ_modality="us-carotid",
         licence="Phantom: Apache-2.0. Momot images: CC BY 4.0, cite doi:10.17632/d4xt63mgjm.1. Sweeps: their owner's",
         access="Phantom: embedded. Momot: Mendeley Data, doi:10.17632/d4xt63mgjm.1. Sweeps: your own",
         polarity=1,
@@ -45,7 +46,7 @@ class CarotidUS:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
-            modality="us-carotid",
+            modality=self.card.organ_modality,
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")

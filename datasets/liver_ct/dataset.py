@@ -29,6 +29,7 @@ class LiverCT:
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Liver CT with metastases",
         modality="CT",
+        organ_modality="ct-liver",
         licence="Phantom: Apache-2.0. LiTS: CC BY-NC-ND 4.0, cite Bilic et al. 2023, doi:10.1016/j.media.2022.102680. "
         "MSD: CC BY-SA 4.0, cite Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9. BTCV: registration at Synapse. "
         "CHAOS: as stated at Zenodo, cite Kavur et al. 2021, doi:10.1016/j.media.2020.101950",
@@ -55,7 +56,7 @@ class LiverCT:
             source="phantom",
             recipe=f"phantom-{self.phantom_key()}",
             polarity=self.card.polarity,
-            modality="ct-liver",
+            modality=self.card.organ_modality,
             organ_masks=True,
         ) as writer:
             for done, patient in enumerate(everyone):

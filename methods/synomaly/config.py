@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from uadbench.diffusion.epsilon import DiffusionConfig
 from uadbench.diffusion.noises import Roi
+from uadbench.methods.synomaly.published import PUBLISHED
 
 
 class SynomalyConfig(DiffusionConfig):
@@ -23,21 +24,21 @@ class SynomalyConfig(DiffusionConfig):
 
     Attributes:
         noise: Noise of training; inference always uses Gaussian noise for ``synomaly``, the same kind for the others.
-        sigma: Blur that makes the blobs. Published: 3 (brain MRI, liver CT), 7 (carotid US).
-        threshold: Level of the blobs on 0..255. Published: 175, carotid 150.
-        offset: Least shift inside blobs. Published: 0.5, liver 1.0.
+        sigma: Blur that makes the blobs.
+        threshold: Level of the blobs on 0..255.
+        offset: Least shift inside blobs.
         direction: Sign of the shift, or a list to draw from, or None: the dataset's polarity, both signs where that is
-            unknown. Published: +1, liver -1.
-        roi: Where blobs may lie. Published: ``none``.
-        t: Step that images are noised to at inference. Published: 150 (brain, liver), 250 (carotid).
-        stages: Most stages (adaptive), or how many. Published: 5.
+            unknown.
+        roi: Where blobs may lie.
+        t: Step that images are noised to at inference.
+        stages: Most stages (adaptive), or how many.
         adaptive: Stop an image whose mask area no longer changes.
-        change: Relative change of the area that counts as none. Published: 0.01.
+        change: Relative change of the area that counts as none.
         floor: Least denominator of that change, in pixels. Published code: 500; the paper has none.
         fusion: What enters the next stage: ``binary`` (the paper's figure), ``soft`` (the published code) or ``none``.
         stage_k: Blur of the stage's residual. Authors' notebooks: 3.
         stage_tau: Threshold of the stage's mask on the [-1, 1] scale. Authors' notebooks: 0.1.
-        map_k: Blur of the returned map. Published: 15 (brain, carotid), 5 (liver).
+        map_k: Blur of the returned map.
         tau: Threshold of the soft weight. Published: 0.2, carotid 0.3. The returned map is not cut by it.
         min_component: Smaller 4-connected parts of a stage's mask are dropped. Published code: 30.
         chain: ``one_step``, one network call a stage, or ``ddim``.
@@ -78,6 +79,7 @@ class SynomalyConfig(DiffusionConfig):
             raise ValueError("blur sizes are odd")
         return value
 
+    PUBLISHED = PUBLISHED
     INFERENCE: ClassVar[frozenset[str]] = frozenset(
         {
             "t",

@@ -112,6 +112,7 @@ def test_tiers_have_tables_of_their_own(tmp_path: Path) -> None:
         ({"status": "failed", "reason": "diverged", "metrics": {}}, "seed 0 failed: diverged"),
         ({"method__preset": "smoke"}, "smoke"),
         ({"dataset__ranked": False}, "never ranked"),
+        ({"ledger__published_seen": True}, "chosen on lesions of this cohort"),
         ({"metrics__case_ap__value": None}, "undefined"),
         ({"metrics__case_ap__n_patients": 9}, "too few patients (9)"),
     ],

@@ -25,6 +25,7 @@ def write_store(
     version: str = "test",
     source: Source = "phantom",
     recipe: str = "tiny",
+    modality: str = "",
 ) -> Path:
     """Writes smooth random frames with a bright disc as lesion in every other test patient and in all labelled ones.
 
@@ -32,7 +33,9 @@ def write_store(
     """
     rows, columns = np.mgrid[:SIZE, :SIZE]
     body = (rows - 20) ** 2 + (columns - 20) ** 2 < 18**2
-    with StoreWriter(out, dataset=dataset, version=version, source=source, recipe=recipe, polarity=1) as writer:
+    with StoreWriter(
+        out, dataset=dataset, version=version, source=source, recipe=recipe, polarity=1, modality=modality
+    ) as writer:
         for role, count in PATIENTS.items():
             for p in range(count):
                 lesion = role in (Role.LABELLED, Role.VAL) or (role == Role.TEST and p % 2 == 0)

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from uadbench.cli import bench, data, doctor, download, methods, new, predict, results, run, score, submit, tune
+from uadbench.cli import (
+    bench,
+    data,
+    doctor,
+    download,
+    methods,
+    new,
+    predict,
+    results,
+    run,
+    score,
+    show_config,
+    submit,
+    tune,
+)
 from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
@@ -18,6 +32,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
+app.command("show-config")(show_config.show_config)
 app.command("download")(download.download)
 app.command("prepare")(data.prepare)
 app.command("new")(new.new)

@@ -63,6 +63,9 @@ def run(
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
     plan = plan_run(method=method, train=train, test=test, tuned=settings, overrides=overrides, **options)
+    if plan.published.origin:
+        told = ", ".join(f"{key} {value}" for key, value in plan.published.values.items())
+        to_stderr().print(f"Values {plan.published.origin}: {told}.", highlight=False, markup=False)
     with team(plan, out, device) as announce:
         if announce is None:
             return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.published import Applied, PublishedValues, applied
 
 PRESET_NAMES = ("smoke", "quick", "standard", "paper")
 
@@ -26,6 +27,8 @@ class MethodConfig(BaseModel):
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     # Keys that change prediction alone: runs that differ in nothing else share one fit.
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
+    # What the authors published by modality and organ; applied over the preset.
+    PUBLISHED: ClassVar[Sequence[PublishedValues]] = ()
 
     image_size: int = Field(default=128, ge=16, le=1024)
     predict_batch: int = Field(default=16, ge=1, le=1024)
@@ -42,8 +45,9 @@ class MethodConfig(BaseModel):
         preset: str,
         tuned: Mapping[str, Any] | None = None,
         overrides: Mapping[str, Any] | None = None,
+        published: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Returns the config of a preset with tuned values and overrides on top.
+        """Returns the config of a preset with published values, tuned values and overrides on top, in this order.
 
         Raises:
             UnknownName: If the preset or a key does not exist.
@@ -51,7 +55,7 @@ class MethodConfig(BaseModel):
         """
         if preset not in PRESET_NAMES:
             raise UnknownName("preset", preset, PRESET_NAMES)
-        values = {**cls.PRESETS.get(preset, {}), **(tuned or {}), **(overrides or {})}
+        values = {**cls.PRESETS.get(preset, {}), **(published or {}), **(tuned or {}), **(overrides or {})}
         for key in values:
             if key not in cls.model_fields:
                 raise UnknownName("config key", key, cls.model_fields)
@@ -61,6 +65,11 @@ class MethodConfig(BaseModel):
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or cls.__name__
             raise UserError(f"Config value {key}={first.get('input')!r} is not allowed: {first['msg']}.") from error
+
+    @classmethod
+    def published(cls, preset: str, modality: str, polarity: int) -> Applied:
+        """Returns the published values that apply to a preset on images of a modality (see ``published.applied``)."""
+        return applied(cls.PUBLISHED, preset, modality, polarity)
 
 
 class ImageSizeConfig(MethodConfig):

@@ -23,6 +23,7 @@ class DatasetCard(BaseModel):
     Attributes:
         title: Name in words.
         modality: "MRI", "CT" or "US".
+        organ_modality: Modality and organ of its phantom, e.g. "ct-liver" (see ``StoreManifest.modality``).
         licence: Licence and how to attribute.
         access: How to get the data.
         polarity: Sign of the expected lesion contrast (+1, -1, or 0 when mixed or unknown).
@@ -33,6 +34,7 @@ class DatasetCard(BaseModel):
 
     title: str
     modality: str
+    organ_modality: str = ""
     licence: str
     access: str
     polarity: int = 0

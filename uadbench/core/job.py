@@ -42,7 +42,9 @@ class Job(BaseModel):
         definition = self.model_dump(mode="json")
         for part in ("dataset", "test_on"):
             if definition[part] is not None:
-                definition[part].pop("notes")
+                # what they change is in the config
+                for key in ("notes", "modality", "polarity"):
+                    definition[part].pop(key)
         return stable_hash(definition)
 
 

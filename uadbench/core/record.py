@@ -39,6 +39,8 @@ class DatasetPart(_Part):
     source: Literal["phantom", "semi-synthetic", "real"]
     ranked: bool = True
     notes: list[str] = Field(default_factory=list[str])
+    modality: str = ""
+    polarity: int = 0
 
 
 class ProtocolPart(_Part):
@@ -79,7 +81,11 @@ class Metric(_Part):
 
 
 class Ledger(_Part):
-    """The supervision ledger: what was known, and when."""
+    """The supervision ledger: what was known, and when.
+
+    ``published`` says for which modality published values were taken and how they were chosen; ``published_seen`` that
+    they were chosen on lesions of the cohort that is tested on.
+    """
 
     train_pixel_labels: int = 0
     train_image_labels: int = 0
@@ -89,6 +95,8 @@ class Ledger(_Part):
     polarity_prior: int = 0
     organ_masks_at_test: bool = False
     defaults_from: str = ""
+    published: str = ""
+    published_seen: bool = False
 
 
 class Cost(_Part):

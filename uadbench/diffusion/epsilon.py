@@ -32,6 +32,7 @@ class TrainingConfig(UNetConfig):
         weight_decay: Weight decay of AdamW.
         clip: Largest norm of the gradient.
         flip: Mirror half of the training images left to right. Set False where sides differ, as in liver CT.
+        flip_vertical: Mirror half of them top to bottom, as the public code of Synomaly does.
     """
 
     train_images: int = Field(default=4096, ge=1)
@@ -41,6 +42,7 @@ class TrainingConfig(UNetConfig):
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, gt=0)
     flip: bool = True
+    flip_vertical: bool = False
 
 
 class DiffusionConfig(TrainingConfig):
@@ -174,7 +176,7 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
         steps=max(1, config.train_images // config.batch_size),
         lr=config.lr,
         schedule=config.lr_decay,
-        mirror=(-1,) if config.flip else (),
+        mirror=[axis for axis, wanted in ((-1, config.flip), (-2, config.flip_vertical)) if wanted],
         clip=config.clip,
         autocast=False,
     )

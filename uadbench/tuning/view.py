@@ -51,6 +51,7 @@ class TuningView:
         head = store.manifest
         self.head = DataHead(head.dataset, head.version, head.source, head.fingerprint, head.polarity)
         self.channels = store.channels
+        self.modality = head.modality
         self._store = store
         self._items = {item.uid: item for item in store.items if item.role in roles}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.method import Method
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
 from uadbench.data.simulation.mixture import SyntheticLesions
@@ -45,7 +46,16 @@ def open_book(task: StudyTask, view: TuningView, space: Space) -> Book:
     """Opens the study, or begins it."""
     kind = METHODS.load(task.method)
     definition = task.definition(asdict(view.head), space.hash, kind.version)
-    return Book(task, space, definition, space.defaults(kind.config_type.resolve(task.preset)))
+    return Book(task, space, definition, space.defaults(_resolve(kind, task, view)))
+
+
+def _resolve(
+    method: type[Method], task: StudyTask, view: TuningView, suggested: Mapping[str, Any] | None = None
+) -> MethodConfig:
+    """Returns the config that a run with ``suggested`` as tuned values would have on these data."""
+    kind = method.config_type
+    published = kind.published(task.preset, view.modality, view.head.polarity).values
+    return kind.resolve(task.preset, suggested, published=published)
 
 
 def lesion_images(task: StudyTask, view: TuningView) -> tuple[Pixels, list[Item]]:
@@ -143,10 +153,10 @@ class Worker:
 
     def _config(self, trial: optuna.Trial) -> MethodConfig:
         suggested = self._space.suggest(trial)
-        config = self._method.config_type.resolve(self.task.preset, suggested)
+        config = _resolve(self._method, self.task, self._view, suggested)
         values = config.model_dump(mode="json")
         trial.set_user_attr("config", json.dumps({key: values[key] for key in suggested}))
-        trial.set_user_attr("preset", config == self._method.config_type.resolve(self.task.preset))
+        trial.set_user_attr("preset", config == _resolve(self._method, self.task, self._view))
         return config
 
     def _evaluate(self, trial: optuna.Trial, config: MethodConfig) -> tuple[list[float], str]:

@@ -18,7 +18,7 @@ from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL
 from uadbench.core.record import DatasetPart, MethodPart, Record
 from uadbench.core.roles import Supervision
-from uadbench.runner.planning.plan import method_part
+from uadbench.runner.planning.plan import method_part, published_values
 from uadbench.runner.planning.tuned_config import Tuned, load_tuned
 
 LONGEST = 60
@@ -90,12 +90,15 @@ def _check_settings(record: Record) -> list[str]:
     claimed, ledger = record.method, record.ledger
     try:
         tuned = tuned_settings(claimed, record.dataset.name)
-        config, part = method_part(claimed.name, claimed.preset, tuned, claimed.config)
+        config, part = method_part(claimed.name, claimed.preset, record.dataset, tuned, claimed.config)
     except UserError as error:
         return [f"record.json: method: {error.message}"]
     problems = list(_differences("method", part.model_dump(), claimed.model_dump()))
     if record.status != "done":
         return problems
+    published = published_values(type(config), claimed.preset, record.dataset).origin
+    if ledger.published != published:
+        problems.append(_differs("ledger.published", ledger.published, published))
     if ledger.tuning_labels != (labels := tuned.labels if tuned else "none"):
         problems.append(_differs("ledger.tuning_labels", ledger.tuning_labels, labels))
     if (ledger.train_pixel_labels > 0) != (part.supervision == Supervision.MASKS):

@@ -133,6 +133,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
         "preset smoke is never ranked": record.method.preset == "smoke",
         "this protocol is for comparison with published numbers": _flagged(record.protocol),
+        "its published values were chosen on lesions of this cohort": record.ledger.published_seen,
         ABLATION: bool(_changed(record)),
         f"{len(seeds)} of {MIN_SEEDS} seeds": len(seeds) < MIN_SEEDS,
         f"{RANKING_KEY} is undefined": key is None or key.value is None,
@@ -161,6 +162,8 @@ def _remarks(group: list[Entry], key: Number | None) -> list[str]:
     remarks: list[str] = []
     if record.ledger.polarity_prior:
         remarks.append(f"polarity prior: {'bright' if record.ledger.polarity_prior > 0 else 'dark'} lesions")
+    if record.ledger.published:
+        remarks.append(plain(f"values {record.ledger.published}", 160))
     if record.ledger.organ_masks_at_test:
         remarks.append("needs organ masks at test")
     if key is not None and MIN_PATIENTS <= key.n_patients < FLAG_PATIENTS:

@@ -280,6 +280,7 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
         threshold_labels: Labels that each applied threshold rule consumed.
     """
     learns = plan.job.method.supervision != Supervision.NONE
+    published = plan.published
     preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
         train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
@@ -289,4 +290,6 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
         organ_masks_at_test=plan.test.manifest.organ_masks,
         tuning_labels=plan.tuned.labels if plan.tuned else "none",
         defaults_from=plan.tuned.origin if plan.tuned else preset,
+        published=published.origin,
+        published_seen=bool(published.cohorts & {item.cohort for item in plan.test.role(Role.TEST)}),
     )

@@ -10,6 +10,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.job import Job, Precision, method_label
+from uadbench.core.published import Applied
 from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
 from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
@@ -43,6 +44,11 @@ class Plan:
         return ImageSpec(self.train.channels, size, size, self.train.manifest.polarity)
 
     @property
+    def published(self) -> Applied:
+        """The published values under the tuned ones and the overrides."""
+        return published_values(type(self.config), self.job.method.preset, self.job.dataset)
+
+    @property
     def fit_key(self) -> str:
         """Hash of what defines the fit alone: equal for all test cohorts, protocols and inference settings."""
         method, job = self.job.method, self.job
@@ -73,11 +79,12 @@ def plan_run(
     Raises:
         UserError: If a name, a key or a value is not allowed, or the data lack a role.
     """
-    config, part = method_part(method, preset, tuned, overrides)
+    data = dataset_part(train)
+    config, part = method_part(method, preset, data, tuned, overrides)
     rules = load_protocol(protocol)
     job = Job(
         method=part,
-        dataset=dataset_part(train),
+        dataset=data,
         test_on=None if test is None else dataset_part(test),
         protocol=ProtocolPart(name=rules.name, version=rules.version, hash=rules.hash),
         seed=seed,
@@ -93,7 +100,11 @@ def plan_run(
 
 
 def method_part(
-    method: str, preset: str, tuned: Tuned | None = None, overrides: Mapping[str, Any] | None = None
+    method: str,
+    preset: str,
+    train: DatasetPart,
+    tuned: Tuned | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> tuple[MethodConfig, MethodPart]:
     """Returns the resolved config of a method and what a record says of it; all but the values is of its class.
 
@@ -102,9 +113,11 @@ def method_part(
     """
     kind = METHODS.load(method)
     base = tuned.config if tuned else None
-    config = kind.config_type.resolve(preset, base, overrides)
+    published = published_values(kind.config_type, preset, train).values
+    config = kind.config_type.resolve(preset, base, overrides, published)
     values = config.model_dump(mode="json")
-    preset_values = kind.config_type.resolve(preset, base).model_dump(mode="json")
+    # Published values belong to the base row, as those of the preset do.
+    preset_values = kind.config_type.resolve(preset, base, published=published).model_dump(mode="json")
     part = MethodPart(
         name=method,
         label=method_label(method, preset_values, values, tuned=tuned is not None),
@@ -114,6 +127,11 @@ def method_part(
         config=values,
     )
     return config, part
+
+
+def published_values(config_type: type[MethodConfig], preset: str, train: DatasetPart) -> Applied:
+    """Returns the published values that apply to a method's preset on the data that it learns from."""
+    return config_type.published(preset, train.modality, train.polarity)
 
 
 def dataset_part(store: Store) -> DatasetPart:
@@ -127,6 +145,8 @@ def dataset_part(store: Store) -> DatasetPart:
         source=head.source,
         ranked=head.ranked,
         notes=head.notes,
+        modality=head.modality,
+        polarity=head.polarity,
     )
 
 

@@ -1,0 +1,97 @@
+"""Values that a method's authors published for a modality, and how a dataset's modality finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MODALITIES = ("mr-flair", "mr-t1", "mr-t1c", "mr-t2", "mr", "ct", "us", "other")
+"""What a person may call the modality of images of their own."""
+
+TRAINED = ("standard", "paper")  # presets whose networks are trained long enough for the published inference
+
+
+@dataclass(frozen=True)
+class PublishedValues:
+    """What was published for one modality and organ. Lengths are those of the 128 grid.
+
+    Attributes:
+        modality: Modality and organ, e.g. "mr-brain-flair" (``StoreManifest.modality``).
+        source: Where the values are stated.
+        chosen: How they were chosen, in words that follow "published, ".
+        noise: Values of the noise, for every preset.
+        inference: Values of prediction, for ``standard`` and ``paper``: with a network that was trained for minutes,
+            later steps and more stages lose precision.
+        training: Values of the training, for ``paper``.
+        sign: Key of ``noise`` that holds the sign of a lesion, as a tuple. A polarity that is told beats it, and it
+            holds for this organ alone.
+        cohorts: Cohorts on whose lesions the values were chosen.
+    """
+
+    modality: str
+    source: str
+    chosen: str
+    noise: Mapping[str, Any]
+    inference: Mapping[str, Any]
+    training: Mapping[str, Any]
+    sign: str = ""
+    cohorts: frozenset[str] = field(default_factory=frozenset[str])
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Published values that apply to a job.
+
+    Attributes:
+        values: Config values.
+        origin: One line: for which modality, by whom, how chosen.
+        cohorts: Cohorts on whose lesions they were chosen.
+    """
+
+    values: Mapping[str, Any]
+    origin: str
+    cohorts: frozenset[str]
+
+
+NOTHING = Applied({}, "", frozenset())
+
+
+def applied(table: Sequence[PublishedValues], preset: str, modality: str, polarity: int) -> Applied:
+    """Returns the published values that apply to a preset on images of a modality.
+
+    Images whose organ is another one or was not told take the values of their modality but not the sign of its lesions;
+    plain MR takes those of FLAIR. A sequence of MR for which nothing was published takes nothing.
+
+    Args:
+        table: What was published.
+        preset: Name of the preset.
+        modality: Modality of the dataset, "" if unknown.
+        polarity: Sign of the lesions as the dataset or a person tells it, 0 if nobody does.
+    """
+    found = _find(table, modality)
+    if found is None:
+        return NOTHING
+    exact = found.modality == modality
+    values = dict(found.noise)
+    if preset in TRAINED:
+        values |= found.inference
+    if preset == "paper":
+        values |= found.training
+    if found.sign and (not exact or (polarity and values[found.sign] != (polarity,))):
+        del values[found.sign]
+    taken = "" if exact else f", taken for {modality}"
+    return Applied(values, f"published for {found.modality}{taken} ({found.source}), {found.chosen}", found.cohorts)
+
+
+def _find(table: Sequence[PublishedValues], modality: str) -> PublishedValues | None:
+    kind, *rest = modality.split("-")
+    sequence = rest[-1] if kind == "mr" and rest else "flair"
+    for row in table:
+        if row.modality == modality:
+            return row
+    for row in table:
+        theirs = row.modality.split("-")
+        if theirs[0] == kind and (kind != "mr" or theirs[-1] == sequence):
+            return row
+    return None
