@@ -41,9 +41,14 @@ def prepare(
         what = "is empty" if source.is_dir() else "is not a folder"
         raise DataError(f"{source} {what}.", f"Check --source.{_how_to_get(dataset)}")
     chosen = parse_overrides(options or []) | ({"modality": modality} if modality else {})
+    folds = _folds(chosen.pop("folds", None), out)
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
+    whole = out.with_name(f".{out.name}.whole") if folds else out
     with progress_bar("prepare") as progress:
-        found = maker.prepare(source, out, recipe, workers, progress)
+        found = maker.prepare(source, whole, recipe, workers, progress)
+    if folds:
+        _split(whole, out, folds, found)
+        return
     store = Store(out)
     try:
         warnings = check_store(store, maker.card.patients)
@@ -56,6 +61,46 @@ def prepare(
         to_stderr().print(f"Warning: {warning}", highlight=False, markup=False)
     sheet = write_contact_sheet(store, out, warnings)
     to_stdout().print(f"Contact sheet: {sheet[-1]}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _folds(told: Any, out: Path) -> int:
+    """Returns the number of folds that was asked for, 0 for none.
+
+    Raises:
+        UserError: If it is not a number of folds, or the place is taken.
+    """
+    if told is None:
+        return 0
+    if not isinstance(told, int) or told < 2:
+        raise UserError(f"--set folds={told} cannot be used.", "Give the number of folds, 2 or more.")
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")
+    return told
+
+
+def _split(whole: Path, out: Path, count: int, found: str) -> None:
+    """Writes the folds of a store that is not needed afterwards."""
+    from uadbench.data.storage.checks import check_store
+    from uadbench.data.storage.contact_sheet import write_contact_sheet
+    from uadbench.data.storage.folds import write_folds
+    from uadbench.data.storage.store import Store
+
+    try:
+        with progress_bar("folds") as progress:
+            folders = write_folds(Store(whole), out, count, progress)
+    finally:
+        shutil.rmtree(whole)
+    for folder in folders:
+        store = Store(folder)
+        try:
+            warnings = check_store(store)
+        except DataError:
+            shutil.rmtree(out)
+            raise
+        _say(store, found)
+        for warning in warnings:
+            to_stderr().print(f"Warning: {warning}", highlight=False, markup=False)
+        write_contact_sheet(store, folder, warnings)
 
 
 def _how_to_get(dataset: str) -> str:

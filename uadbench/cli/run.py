@@ -46,6 +46,7 @@ def run(
 ) -> None:
     """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
     from uadbench.core.config import parse_overrides
+    from uadbench.data.storage.folds import fold_folders
     from uadbench.runner.execution.distributed import team
     from uadbench.runner.execution.run import execute
     from uadbench.runner.planning.datasets import open_source
@@ -59,6 +60,12 @@ def run(
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, settings.config if settings else None, overrides)
     tracking = chosen_tracking(track, track_to, out, include_images=include_images)
+    if source != "phantom" and (folds := fold_folders(Path(source))):
+        if test_on:
+            raise UserError("Folds are tested on themselves.", "Leave --test-on out.")
+        settings_of = {"method": method, "tuned": settings, "overrides": overrides, **options}
+        _run_folds(dataset, folds, settings_of, out, device, fresh=fresh, json=json)
+        return
     with progress_bar("phantom") as progress:
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
@@ -81,6 +88,37 @@ def run(
     from uadbench.cli.table import print_record
 
     print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
+
+
+def _run_folds(
+    dataset: str, folds: list[Path], options: dict[str, Any], out: Path, device: str, *, fresh: bool, json: bool
+) -> None:
+    """Runs a method on every fold, pools the cases into one record, and the trivial baselines in the same way."""
+    from uadbench.cli.table import print_record
+    from uadbench.core.catalog import METHODS
+    from uadbench.core.dataset import no_progress
+    from uadbench.runner.execution.run import execute
+    from uadbench.runner.planning.datasets import open_source
+    from uadbench.runner.planning.plan import plan_run
+    from uadbench.runner.scoring.pool_folds import pool_folds
+
+    stores = [open_source(dataset, str(fold), no_progress) for fold in folds]
+
+    def pooled(chosen: dict[str, Any], *, again: bool) -> tuple[Record, Path]:
+        plans = [plan_run(train=store, test=None, **chosen) for store in stores]
+        runs = [execute(plan, root=out, device=device, fresh=again, console=to_stderr())[1] for plan in plans]
+        return pool_folds(runs, out)
+
+    record, folder = pooled(options, again=fresh)
+    if json:
+        to_stdout().out(record.model_dump_json(indent=1), highlight=False)
+        return
+    beside: list[Record] = []
+    if options["preset"] != "smoke":
+        plain = {**options, "tuned": None, "overrides": {}, "precision": "fp32"}
+        names = [name for name in TRIVIAL if name in METHODS.names() and name != options["method"]]
+        beside = [pooled({**plain, "method": name}, again=False)[0] for name in names]
+    print_record(to_stdout(), record, beside, folder)
 
 
 def _check_names(

@@ -121,8 +121,17 @@ class Environment(_Part):
     notes: list[str] = Field(default_factory=list[str])
 
 
+class Fold(_Part):
+    """One fit of a record that pools several: its own record, its data, its weights and how many patients it tested."""
+
+    record: str = Field(pattern=r"^[0-9a-f]{16}$")
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{1,64}$")
+    weights: str = Field(pattern=r"^[0-9a-f]{0,64}$")
+    patients: int = Field(ge=1)
+
+
 class Record(_Part):
-    """One entry of the benchmark."""
+    """One entry of the benchmark; ``folds`` holds its fits where it pools several, one per fold."""
 
     schema_version: Literal[1, 2] = SCHEMA
     id: str
@@ -139,6 +148,7 @@ class Record(_Part):
     cost: Cost | None = None
     env: Environment
     hashes: dict[str, str] = Field(default_factory=dict[str, str])
+    folds: list[Fold] = Field(default_factory=list[Fold])
 
 
 def stable_hash(value: Any, length: int = 16) -> str:

@@ -20,6 +20,7 @@ from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Metric, Record
 from uadbench.core.roles import Supervision
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
+from uadbench.evaluation.scoring.folds import fold_metrics
 from uadbench.evaluation.scoring.gaps import oracle_gap
 from uadbench.evaluation.scoring.summary import summarise
 from uadbench.runner.scoring.score_run import GAP_BETWEEN, HEADLINE
@@ -75,13 +76,17 @@ def recount(record: Record, beside: Callable[[str], Path]) -> list[str]:
         return [*problems, f"record.json: protocol {rules.name} has other rules than the file of that name"]
     try:
         table = read_cases(beside("cases.csv"))
-        ours = summarise(rules, table, None, None, None, record.seed)
+        if record.folds:
+            ours = fold_metrics(rules, table, record.seed)
+        else:
+            ours = summarise(rules, table, None, None, None, record.seed)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, pd.errors.ParserError) as error:
         return [*problems, f"cases.csv: it is no table of cases ({_short(error)})"]
     problems += compare_metrics(ours, record.metrics, "cases give")
     if missing := sorted(ours.keys() - record.metrics.keys()):
         problems.append(f"record.json: missing metrics: {', '.join(missing)}")
-    if made_up := sorted(record.metrics.keys() - ours.keys() - FROM_MAPS):
+    from_maps = set[str]() if record.folds else FROM_MAPS
+    if made_up := sorted(record.metrics.keys() - ours.keys() - from_maps):
         problems.append(f"record.json: metrics that {rules.name} does not have: {', '.join(made_up)[:200]}")
     problems += _compare_pooled(record, beside("curves.json"))
     if "gaps.json" in record.hashes:

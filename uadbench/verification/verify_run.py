@@ -20,11 +20,13 @@ import torch
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.record import Record
+from uadbench.data.storage.folds import fold_folders
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
 from uadbench.records.layout import SPEC, TABLES, hash_files, needed_files, sha256_of
 from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
 from uadbench.runner.planning.plan import dataset_part
+from uadbench.runner.scoring.pool_folds import pool_folds
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, StoredRun, open_stored
 from uadbench.runner.storage.run_folder import RunFolder
@@ -65,6 +67,9 @@ def verify_run(
     Raises:
         DataError: If the run or its data cannot be read at all.
     """
+    pooled = RunFolder(path).record()
+    if pooled is not None and pooled.folds:
+        return _verify_folds(path, pooled, source, progress, rerun=rerun)
     stored = open_stored(path, source, test_source, progress)
     if rerun and stored.external:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
@@ -85,6 +90,30 @@ def verify_run(
     if rerun:
         problems += _compare_predictions(run)
     return Verification(level, problems)
+
+
+def _verify_folds(path: Path, record: Record, source: str | None, progress: Progress, *, rerun: bool) -> Verification:
+    """Verifies the run of every fold, which lies beside this one, and pools them again."""
+    problems: list[str] = []
+    stores = fold_folders(Path(source)) if source else []
+    if len(stores) != len(record.folds):
+        raise DataError(f"{path} pools {len(record.folds)} folds.", "Name the folder of the folds with --source.")
+    runs = [path.parent / fold.record for fold in record.folds]
+    for number, (run, store) in enumerate(zip(runs, stores, strict=True), 1):
+        found = verify_run(run, str(store), None, progress, rerun=rerun)
+        problems += [f"fold {number}: {problem}" for problem in found.problems]
+    with tempfile.TemporaryDirectory() as scratch:
+        again, folder = pool_folds(runs, Path(scratch))
+        problems += compare_metrics(again.metrics, record.metrics, "folds give")
+        for key in ("id", "method", "dataset", "protocol", "seed", "ledger", "cost", "hashes", "folds"):
+            if getattr(again, key) != getattr(record, key):
+                problems.append(f"record.json: {key} is not what the folds give")
+        for name in again.hashes:
+            if sha256_of(folder / name) != (sha256_of(path / name) if (path / name).exists() else ""):
+                problems.append(f"{name}: it is not what the folds give")
+        made_up = sorted(record.metrics.keys() - again.metrics.keys())
+        problems += [f"record.json: metric {key} is not one of folds" for key in made_up]
+    return Verification("rerun" if rerun else "recomputed", problems)
 
 
 def compare_exported(record_file: Path, run: Path) -> list[str]:

@@ -10,6 +10,7 @@ from filelock import FileLock
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
+from uadbench.data.storage.folds import fold_folders
 from uadbench.data.storage.store import FORMAT, Store
 
 
@@ -27,6 +28,8 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
     """
     kind = DATASETS.load(dataset)
     if source != "phantom":
+        if folds := fold_folders(Path(source)):
+            raise DataError(f"{source} holds {len(folds)} folds.", f"Name one of them here: {folds[0]}.")
         store = Store(Path(source))
         if store.manifest.dataset != dataset:
             raise DataError(

@@ -45,6 +45,8 @@ class Suite(BaseModel):
         sources: Prepared folder of a dataset.
         test_on: Where a dataset's methods are tested, if not on the dataset itself.
         variants: Further rows of a method, each a set of config values.
+        folds: Number of folds of a dataset whose source is a folder of folds: every job is run once per fold, and the
+            cases of all folds make one record.
         plain: Whether a method that has variants is also run without any.
         tuned: Whether the committed tuned settings are used (experiments/tuned); jobs that have none are skipped.
         included: What ``include`` names, filled in by ``load_suite``.
@@ -61,6 +63,7 @@ class Suite(BaseModel):
     datasets: list[str] = Field(default_factory=list[str])
     sources: dict[str, str] = Field(default_factory=dict[str, str])
     test_on: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
+    folds: dict[str, int] = Field(default_factory=dict[str, int])
     variants: dict[str, list[dict[str, Any]]] = Field(default_factory=dict[str, list[dict[str, Any]]])
     plain: bool = True
     tuned: bool = False
@@ -85,6 +88,7 @@ class Row(BaseModel):
         preset: Preset of the method.
         protocol: Rules of scoring.
         tuned: Whether the committed tuned settings are used.
+        fold: Number of the fold, 0 where there are none.
         overrides: Config values of the variant.
     """
 
@@ -99,6 +103,7 @@ class Row(BaseModel):
     preset: str
     protocol: str
     tuned: bool = False
+    fold: int = 0
     overrides: dict[str, Any]
 
     @cached_property
@@ -111,7 +116,9 @@ class Row(BaseModel):
 
     @property
     def data(self) -> str:
-        """The data as a person names them: ``train`` or ``train -> test``."""
+        """The data as a person names them: ``train`` or ``train -> test``, and the fold."""
+        if self.fold:
+            return f"{self.dataset}, fold {self.fold}"
         return f"{self.dataset} -> {self.test_on}" if self.test_on else self.dataset
 
     @cached_property
@@ -161,12 +168,16 @@ def rows(suite: Suite) -> Iterator[Row]:
         yield from rows(inner)
     for seed, dataset, method in product(suite.seeds, suite.datasets, suite.methods):
         variants = suite.variants.get(method, [])
+        folds = range(1, suite.folds[dataset] + 1) if dataset in suite.folds else range(1)
+        chosen = [{}, *variants] if suite.plain or not variants else variants
         for test in suite.test_on.get(dataset, [dataset]):
-            for values in [{}, *variants] if suite.plain or not variants else variants:
+            for values, fold in product(chosen, folds):
+                source = suite.sources.get(dataset, "phantom")
                 yield Row(
                     method=method,
                     dataset=dataset,
-                    source=suite.sources.get(dataset, "phantom"),
+                    source=f"{source}/fold-{fold}" if fold else source,
+                    fold=fold,
                     test_on=None if test == dataset else test,
                     test_source=suite.sources.get(test, "phantom"),
                     seed=seed,
@@ -278,6 +289,7 @@ def _check(suite: Suite, path: Path) -> None:
         ("method", METHODS.names(), suite.methods),
         ("dataset", DATASETS.names(), [registered(name) for name in [*suite.datasets, *tests]]),
         ("dataset of sources", [*suite.datasets, *tests], suite.sources),
+        ("dataset of folds", [name for name in suite.datasets if name in suite.sources], suite.folds),
         ("dataset of test_on", suite.datasets, suite.test_on),
         ("method of variants", suite.methods, suite.variants),
     ):

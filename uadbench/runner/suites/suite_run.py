@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record, stable_hash
 from uadbench.records.export import export_record, exported_record
 from uadbench.runner.planning.plan import Plan
+from uadbench.runner.scoring.pool_folds import pool_folds
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.suites.job_table import OPEN, Entry, JobRow, JobTable
 from uadbench.runner.suites.suite import PlannedRow, Suite, plans
@@ -88,6 +90,7 @@ class SuiteRun:
                 finally:
                     executor.stop()
                     table.requeue_dead()
+            self._pool()
             yield table.rows()
         finally:
             table.close()
@@ -96,7 +99,7 @@ class SuiteRun:
         entries: list[Entry] = []
         for planned in self.planned:
             record = self.stored(planned)
-            if record is not None and planned.plan is not None:
+            if record is not None and planned.plan is not None and not planned.row.fold:
                 self._export(planned.plan, record)
             entries.append(
                 Entry(
@@ -108,6 +111,20 @@ class SuiteRun:
                 )
             )
         return entries
+
+    def _pool(self) -> None:
+        """Makes and exports one record of all folds of a job, where all of them ended well."""
+        groups: defaultdict[str, list[PlannedRow]] = defaultdict(list)
+        for planned in self.planned:
+            if planned.row.fold:
+                alike = planned.row.model_dump(mode="json", exclude={"fold", "source"})
+                groups[stable_hash(alike)].append(planned)
+        for group in groups.values():
+            records = [self.stored(planned) for planned in group]
+            if all(record is not None and record.status == "done" for record in records):
+                record, folder = pool_folds([self.root / planned.id for planned in group], self.root)
+                if record.method.preset != "smoke":
+                    export_record(record, folder, self.records)
 
     def _export(self, plan: Plan, record: Record) -> None:
         """Exports what ended before it could be exported, or was scored anew; another run's record stays."""

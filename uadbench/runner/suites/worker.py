@@ -66,7 +66,7 @@ def _run(
         if plan.job.id != claimed.id:
             raise JobFailed(f"{row.data} is not the same here as where the suite was started: another fingerprint.")
         table.start(claimed.id, owner)
-        _execute(plan, task)
+        _execute(plan, task, export=row.fold == 0)
     except InProgress as error:
         table.release(claimed.id, owner, str(error))
         time.sleep(IDLE_SECONDS)
@@ -83,9 +83,10 @@ def _run(
     return True
 
 
-def _execute(plan: Plan, task: Work) -> None:
+def _execute(plan: Plan, task: Work, *, export: bool) -> None:
+    """Runs a job and exports its record; that of one fold is a part of a record that the suite makes in the end."""
     record, folder, _ = execute(plan, root=task.root, device=task.device)
-    if plan.job.method.preset != "smoke":
+    if export and plan.job.method.preset != "smoke":
         export_record(record, folder, task.records)
 
 
