@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -17,6 +18,7 @@ from uadbench.cli import (
     results,
     run,
     score,
+    show,
     show_config,
     submit,
     tune,
@@ -25,11 +27,30 @@ from uadbench.core.errors import JobFailed, UserError
 
 app = typer.Typer(
     name="uadbench",
-    help="An honest benchmark for unsupervised anomaly detection in medical images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from uadbench import __version__
+
+        typer.echo(f"uadbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """An honest benchmark for unsupervised anomaly detection in medical images."""
+
+
 app.command("run")(run.run)
+app.command("show")(show.show)
 app.command("tune")(tune.tune)
 app.command("list")(methods.list_names)
 app.command("show-config")(show_config.show_config)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
-from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.errors import JobFailed, UnknownName, UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +30,10 @@ ENDED = ("done", "failed", "skipped")
 
 
 def bench(
-    suite: Annotated[Path, typer.Argument(help="Suite file, e.g. experiments/suites/smoke.yaml.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="Suite by name (see: uadbench list suites), or a file.", autocompletion=complete.suites),
+    ],
     executor: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
     workers: Annotated[
         int | None, typer.Option(help="Workers; local: one a GPU, else one.", min=1, show_default=False)
@@ -49,7 +53,7 @@ def bench(
 
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"Unknown device '{device}'.", "Use auto, cpu or cuda.")
-    content = load_suite(suite)
+    content = load_suite(_suite_file(suite))
     place = make_executor(executor, workers, device, parse_overrides(option or []))
     with progress_bar("phantom") as progress:
         from uadbench.runner.suites.suite_run import SuiteRun
@@ -70,6 +74,21 @@ def bench(
     to_stdout().out(_summary(rows), highlight=False)
     if counts["failed"]:
         raise JobFailed(f"{counts['failed']} jobs failed; the others are stored. The same command tries them again.")
+
+
+def _suite_file(suite: str) -> Path:
+    """Returns the file of a suite: a path as it is, a name from experiments/suites.
+
+    Raises:
+        UnknownName: If it is neither a file nor a name.
+    """
+    from uadbench.core.experiments import experiment_file, experiment_names
+
+    if Path(suite).suffix or Path(suite).is_file() or "/" in suite:
+        return Path(suite)
+    if suite not in experiment_names("suites"):
+        raise UnknownName("suite", suite, experiment_names("suites"))
+    return experiment_file("suites", suite)
 
 
 @contextmanager

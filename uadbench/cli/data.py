@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
 from uadbench.core.errors import DataError, UnknownName, UserError
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="Dataset name (see: uadbench list datasets).")],
+    dataset: Annotated[
+        str, typer.Argument(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
+    ],
     source: Annotated[Path, typer.Option(help="Folder with the raw public layout.")],
     out: Annotated[Path, typer.Option(help="Folder of the store to make.")],
     recipe: Annotated[str, typer.Option(help="strict or paper.")] = "strict",

@@ -83,7 +83,7 @@ def _devices() -> Iterator[str]:
 
 def _storage() -> Iterator[str]:
     """Says how much room there is, and yields what is wrong with it."""
-    from uadbench.runner.planning.datasets import cache_folder
+    from uadbench.core.cache import cache_folder
 
     for what, folder in (("phantoms", cache_folder()), ("runs", Path.cwd() / "runs")):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())

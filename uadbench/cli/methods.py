@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from uadbench.cli.console import to_stdout
 from uadbench.core.errors import JobFailed, UnknownName
@@ -25,17 +26,30 @@ def list_names(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; all if left out.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Lists methods, datasets, protocols or suites without importing any of them."""
+    """Lists methods, datasets, protocols or suites with a line on each, without importing any of them."""
     kinds = [kind] if kind else list(Kind)
-    names = {each.value: _names(each) for each in kinds}
     if json:
+        names = {each.value: _names(each) for each in kinds}
         to_stdout().out(json_.dumps(names if kind is None else names[kind.value]), highlight=False)
         return
-    for each, found in names.items():
+    from rich.table import Table
+
+    from uadbench.cli.listing import described
+
+    stdout = to_stdout()
+    table = Table.grid(padding=(0, 2))
+    for each in kinds:
+        found = described(each.value, _names(each))
+        if not stdout.is_terminal:  # a line per name, however long, for other programs
+            for name, about in found:
+                typer.echo(f"{name}\t{about}")
+            continue
         if kind is None:
-            to_stdout().print(f"[bold]{each}[/bold]")
-        for name in found:
-            to_stdout().out(name if kind else f"  {name}", highlight=False)
+            table.add_row(f"[bold]{each.value}[/bold]")
+        for name, about in found:
+            table.add_row(escape(name), escape(about))
+    if stdout.is_terminal:
+        stdout.print(table)
 
 
 def check(

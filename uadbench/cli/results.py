@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stdout
 from uadbench.core.errors import JobFailed, UserError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Annotated[Path, typer.Option(help="Folder of a run.")],
-    protocol: Annotated[str, typer.Option(help="Rules of scoring.")] = "strict-v1",
+    protocol: Annotated[str, typer.Option(help="Rules of scoring.", autocompletion=complete.protocols)] = "strict-v1",
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
     in_place: Annotated[
@@ -92,8 +93,11 @@ def report(
     published: Annotated[
         Path | None, typer.Option(help="Ledger of published numbers [default: published.yaml beside the records].")
     ] = None,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Serve the site on this machine and open it in a browser, until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Writes the leaderboard and the site from records alone; stored runs add the case viewer."""
+    """Writes the leaderboard and the site from records alone; stored runs add the case viewer and the gallery."""
     from uadbench.report import build_report
 
     sources: dict[str, Path] = {}
@@ -116,6 +120,12 @@ def report(
     for folder in ("leaderboard", "site"):
         written = sum((out / folder) in file.parents for file in files)
         to_stdout().out(f"{out / folder}: {written} files", highlight=False)
+    page = out / "site" / "index.html"
+    to_stdout().out(f"Open {page.resolve()}", highlight=False)
+    if open_:
+        from uadbench.cli.serve import serve
+
+        serve(page.parent)
 
 
 def _vouch(record: Record) -> tuple[list[str], str]:

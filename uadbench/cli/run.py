@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.interrupt import says_what_is_kept
 from uadbench.cli.track import chosen_tracking
 from uadbench.core.errors import JobFailed, UserError
 
@@ -19,13 +21,23 @@ TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 
 
 def run(
-    method: Annotated[str, typer.Option(help="Method name (see: uadbench list methods).")],
-    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    method: Annotated[
+        str, typer.Option(help="Method name (see: uadbench list methods).", autocompletion=complete.methods)
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
+    ],
     source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
-    test_on: Annotated[str | None, typer.Option(help="Dataset to test on, if another.")] = None,
+    test_on: Annotated[
+        str | None, typer.Option(help="Dataset to test on, if another.", autocompletion=complete.datasets)
+    ] = None,
     test_source: Annotated[str, typer.Option(help="Source of --test-on.")] = "phantom",
-    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
-    protocol: Annotated[str, typer.Option(help="Rules of scoring (see: uadbench list protocols).")] = "strict-v1",
+    preset: Annotated[
+        str, typer.Option(help="smoke, quick, standard or paper.", autocompletion=complete.presets)
+    ] = "quick",
+    protocol: Annotated[
+        str, typer.Option(help="Rules of scoring (see: uadbench list protocols).", autocompletion=complete.protocols)
+    ] = "strict-v1",
     tuned: Annotated[bool, typer.Option("--tuned", help="Use experiments/tuned/METHOD/DATASET.yaml.")] = False,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the method's config.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of training and inference; never moves the data.")] = 0,
@@ -43,10 +55,14 @@ def run(
         bool, typer.Option("--include-images", help="Show pictures of real patients to the tracker.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every metric, as uadbench show does.", show_default=False)
+    ] = False,
 ) -> None:
-    """Runs a method on a dataset and prints each metric with its interval and threshold rule."""
+    """Runs a method on a dataset and prints how it did against the best trivial baseline."""
     from uadbench.core.config import parse_overrides
     from uadbench.data.storage.folds import fold_folders
+    from uadbench.runner.execution.device import pick_device
     from uadbench.runner.execution.distributed import team
     from uadbench.runner.execution.run import execute
     from uadbench.runner.planning.datasets import open_source
@@ -59,6 +75,7 @@ def run(
     settings = load_tuned(method, dataset) if tuned else None
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, settings.config if settings else None, overrides)
+    pick_device(device)  # a device that is not there leaves nothing behind
     tracking = chosen_tracking(track, track_to, out, include_images=include_images)
     if source != "phantom" and (folds := fold_folders(Path(source))):
         if test_on:
@@ -73,7 +90,7 @@ def run(
     if plan.published.origin:
         told = ", ".join(f"{key} {value}" for key, value in plan.published.values.items())
         to_stderr().print(f"Values {plan.published.origin}: {told}.", highlight=False, markup=False)
-    with team(plan, out, device) as announce:
+    with team(plan, out, device) as announce, says_what_is_kept(out / plan.job.id):
         if announce is None:
             return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest
         record, folder, stored = execute(
@@ -82,19 +99,34 @@ def run(
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return
-    if stored:
-        to_stdout().print(f"This job is stored already ({folder}); --fresh redoes it.")
-    baselines = _baselines(train, test, {**options, "precision": "fp32"}, out, device) if preset != "smoke" else []
-    from uadbench.cli.table import print_record
+    with says_what_is_kept(out / plan.job.id):
+        quiet = {**options, "precision": "fp32"}
+        baselines = _baselines(train, test, quiet, out, device) if preset != "smoke" else []
+    if everything:
+        from uadbench.cli.table import print_record
 
-    print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
+        print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
+        return
+    notes = ["stored already, --fresh redoes it"] if stored else []
+    _print_summary(record, folder, [row for row in baselines if row.id != record.id], notes)
+
+
+def _print_summary(record: Record, folder: Path, baselines: list[Record], notes: list[str]) -> None:
+    from uadbench.cli.standing import against, beside, best_trivial, standing
+    from uadbench.cli.summary import print_summary
+
+    place, verdict = None, "No trivial baseline is stored beside it."
+    if record.method.preset != "smoke":
+        place = standing(record, beside(record, [folder.parent, Path("leaderboard/records")]))
+        bar = best_trivial(baselines)
+        verdict = verdict if bar is None else against(folder, record, bar)
+    print_summary(to_stdout(), record, folder, verdict, place, notes)
 
 
 def _run_folds(
     dataset: str, folds: list[Path], options: dict[str, Any], out: Path, device: str, *, fresh: bool, json: bool
 ) -> None:
     """Runs a method on every fold, pools the cases into one record, and the trivial baselines in the same way."""
-    from uadbench.cli.table import print_record
     from uadbench.core.catalog import METHODS
     from uadbench.core.dataset import no_progress
     from uadbench.runner.execution.run import execute
@@ -118,7 +150,7 @@ def _run_folds(
         plain = {**options, "tuned": None, "overrides": {}, "precision": "fp32"}
         names = [name for name in TRIVIAL if name in METHODS.names() and name != options["method"]]
         beside = [pooled({**plain, "method": name}, again=False)[0] for name in names]
-    print_record(to_stdout(), record, beside, folder)
+    _print_summary(record, folder, beside, [])
 
 
 def _check_names(
@@ -139,12 +171,12 @@ def _baselines(train: Store, test: Store | None, options: dict[str, Any], out: P
     from uadbench.runner.planning.plan import plan_run
 
     records: list[Record] = []
-    for name in TRIVIAL:
-        if name not in METHODS.names():
-            continue
+    names = [name for name in TRIVIAL if name in METHODS.names()]
+    for number, name in enumerate(names, 1):
         try:
             plan = plan_run(method=name, train=train, test=test, **options)
-            records.append(execute(plan, root=out, device=device, console=to_stderr())[0])
+            what = f"trivial baselines {number} of {len(names)}, {name}"
+            records.append(execute(plan, root=out, device=device, console=to_stderr(), what=what)[0])
         except (UserError, JobFailed) as error:
             to_stderr().print(f"Baseline {name} left out: {error}")
     return records

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stdout
 from uadbench.core.errors import UnknownName
 
@@ -16,10 +17,14 @@ TUNING = ("none", "synthetic", "val", "test", "unknown")
 
 def score(
     maps: Annotated[Path, typer.Option(help="Folder of NPY or NIfTI maps: calib/ and test/, or test maps alone.")],
-    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
+    ],
     name: Annotated[str, typer.Option(help="Name of the system, the row's name.")],
     source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
-    protocol: Annotated[str, typer.Option(help="Rules of scoring (see: uadbench list protocols).")] = "strict-v1",
+    protocol: Annotated[
+        str, typer.Option(help="Rules of scoring (see: uadbench list protocols).", autocompletion=complete.protocols)
+    ] = "strict-v1",
     version: Annotated[str, typer.Option(help="Version of the system.")] = "1",
     supervision: Annotated[str, typer.Option(help="What it learnt from: none, healthy or masks.")] = "healthy",
     tuning_labels: Annotated[

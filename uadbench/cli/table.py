@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uadbench.core.record import Metric, Record
+from uadbench.records.words import metric_words, rule_words
 
 LADDER = ("erosion", "blur", "median", "smallest")
 SECONDARY = ("iou", "precision", "recall", "healthy_fp_fraction")
@@ -28,30 +29,32 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     table = Table()
     columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial")
     for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
-        # A metric's key names its threshold rule: it is folded where the terminal is narrow, never cut.
-        table.add_column(name, justify=justify, overflow="fold")
+        # A metric is said in words, which wrap between words where the terminal is narrow; numbers never wrap.
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in ("value", "ceiling"))
     shown = {key: metric for key, metric in record.metrics.items() if _is_shown(key, record)}
     undefined = [key for key, metric in shown.items() if metric.value is None]
     for key, metric in shown.items():
         if metric.value is None:
             continue
         ceiling = "" if metric.ceiling is None else f"{metric.ceiling:.3f}"
-        table.add_row(key, _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines))
+        table.add_row(
+            metric_words(key), _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines)
+        )
     console.print(table)
     if len(shown) < len(record.metrics):
         console.print("IoU, precision, recall and false positives at the other rules are in record.json.")
     if undefined:
-        console.print(f"Undefined on these data: {', '.join(undefined)}.", highlight=False)
+        console.print(f"Undefined on these data: {'; '.join(metric_words(key) for key in undefined)}.", highlight=False)
     key = record.metrics.get("case_ap")
     best = _best_value("case_ap", True, baselines)
     if key is not None and key.value is not None and best is not None and key.value <= best[0]:
-        console.print(f"This row does not beat the trivial baseline '{best[1]}' on case_ap.", style="bold red")
+        console.print(f"This row does not beat the trivial baseline '{best[1]}' by case AP.", style="bold red")
     _print_gaps(console, _read(folder / "gaps.json"))
     _print_ladder(console, _read(folder / "ladder.json"))
     if record.cost is not None:
         cost = record.cost
         console.print(
-            f"Training {cost.train_s:.0f} s, prediction {cost.predict_ms_per_image:.1f} ms an image, "
+            f"Training {cost.train_s:.0f} s, prediction {cost.predict_ms_per_image:.1f} ms per image, "
             f"{cost.parameters / 1e6:.2f} M parameters, peak {cost.peak_gb:.2f} GB, "
             f"{record.env.precision} on {record.env.device}."
         )
@@ -69,7 +72,10 @@ def _print_gaps(console: Console, gaps: dict[str, Any]) -> None:
     """Prints what an honest threshold costs, and what each published choice would have changed."""
     oracle, protocol = gaps.get("oracle_gap"), gaps.get("protocol_gap")
     if oracle:
-        console.print(f"Oracle gap (Dice at oracle less {oracle['honest_rule']}): {_change(oracle)}", highlight=False)
+        rule = rule_words(oracle["honest_rule"])
+        console.print(
+            f"Oracle gap, Dice at the oracle's threshold less Dice at {rule}: {_change(oracle)}", highlight=False
+        )
     if protocol:
         table = Table(title=f"Protocol gap, {protocol['from']} to {protocol['to']}, one choice at a time")
         for name in ("choice", "Dice", "change", "AP", "change"):
@@ -87,7 +93,7 @@ def _print_ladder(console: Console, ladder: dict[str, Any]) -> None:
     """Prints what each step of post-processing added on test, with parameters that test did not choose."""
     if not ladder:
         return
-    table = Table(title=f"Post-processing, chosen on {ladder['tuned_on']}, Dice at {ladder['rule']}")
+    table = Table(title=f"Post-processing, chosen on {ladder['tuned_on']}, Dice, {rule_words(ladder['rule'])}")
     for name in ("step", "parameters", "Dice", "gain (95 %)", "AP", "gain (95 %)"):
         table.add_column(name, justify="left" if name in ("step", "parameters") else "right")
     for step in ladder["steps"]:

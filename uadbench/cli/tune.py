@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
 from uadbench.cli.track import chosen_tracking
 from uadbench.core.errors import UserError
@@ -19,11 +20,17 @@ STORAGE = "sqlite:///runs/tune/studies.db"
 
 
 def tune(
-    method: Annotated[str, typer.Option(help="Method name (see: uadbench list methods).")],
-    dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
+    method: Annotated[
+        str, typer.Option(help="Method name (see: uadbench list methods).", autocompletion=complete.methods)
+    ],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
+    ],
     trials: Annotated[int, typer.Option(min=1, help="Trials of the study in all, earlier ones counted.")],
     source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
-    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="smoke, quick, standard or paper.", autocompletion=complete.presets)
+    ] = "quick",
     objective: Annotated[str, typer.Option(help="synthetic (no labels) or val.")] = "synthetic",
     measure: Annotated[str, typer.Option(help="ap: case AP; dice: at 1 % healthy false positives.")] = "ap",
     max_healthy_fp: Annotated[float | None, typer.Option(help="Constraint on healthy false positives.")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from collections.abc import Callable
@@ -53,6 +54,16 @@ class Registry(Generic[T]):
         builtin, plugins = self._builtin(), self._plugins()
         return sorted({*builtin, *plugins, *self._classes})
 
+    def about(self, name: str) -> str:
+        """Returns the first line of the docstring of a built-in's package, without importing it; else its origin."""
+        if name in self._plugins():
+            return f"from plug-in {self._plugins()[name].value}"
+        file = self._folder() / name / "__init__.py"
+        if not file.is_file():
+            return ""
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        return text.partition("\n")[0].replace("``", "").rstrip(".")
+
     def load(self, name: str) -> T:
         """Imports and returns the class of a name.
 
@@ -77,9 +88,12 @@ class Registry(Generic[T]):
                 raise UserError(f"Module {module} registers no {self.kind} named '{name}'.")
         return self._classes[name]
 
-    def _builtin(self) -> set[str]:
+    def _folder(self) -> Path:
         parent, _, child = self.package.partition(".")
-        folder = Path(importlib.import_module(parent).__file__ or "").parent / child
+        return Path(importlib.import_module(parent).__file__ or "").parent / child
+
+    def _builtin(self) -> set[str]:
+        folder = self._folder()
         if not folder.is_dir():
             raise UserError(
                 f"{folder} is not a folder: this clone was made without symbolic links.",

@@ -18,6 +18,7 @@ from uadbench.report.figures.ablations import draw_ablations
 from uadbench.report.tables.beside import Group
 from uadbench.report.figures.drawing import Drawing
 from uadbench.records.read import Entry, plain
+from uadbench.records.words import metric_words
 from uadbench.report.figures.numbers import draw_label_count, draw_numbers
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.choices import draw_choices
@@ -82,7 +83,7 @@ class _Site:
         known: dict[str, Any] = self._templates.globals
         known |= {"hover": pages.hover, "short_number": short_number, "modality": modality}
         known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
-        self._templates.filters["breakable"] = pages.breakable
+        self._templates.filters |= {"breakable": pages.breakable, "words": metric_words}
 
     def build(self, include_images: bool, opener: CaseOpener | None, published: list[Group]) -> list[Path]:
         for name in ASSETS:

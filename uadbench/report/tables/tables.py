@@ -142,6 +142,11 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
     return next((reason for reason, applies in obstacles.items() if applies), "")
 
 
+def is_ablation(record: Record) -> bool:
+    """Returns whether settings were changed by hand, so that the row takes no rank."""
+    return bool(_changed(record))
+
+
 def _changed(record: Record) -> set[str]:
     """Returns the settings in a row's label that make it an ablation."""
     _, _, settings = record.method.label.partition("[")

@@ -37,6 +37,7 @@ class RunFitContext:
         checkpoint_seconds: Least time between two checkpoints.
         watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
         track: Told of every report; the time it takes is not counted as training.
+        what: What progress bars say before the name of the phase.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class RunFitContext:
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
         watch: Watch | None = None,
         track: Track | None = None,
+        what: str = "training",
     ) -> None:
         self._folder = folder
         self._seed = seed
@@ -63,6 +65,7 @@ class RunFitContext:
         self._status = ""
         self._watch = watch
         self._track = track
+        self._what = what
         self._aside = 0.0
         self._phases = 0
         self._phase = "fit"
@@ -91,8 +94,9 @@ class RunFitContext:
             TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console or Console(quiet=True), disable=self._console is None) as bar:
-            task = bar.add_task(phase, total=total, completed=start, status="")
+        console = self._console or Console(quiet=True)
+        with Progress(*columns, console=console, disable=self._console is None, transient=True) as bar:
+            task = bar.add_task(f"{self._what} ({phase})", total=total, completed=start, status="")
             for step in range(start, total):
                 torch.manual_seed(derive_seed("global", self._seed, phase, step))
                 yield step

@@ -57,6 +57,11 @@ class _Execution:
     checkpoint_seconds: float
     before_fit: Callable[[Numerics], None] | None = None
     watcher: Watcher | None = None
+    what: str = ""
+
+    def doing(self, stage: str) -> str:
+        """What a progress bar says: the stage and of what."""
+        return f"{self.what}: {stage}" if self.what else f"{stage} {self.plan.job.method.name}"
 
     @property
     def seed(self) -> int:
@@ -73,6 +78,7 @@ def execute(
     checkpoint_seconds: float = 30.0,
     before_fit: Callable[[Numerics], None] | None = None,
     tracking: Tracking | None = None,
+    what: str = "",
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
 
@@ -85,6 +91,7 @@ def execute(
         checkpoint_seconds: Least time between checkpoints.
         before_fit: Called with the numerics if a fit is due: processes that train along wait for it.
         tracking: Tracker that is told of the run, and of a stored one if it does not know it.
+        what: What progress bars call the job, "" for the method's name.
 
     Returns:
         The record, the run's folder, and whether it was stored already.
@@ -102,7 +109,7 @@ def execute(
             return stored, folder.path, True
         target = pick_device(device)
         numerics = _numerics(plan, folder, target)
-        execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher)
+        execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
@@ -133,7 +140,7 @@ def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) ->
 
 
 def predict_roles(
-    method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None
+    method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None, what: str = "predicting"
 ) -> tuple[int, list[str]]:
     """Predicts every part that is scored into ``maps/<part>``.
 
@@ -147,8 +154,8 @@ def predict_roles(
     total = sum(len(items) for _, items in parts.values())
     shown = console or Console(quiet=True)
     predict = FixedBatchPredictor(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
-    with Progress(console=shown, disable=console is None) as bar:
-        task = bar.add_task("predict", total=total)
+    with Progress(console=shown, disable=console is None, transient=True) as bar:
+        task = bar.add_task(what, total=total)
         for name, (pixels, items) in parts.items():
             batches = StoreBatches(pixels, items, plan.spec)
             predict_items(predict, batches, maps / name, lambda done: bar.advance(task, done))
@@ -160,9 +167,11 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     method = build_method(plan, run.device)
     train_seconds = _fit(method, run, reuse=not fresh)
     began = time.monotonic()
-    images, notes = predict_roles(method, plan, folder.maps, run.device, run.console)
+    images, notes = predict_roles(method, plan, folder.maps, run.device, run.console, f"2/3 {run.doing('predicting')}")
     seconds = time.monotonic() - began
-    evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
+    rules = load_protocol(plan.job.protocol.name)
+    with nullcontext() if run.console is None else run.console.status(f"3/3 {run.doing('calibrating and scoring')}"):
+        evaluation, hashes = score_run(plan.train, plan.test, folder, rules, run.seed)
     cost = Cost(
         train_s=round(train_seconds, 3),
         predict_ms_per_image=round(1000 * seconds / images, 3),
@@ -194,6 +203,7 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         run.console,
         run.checkpoint_seconds,
         track=None if run.watcher is None else run.watcher.step,
+        what=f"1/3 {run.doing('training')}",
     )
     fit_method(method, plan, context)
     folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
+from uadbench.core.cache import cache_folder
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
@@ -54,8 +54,3 @@ def phantom_folder(dataset: str) -> Path:
     """
     kind = DATASETS.load(dataset)
     return cache_folder() / f"{dataset}-{kind.version}-{kind().phantom_key()}-{FORMAT}"
-
-
-def cache_folder() -> Path:
-    """Returns the folder of phantom caches (override with the environment variable XDG_CACHE_HOME)."""
-    return platformdirs.user_cache_path("uadbench") / "phantoms"

@@ -1,0 +1,64 @@
+"""What a person reads at the end of a run: at most eight lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from uadbench.cli.standing import Standing
+from uadbench.core.record import Metric, Record
+from uadbench.records.words import metric_words
+
+HEADLINE = ("case_ap", "dice@healthy-fpr@0.01", "pixel_auroc")
+
+
+def print_summary(
+    console: Console, record: Record, folder: Path, verdict: str, standing: Standing | None, notes: Iterable[str] = ()
+) -> None:
+    """Prints the headline metrics, how the run stands, what it cost and where to look.
+
+    Args:
+        console: Where to.
+        record: The run's record.
+        folder: Its folder.
+        verdict: How it stands against the best trivial baseline, in words.
+        standing: Its rank among stored rows of the same question, None if there is none.
+        notes: Further words for the first line, e.g. that the run was stored already.
+    """
+    data = record.test_on or record.dataset
+    title = f"[bold]{escape(record.method.label)}[/bold] on [bold]{data.name}[/bold] ({data.source} {data.version})"
+    _line(console, "; ".join([f"{title}, preset {record.method.preset}, seed {record.seed}", *notes]))
+    for key in HEADLINE:
+        if key in record.metrics:
+            name = metric_words(key, short=True)
+            _line(console, f"  {name:<29}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
+    smoke = record.method.preset == "smoke"
+    _line(console, "Preset smoke shows that things work; it is never ranked." if smoke else escape(verdict))
+    rank = "" if standing is None or smoke else f"Rank {standing.rank} of {standing.rows} stored rows by case AP. "
+    cost = record.cost
+    if cost is not None or rank:
+        spent = "" if cost is None else f"Training {cost.train_s:.0f} s, {cost.predict_ms_per_image:.1f} ms per image."
+        _line(console, rank + spent)
+    shown = folder.name if folder.parent == Path("runs") else folder
+    _line(console, f"{folder / 'overview.png'}; all metrics: uadbench show {shown}")
+
+
+def _value(metric: Metric) -> str:
+    return "undefined" if metric.value is None else f"{metric.value:.3f}"
+
+
+def _rest(metric: Metric) -> str:
+    if metric.value is None:
+        return ""
+    few = metric.low is None or metric.high is None
+    interval = f"too few patients ({metric.n_patients})" if few else f"{metric.low:.3f} to {metric.high:.3f}"
+    ceiling = "" if metric.ceiling is None else f", at most {metric.ceiling:.3f}"
+    return f" ({interval}{ceiling})"
+
+
+def _line(console: Console, text: str) -> None:
+    # The terminal wraps a long line; rich would break a path in the middle.
+    console.print(text, highlight=False, soft_wrap=True)
