@@ -26,7 +26,7 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     )
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
-    table = Table()
+    table = Table(caption="False positives: pixels of healthy calibration patients above the threshold.")
     columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial")
     for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
         # A metric is said in words, which wrap between words where the terminal is narrow; numbers never wrap.
