@@ -1,15 +1,30 @@
-"""Each work twice, on the same weights, images and random numbers: as published, and by the product."""
+"""Each work twice, on the same weights, images and random numbers: as published, and by the product.
+
+``python -m benchmarks.pairs [--json FILE] [--only WORD] [--rounds N]`` prints, for each work, the seconds as published,
+of the product in fp32 and in bf16, and in the number format and layout that ``--precision auto`` picks here, with the
+ratio of the picked way to the published one. On shared cores it gives no ratio.
+"""
 
 from __future__ import annotations
 
+import argparse
+import copy
+import json
+import os
+import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks import as_published
+from benchmarks.ratios import machine
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
@@ -20,6 +35,8 @@ from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.method import stage_rule
 from uadbench.nn.training import initialise
+from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.probe import bf16_pays, fastest, is_shared
 
 
 @dataclass(frozen=True)
@@ -30,14 +47,15 @@ class Pair:
         work: Its name.
         published: As the papers' codes do it, written from their descriptions.
         product: As uadbench does it; the result should be the same.
-        model: The model of the product, if it takes one; the published way uses its network, or for training one of the
-            same weights.
+        model: The model of the product, if it takes one.
+        network: The published way's network of the same weights, which stays in fp32 and channels first.
     """
 
     work: str
     published: Callable[[], Tensor]
     product: Callable[[], Tensor]
     model: Synomaly | AnoDdpm | None = None
+    network: nn.Module | None = None
 
 
 def random_weights(network: nn.Module) -> None:
@@ -68,11 +86,12 @@ def synomaly_inference(preset: str, count: int) -> Pair:
     model = Synomaly.build(config, spec)
     random_weights(model.denoiser.network)
     images, rule = scans(count, config.image_size), stage_rule(config, spec)
+    network = copy.deepcopy(model.denoiser.network)
     abar = float(model.schedule.abar[config.t])
 
     @torch.inference_mode()
     def published() -> Tensor:
-        network, found = model.denoiser.network, list[Tensor]()
+        found = list[Tensor]()
         for image, generator in zip(images.image.split(1), generators(images), strict=True):
             planes = as_published.synomaly_map(network, image, generator, abar, config.t, rule)[:2]
             found.append(torch.from_numpy(np.stack(planes)))
@@ -80,12 +99,14 @@ def synomaly_inference(preset: str, count: int) -> Pair:
 
     @torch.inference_mode()
     def product() -> Tensor:
-        found = model.predict(images, generators(images))
-        assert found.reconstruction is not None
-        return torch.cat([found.anomaly_map, found.reconstruction], dim=1).transpose(0, 1)
+        size = min(config.predict_batch, count)  # as a run hands a whole role over
+        parts = [images.select(range(at, min(at + size, count))) for at in range(0, count, size)]
+        found = list(model.predict_many([(part, generators(part)) for part in parts], size))
+        planes = [(part.anomaly_map, part.reconstruction) for part in found if part.reconstruction is not None]
+        return torch.cat([torch.cat(pair, dim=1) for pair in planes]).transpose(0, 1)
 
     work = f"synomaly inference, {preset} network, {config.image_size} px, {count} images"
-    return Pair(work, published, product, model)
+    return Pair(work, published, product, model, network)
 
 
 def synomaly_training(preset: str, batch: int) -> Pair:
@@ -121,7 +142,8 @@ def synomaly_training(preset: str, batch: int) -> Pair:
         optimizer.step()
         return loss.detach()
 
-    return Pair(f"synomaly training step, {preset} network, batch {batch}", published, product, ours)
+    work = f"synomaly training step, {preset} network, batch {batch}"
+    return Pair(work, published, product, ours, theirs.denoiser.network)
 
 
 def anoddpm_steps() -> Pair:
@@ -130,6 +152,7 @@ def anoddpm_steps() -> Pair:
     model = AnoDdpm.build(config, ImageSpec(1, 256, 256))
     random_weights(model.denoiser.network)
     image, abar = scans(1, 256).image, model.schedule.abar
+    network = copy.deepcopy(model.denoiser.network)
 
     def draw(generator: torch.Generator) -> Callable[[Tensor, int], Tensor]:
         return lambda like, t: model.noise(like, [generator], torch.full((1,), t))
@@ -138,7 +161,7 @@ def anoddpm_steps() -> Pair:
     def published() -> Iterator[Tensor]:
         x, noise = image, draw(torch.Generator().manual_seed(3))
         for t in range(config.t, -1, -1):
-            x = as_published.ancestral_step(model.denoiser.network, x, t, abar, noise)
+            x = as_published.ancestral_step(network, x, t, abar, noise)
             yield x
 
     @torch.inference_mode()
@@ -150,7 +173,7 @@ def anoddpm_steps() -> Pair:
 
     theirs, ours = published(), product()
     work = f"anoddpm, an ancestral step of {config.t} at 256 px, paper network"
-    return Pair(work, lambda: next(theirs), lambda: next(ours), model)
+    return Pair(work, lambda: next(theirs), lambda: next(ours), model, network)
 
 
 def synomaly_noise(size: int) -> Pair:
@@ -167,3 +190,82 @@ def synomaly_noise(size: int) -> Pair:
         return noise(like, [torch.Generator().manual_seed(0)] * 16, t)
 
     return Pair(f"synomaly noise, batch 16, {size} px, sigma {sigma:g}", published, product)
+
+
+def measured(pair: Pair, rounds: int) -> dict[str, Any]:
+    """Returns the seconds of a work in each way; the ways take turns, and the medians count.
+
+    ``fp32`` is the product channels first, ``bf16`` channels last; ``picked`` is one of the probe's choices.
+    """
+    ways: dict[str, Numerics | None] = {"published": None, "fp32": PLAIN}
+    if pair.model is not None:
+        if bf16_pays(torch.device("cpu")):
+            ways["bf16"] = Numerics("bf16", "channels_last")
+        spec = pair.model.denoiser.spec
+        ways["picked"] = fastest(type(pair.model).build, pair.model.config, spec, torch.device("cpu"))
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds + 1):  # the first warms up
+        for way, numerics in ways.items():
+            if numerics is not None and pair.model is not None:
+                pair.model.denoiser.set_numerics(numerics)
+                pair.model.denoiser.arrange()
+            began = time.perf_counter()
+            (pair.published if numerics is None else pair.product)()
+            times[way].append(time.perf_counter() - began)
+    seconds = {way: statistics.median(each[1:]) for way, each in times.items()}
+    picked = seconds.get("picked", seconds["fp32"])
+    shared = is_shared()
+    return {
+        "work": pair.work,
+        **{way: seconds.get(way) for way in ("published", "fp32", "bf16")},
+        "picked": picked,
+        "numerics": str(ways.get("picked") or PLAIN),
+        "ratio": None if shared else seconds["published"] / picked,
+        "shared_cores": shared,
+    }
+
+
+WORKS: dict[str, Callable[[], Pair]] = {
+    "quick inference": lambda: synomaly_inference("quick", 16),
+    "quick training": lambda: synomaly_training("quick", 16),
+    "paper inference": lambda: synomaly_inference("paper", 16),
+    "paper training": lambda: synomaly_training("paper", 8),
+    "anoddpm": anoddpm_steps,
+    "noise 128": lambda: synomaly_noise(128),
+    "noise 256": lambda: synomaly_noise(256),
+}
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), help="a file, or nothing for the screen")
+    parser.add_argument("--only", default="", help="works whose name holds this word")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    keep_memory()  # as runs do
+    chosen = {name: make for name, make in WORKS.items() if options.only in name}
+    if not chosen:
+        parser.error(f"no work holds '{options.only}': {', '.join(WORKS)}")
+    rows: list[dict[str, Any]] = []
+    to_screen = options.json == Path("-")
+    if not to_screen:
+        print(f"{machine()}, load {os.getloadavg()[0]:.1f}\n{'work':<56}" + "".join(f"{name:>11}" for name in COLUMNS))
+    for make in chosen.values():
+        row = measured(make(), options.rounds)
+        rows.append(row)
+        cells = ["-" if row[name] is None else f"{row[name]:.3f}" for name in COLUMNS]
+        if not to_screen:
+            note = "  shared cores: no ratio" if row["shared_cores"] else f"  {row['numerics']}"
+            print(f"{row['work']:<56}" + "".join(f"{cell:>11}" for cell in cells) + note, flush=True)
+    content = json.dumps({"machine": machine(), "rows": rows}, indent=1)
+    if to_screen:
+        print(content)
+    elif options.json:
+        options.json.write_text(content)
+
+
+COLUMNS = ("published", "fp32", "bf16", "picked", "ratio")
+
+if __name__ == "__main__":
+    main()

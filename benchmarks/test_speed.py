@@ -48,7 +48,8 @@ def test_synomaly_inference(versus: Versus, preset: str, count: int) -> None:
     """Adaptive stages as the preset has them; few images of the large network, each of whose calls takes a second."""
     pair = synomaly_inference(preset, count)
     assert pair.model is not None
-    with calls_of(pair.model.denoiser.network) as calls:
+    assert pair.network is not None
+    with calls_of(pair.network) as calls:
         their_maps, their_restored = pair.published().numpy()
     maps, restored = pair.product().numpy()
     image = scans(count, maps.shape[-1]).image[:, 0].numpy()

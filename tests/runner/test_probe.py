@@ -42,7 +42,7 @@ def times(monkeypatch: pytest.MonkeyPatch, seconds: dict[Numerics, float]) -> li
 
     monkeypatch.setattr(probe, "_fit_seconds", stated)
     monkeypatch.setattr(probe, "bf16_pays", yes)
-    monkeypatch.setattr(probe, "_is_shared", lambda: False)
+    monkeypatch.setattr(probe, "is_shared", lambda: False)
     return asked
 
 
@@ -75,10 +75,10 @@ def test_what_was_found_is_kept_by_machine_network_and_shape(tmp_path: Path, mon
     asked = times(monkeypatch, {way: 1.0 if way == PLAIN else 0.5 for way in CHOICES})
     kind = METHODS.load("dae")
     config = kind.config_type.resolve("quick")
-    monkeypatch.setattr(probe, "_is_shared", lambda: True)
+    monkeypatch.setattr(probe, "is_shared", lambda: True)
     pick_numerics("auto", kind.build, config, SPEC, CPU, cache=tmp_path)
     assert not list(tmp_path.iterdir()), "times of a busy machine are not kept"
-    monkeypatch.setattr(probe, "_is_shared", lambda: False)
+    monkeypatch.setattr(probe, "is_shared", lambda: False)
     first = pick_numerics("auto", kind.build, config, SPEC, CPU, cache=tmp_path)
     assert first == LAST
     count = len(asked)

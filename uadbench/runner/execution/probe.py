@@ -68,7 +68,7 @@ def pick_numerics(
     with contextlib.suppress(OSError, ValueError):
         return Numerics.parse(file.read_text())
     found = fastest(build, config, spec, device)
-    if _is_shared():  # good enough for this run, no knowledge for the next
+    if is_shared():  # good enough for this run, no knowledge for the next
         return found
     with contextlib.suppress(OSError, UserError):  # without a cache the next run probes again
         folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def _convolution(device: torch.device, dtype: torch.dtype) -> float:
     return min(times)
 
 
-def _is_shared() -> bool:
+def is_shared() -> bool:
     """Whether more work is waiting than there are cores, so that times say little."""
     return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
 
