@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import Precision
 from uadbench.core.method import Method
+from uadbench.core.reading import read_json
 from uadbench.core.record import Record
 from uadbench.core.roles import Role
 from uadbench.core.types import ImageSpec
@@ -185,7 +185,7 @@ def load_maps(run_folder: Path | str, part: str = "test") -> Maps:
     """
     folder = RunFolder(Path(run_folder)).maps / part
     try:
-        uids = [str(uid) for uid in json.loads((folder / "uids.json").read_text())]
+        uids = [str(uid) for uid in read_json(folder / "uids.json")]
         maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise DataError(f"{run_folder} holds no readable maps of '{part}'.", "Give a run that ended.") from error

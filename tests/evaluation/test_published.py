@@ -113,5 +113,5 @@ def test_a_malformed_ledger_is_refused(tmp_path: Path, old: str, new: str, words
     (tmp_path / "published.yaml").write_text(text.replace(old, new, 1))
     with pytest.raises(DataError, match=words):
         load_published(tmp_path / "published.yaml")
-    with pytest.raises(DataError, match="no ledger"):
+    with pytest.raises(DataError, match="is missing"):
         load_published(tmp_path / "none.yaml")

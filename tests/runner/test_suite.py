@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "include in a circle": ({"include": ["round"]}, "circle: s -> round -> s"),
     "include of nothing": ({"include": ["nowhere"]}, "no suite"),
     "unknown key": ({"method": ["intensity"]}, "method: Extra inputs"),
-    "internal key": ({"included": [GOOD]}, "Write include"),
+    "another folder": ({"include": ["../../x"]}, "include.0"),
+    "negative seed": ({"seeds": [-1]}, "seeds.0"),
+    "far too many seeds": ({"seeds": list(range(200_000))}, "larger than 512 KiB"),
+    "too many seeds": ({"seeds": list(range(2000))}, "seeds"),
+    "far too many jobs": (
+        {"seeds": list(range(1000)), "variants": {"ddpm": [{"t": t} for t in range(20)]}},
+        "5000 jobs",
+    ),
+    "internal key": ({"included": [deepcopy(GOOD)]}, "Write include"),
     "no seeds": ({"seeds": []}, "no seeds"),
     "no job": ({"methods": [], "datasets": []}, "holds no job"),
     "seed that is no number": ({"seeds": ["a"]}, "seeds.0"),

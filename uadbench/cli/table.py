@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from uadbench.core.reading import read_json
 from uadbench.core.record import Metric, Record
 from uadbench.records.words import metric_words, rule_words
 
@@ -64,7 +64,7 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
 
 def _read(file: Path) -> dict[str, Any]:
     """Returns a table beside a record; empty where an older version wrote none."""
-    content = json.loads(file.read_text()) if file.exists() else None
+    content = read_json(file, finite=False) if file.exists() else None
     return content or {}
 
 

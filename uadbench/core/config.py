@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.errors import UnknownName, UserError, cut
 from uadbench.core.published import Applied, PublishedValues, applied
+from uadbench.core.reading import bounded, parse_yaml
 
+LARGEST = 10**9  # of any number in a config
 PRESET_NAMES = ("smoke", "quick", "standard", "paper")
 
 
@@ -32,6 +33,16 @@ class MethodConfig(BaseModel):
 
     image_size: int = Field(default=128, ge=16, le=1024)
     predict_batch: int = Field(default=16, ge=1, le=1024)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        """Bounds every value, whatever the fields of a method say themselves."""
+        for name in type(self).model_fields:
+            try:
+                bounded(getattr(self, name), LARGEST)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return self
 
     @property
     def images_seen(self) -> int:
@@ -64,7 +75,8 @@ class MethodConfig(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or cls.__name__
-            raise UserError(f"Config value {key}={first.get('input')!r} is not allowed: {first['msg']}.") from error
+            given = f"{cut(key)}={cut(repr(first.get('input')))}" if first["loc"] else f"of {key}"
+            raise UserError(f"Config value {given} is not allowed: {first['msg']}.") from error
 
     @classmethod
     def published(cls, preset: str, modality: str, polarity: int) -> Applied:
@@ -93,9 +105,6 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, sign, value = pair.partition("=")
         if not sign or not key.strip():
-            raise UserError(f"--set {pair!r} is not of the form key=value.", "Write for example --set t=200.")
-        try:
-            parsed[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {pair!r} has a value that cannot be read.", "Quote it.") from error
+            raise UserError(f"--set {cut(repr(pair))} is not of the form key=value.", "Write for example --set t=200.")
+        parsed[key.strip()] = parse_yaml(value, f"The value of --set {cut(key)}", "Quote it.")
     return parsed

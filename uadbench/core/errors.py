@@ -9,6 +9,16 @@ import difflib
 from collections.abc import Iterable
 
 
+def cut(text: str, limit: int = 80) -> str:
+    """Returns text of a message as one line of at most ``limit`` characters."""
+    line = " ".join(text[: 4 * limit].split())
+    return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 3] + "..."
+
+
+REMAKE = "If the run is yours, run it again with --fresh; otherwise ask whoever made it for a whole copy."
+"""Remedy for a damaged file of a run, which the reader may not have made."""
+
+
 class UserError(Exception):
     """Bad input: what the user gave cannot be used (exit code 2).
 
@@ -30,6 +40,7 @@ class UnknownName(UserError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
+        name = cut(name)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f"Did you mean {', '.join(near)}?" if near else f"Known: {', '.join(names) or 'none'}."
         super().__init__(f"Unknown {kind} '{name}'.", hint)

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
+from uadbench.core.errors import UserError, cut
+from uadbench.core.record import MAX_SEED, DatasetPart, MethodPart, ProtocolPart, stable_hash
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
+"""Of training and inference."""
+
 EXTERNAL = "external"
 """Preset of records whose maps were not made here."""
+
+
+def check_seed(seed: int) -> int:
+    """Returns the seed if it may be one.
+
+    Raises:
+        UserError: If it is negative or too large.
+    """
+    if not 0 <= seed < MAX_SEED:
+        raise UserError(f"Seed {cut(str(seed))} is not allowed.", f"Use a whole number from 0 to {MAX_SEED - 1}.")
+    return seed
 
 
 class Job(BaseModel):
@@ -33,7 +48,7 @@ class Job(BaseModel):
     dataset: DatasetPart
     test_on: DatasetPart | None = None
     protocol: ProtocolPart
-    seed: int = 0
+    seed: Seed = 0
     precision: Precision = "auto"
 
     @cached_property

@@ -5,17 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+from uadbench.core.reading import bounded
 
 SCHEMA = 2
 """Since 2 every table and ``spec.json`` have a hash in the record."""
+MAX_SEED = 2**63
+MAX_NUMBER = 10**15  # of what a record holds
+MAX_TEXT = 2000  # characters of a reason; more is cut
 Status = Literal["done", "failed", "skipped"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Plain = Annotated[dict[str, Any], AfterValidator(lambda config: bounded(config, MAX_NUMBER))]
+Finite = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+Text = Annotated[str, AfterValidator(lambda text: text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}...")]
 
 
 class MethodPart(_Part):
@@ -26,7 +38,7 @@ class MethodPart(_Part):
     version: str
     supervision: str
     preset: str
-    config: dict[str, Any]
+    config: Plain
 
 
 class DatasetPart(_Part):
@@ -65,19 +77,19 @@ class Metric(_Part):
         ceiling: The best value a perfect detector could reach under the rule, where there is one.
     """
 
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n_patients: int
+    value: Finite | None
+    low: Finite | None = None
+    high: Finite | None = None
+    n_patients: Count
     unit: str = "1"
     higher_is_better: bool = True
     rule: str = ""
-    ceiling: float | None = None
+    ceiling: Finite | None = None
 
-    @field_validator("value", "low", "high", "ceiling")
+    @field_validator("value", "low", "high", "ceiling", mode="before")
     @classmethod
-    def _finite(cls, value: float | None) -> float | None:
-        return value if value is None or math.isfinite(value) else None
+    def _finite(cls, value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Ledger(_Part):
@@ -87,8 +99,8 @@ class Ledger(_Part):
     they were chosen on lesions of the cohort that is tested on.
     """
 
-    train_pixel_labels: int = 0
-    train_image_labels: int = 0
+    train_pixel_labels: Count = 0
+    train_image_labels: Count = 0
     threshold_labels: dict[str, str] = Field(default_factory=dict[str, str])
     tuning_labels: str = "none"
     checkpoint_rule: str = "last"
@@ -102,11 +114,11 @@ class Ledger(_Part):
 class Cost(_Part):
     """What it cost."""
 
-    train_s: float
-    predict_ms_per_image: float
-    peak_gb: float
-    parameters: int
-    train_images_seen: int = 0
+    train_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+    predict_ms_per_image: Amount
+    peak_gb: Amount
+    parameters: Count
+    train_images_seen: Count = 0
 
 
 class Environment(_Part):
@@ -135,10 +147,10 @@ class Record(_Part):
 
     schema_version: Literal[1, 2] = SCHEMA
     id: str
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=MAX_SEED)]
     created: str
     status: Status
-    reason: str = ""
+    reason: Text = ""
     method: MethodPart
     dataset: DatasetPart
     test_on: DatasetPart | None = None

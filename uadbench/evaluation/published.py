@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from uadbench.core.errors import DataError
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import DatasetPart, Record
 
 HEADLINE = "dice@healthy-fpr@0.01"
@@ -161,10 +161,8 @@ def load_published(file: Path) -> PublishedLedger:
         DataError: If it is missing or malformed.
     """
     try:
-        return PublishedLedger.model_validate(yaml.safe_load(file.read_text()))
-    except OSError as error:
-        raise DataError(f"There is no ledger {file}.", "It is leaderboard/published.yaml.") from error
-    except (yaml.YAMLError, ValidationError) as error:
+        return PublishedLedger.model_validate(read_yaml(file, "The ledger is leaderboard/published.yaml."))
+    except ValidationError as error:
         raise DataError(f"{file} cannot be read: {' '.join(str(error).split())[:300]}.", "Repair the file.") from error
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import DataError
+from uadbench.core.errors import REMAKE, DataError
 from uadbench.core.files import atomic_text, writing
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.method import Method
+from uadbench.core.reading import read_json, read_yaml
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.reading.incoming import Incoming, find_incoming, read_frame, read_new_volume
@@ -99,9 +98,9 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
     if record.method.preset == EXTERNAL:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
     try:
-        job = Job.model_validate(yaml.safe_load((path / "config.yaml").read_text()))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
+        job = Job.model_validate(read_yaml(path / "config.yaml"))
+    except ValueError as error:
+        raise DataError(f"{path}/config.yaml is missing or damaged.", REMAKE) from error
     target = pick_device(device)
     config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
     dataset = DATASETS.load(job.dataset.name)()
@@ -110,7 +109,7 @@ def load_fitted(path: Path, device: str = "auto") -> Fitted:
     try:
         method.load_state_dict(folder.load_weights())
     except RuntimeError as error:
-        raise DataError(f"{path}/weights.safetensors does not fit its method.", "Run again with --fresh.") from error
+        raise DataError(f"{path}/weights.safetensors does not fit its method.", REMAKE) from error
     method.to(target)
     fraction = load_protocol(job.protocol.name).image_top_fraction
     predict = FixedBatchPredictor(method, job.seed, config.predict_batch, target)
@@ -246,9 +245,9 @@ def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
     if not file.exists():
         return ImageSpec(1, size, size, polarity)
     try:
-        return ImageSpec(**{key: int(value) for key, value in json.loads(file.read_text()).items()})
+        return ImageSpec(**{key: int(value) for key, value in read_json(file).items()})
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is damaged.", "Run again with --fresh.") from error
+        raise DataError(f"{file} is damaged.", REMAKE) from error
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

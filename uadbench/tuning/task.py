@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from uadbench.core.job import Seed
 from uadbench.core.roles import Role
 from uadbench.data.simulation.mixture import MIXTURE, VERSION
 
@@ -53,16 +54,16 @@ class StudyTask(BaseModel):
     max_healthy_fp: float | None = Field(default=None, gt=0, lt=1)
     with_time: bool = False
     pruner: Pruner = "median"
-    settings: int = Field(default=5, ge=1)
-    images: int = Field(default=256, ge=1)
-    seed: int = 0
+    settings: int = Field(default=5, ge=1, le=1000)
+    images: int = Field(default=256, ge=1, le=1_000_000)
+    seed: Seed = 0
     name: str
     storage: str = Field(repr=False)
-    trials: int = Field(ge=1)
+    trials: int = Field(ge=1, le=100_000)
     folder: Path
     device: str = "auto"
-    workers: int = Field(default=1, ge=1)
-    timeout: float | None = None
+    workers: int = Field(default=1, ge=1, le=1024)
+    timeout: float | None = Field(default=None, ge=0, le=1e8)
     beat: int = Field(default=10, ge=1)
     grace: int = Field(default=60, ge=1)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ValidationError
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import Job
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
 from uadbench.records.layout import hash_files, needed_files
@@ -23,7 +23,6 @@ from uadbench.verification.check_record import recount
 from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import verify_run
 
-DEEPEST = 16
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 Level = Literal["reported", "recomputed"]
@@ -102,7 +101,7 @@ def _compare_job(record: Record, config: Path) -> list[str]:
     if record.status != "done" or record.method.preset == "smoke":
         return ["record.json: it is no finished run above preset smoke"]
     try:
-        job = Job.model_validate(_plain_yaml(config))
+        job = Job.model_validate(read_yaml(config))
     except ValueError:
         return ["config.yaml: it is no job"]
     parts = ("id", "method", "seed", "dataset", "test_on", "protocol")
@@ -131,21 +130,3 @@ def _compare_files(
     # The hash of the weights stands in the record whether or not they came along.
     expected = set[str]() if (folder / WEIGHTS).exists() else {f"{WEIGHTS}: missing"}
     return Submission(record, "recomputed", [line for line in found if line not in expected])
-
-
-def _plain_yaml(file: Path) -> object:
-    """Returns the content of a YAML file.
-
-    Raises:
-        ValueError: If it cannot be read, holds an alias (whose expansion could fill the memory) or is nested deeply.
-    """
-    text = file.read_text()
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
-                raise ValueError("it holds an alias or is nested too deeply")
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError("it is no YAML") from error

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from uadbench.core.errors import DataError, UnknownName, UserError
+from uadbench.core.reading import read_yaml
 
 FILE = "sources.yaml"
 
@@ -87,8 +87,8 @@ def sources_of(dataset: type) -> list[RawSource]:
     if not file.exists():
         return []
     try:
-        found = [RawSource.model_validate(entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
-    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        found = [RawSource.model_validate(entry) for entry in read_yaml(file)]
+    except (ValidationError, TypeError) as error:
         raise DataError(f"{file} cannot be used: {error}", "Correct it.") from error
     return found
 

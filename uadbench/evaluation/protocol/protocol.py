@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from uadbench.core.errors import DataError, UnknownName
+from uadbench.core.errors import DataError, UnknownName, cut
 from uadbench.core.experiments import experiment_file, experiment_names
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 from uadbench.evaluation.protocol.thresholds import Rule, parse_rule
 
@@ -100,10 +100,11 @@ def load_protocol(name: str) -> Protocol:
         raise UnknownName("protocol", name, names)
     file = experiment_file("protocols", name)
     try:
-        content: Any = yaml.safe_load(file.read_text())
-        protocol = Protocol.model_validate(content)
-    except (yaml.YAMLError, ValidationError) as error:
-        raise DataError(f"Protocol file {file.name} cannot be read: {error}.", "Repair the file.") from error
+        protocol = Protocol.model_validate(read_yaml(file, "Repair the file."))
+    except ValidationError as error:
+        raise DataError(
+            f"Protocol file {file.name} cannot be read: {cut(str(error), 300)}.", "Repair the file."
+        ) from error
     if protocol.name != name:
         raise DataError(f"Protocol file {file.name} is named '{protocol.name}' inside.", "Make the two agree.")
     return protocol

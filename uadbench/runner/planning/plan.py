@@ -9,7 +9,7 @@ from typing import Any
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.job import Job, Precision, method_label
+from uadbench.core.job import Job, Precision, check_seed, method_label
 from uadbench.core.published import Applied
 from uadbench.core.record import DatasetPart, MethodPart, ProtocolPart, stable_hash
 from uadbench.core.roles import Role, Supervision
@@ -79,6 +79,7 @@ def plan_run(
     Raises:
         UserError: If a name, a key or a value is not allowed, or the data lack a role.
     """
+    check_seed(seed)
     data = dataset_part(train)
     config, part = method_part(method, preset, data, tuned, overrides)
     rules = load_protocol(protocol)

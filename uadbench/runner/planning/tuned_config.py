@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from uadbench.core.errors import UserError
 from uadbench.core.experiments import experiment_file
+from uadbench.core.reading import read_yaml
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,7 @@ def load_tuned(method: str, dataset: str) -> Tuned:
             f"There is no tuned setting of {method} for {dataset} ({name}).",
             f"Run without --tuned, or first: uadbench tune --method {method} --dataset {dataset}",
         )
-    try:
-        content: Any = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{name} cannot be read: {error}.", "Repair it, or tune again.") from error
+    content: Any = read_yaml(file, "Repair it, or tune again.")
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise UserError(f"{name} holds no 'config'.", "Write the settings under the key config.")
     known = [

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import DataError, UserError
+from uadbench.core.errors import REMAKE, DataError, UserError
 from uadbench.core.job import Job
 from uadbench.core.record import SCHEMA, ProtocolPart, Record
 from uadbench.evaluation.protocol.protocol import load_protocol
@@ -89,4 +89,4 @@ def _check_in_place(run: OpenRun, part: ProtocolPart) -> None:
     found = hash_files(run.folder.path)
     for name, known in run.record.hashes.items():
         if (name.startswith("maps/") or name == run.folder.weights_file.name) and found.get(name) != known:
-            raise DataError(f"{run.folder.path}/{name} is not what the record names.", "Run again with --fresh.")
+            raise DataError(f"{run.folder.path}/{name} is not what the record names.", REMAKE)

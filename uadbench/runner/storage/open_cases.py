@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import Job
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import DatasetPart
 from uadbench.core.roles import Role
 from uadbench.data.storage.store import Store
@@ -38,8 +37,8 @@ class RunOpener:
             DataError: If its maps or its data are not there, or the data are not those of the run.
         """
         try:
-            job = Job.model_validate(yaml.safe_load((run / "config.yaml").read_text()))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+            job = Job.model_validate(read_yaml(run / "config.yaml"))
+        except ValueError as error:
             raise DataError(f"The config of run {run.name} is missing or damaged.") from error
         train = self._open(job.dataset)
         test = self._open(job.test_on) if job.test_on else train

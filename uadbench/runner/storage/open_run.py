@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import DataError
+from uadbench.core.errors import REMAKE, DataError
 from uadbench.core.job import EXTERNAL, Job
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import DatasetPart, Record
 from uadbench.data.storage.store import Store
 from uadbench.runner.planning.datasets import open_source
@@ -99,9 +98,9 @@ def open_stored(path: Path, source: str | None, test_source: str | None, progres
     if record is None or record.status != "done":
         raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
     try:
-        job = Job.model_validate(yaml.safe_load((path / "config.yaml").read_text()))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path}/config.yaml is missing or damaged.", "Run again with --fresh.") from error
+        job = Job.model_validate(read_yaml(path / "config.yaml"))
+    except ValueError as error:
+        raise DataError(f"{path}/config.yaml is missing or damaged.", REMAKE) from error
     train = _open(job.dataset, source, progress)
     test = _open(job.test_on, test_source, progress) if job.test_on else train
     return StoredRun(folder, record, job, train, test)

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
-from uadbench.core.errors import DataError, UserError
+from uadbench.core.errors import REMAKE, DataError, UserError
 from uadbench.core.files import atomic_text, atomic_write, sweep_leftovers, writing
 from uadbench.core.record import Record
 
@@ -72,7 +72,7 @@ class RunFolder:
         try:
             return Record.model_validate_json(self.record_file.read_bytes())
         except ValueError as error:
-            raise DataError(f"{self.record_file} cannot be read.", "Run again with --fresh.") from error
+            raise DataError(f"{self.record_file} cannot be read.", REMAKE) from error
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """Writes a file under a temporary name and renames it: a reader never sees half of it.
@@ -104,7 +104,7 @@ class RunFolder:
         try:
             return load_file(self.weights_file)
         except Exception as error:
-            raise DataError(f"{self.weights_file} cannot be read: {error}.", "Run again with --fresh.") from error
+            raise DataError(f"{self.weights_file} cannot be read: {error}.", REMAKE) from error
 
     def save_checkpoint(self, phase: str, content: Mapping[str, Any]) -> None:
         """Writes the newest checkpoint of a phase."""
@@ -122,7 +122,7 @@ class RunFolder:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise DataError(f"{file} cannot be read.", "Run again with --fresh.") from error
+            raise DataError(f"{file} cannot be read.", REMAKE) from error
 
     def drop_checkpoints(self) -> None:
         """Removes checkpoints once the weights are stored."""

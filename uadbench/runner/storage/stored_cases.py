@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from uadbench.core.errors import DataError
+from uadbench.core.errors import REMAKE, DataError
+from uadbench.core.reading import read_json
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps
 
@@ -38,18 +38,18 @@ class StoredCases(Sequence[CaseMaps]):
         self._store = store
         self._masks = masks
         try:
-            uids = json.loads((folder / "uids.json").read_text())
+            uids = read_json(folder / "uids.json")
             self._maps = np.load(folder / "maps.npy", mmap_mode="r")
             scores = folder / "scores.npy"
             self._scores = np.load(scores) if scores.exists() else None
         except (OSError, ValueError) as error:
-            raise DataError(f"The maps in {folder} are missing or damaged.", "Run again with --fresh.") from error
+            raise DataError(f"The maps in {folder} are missing or damaged.", REMAKE) from error
         if uids != [item.uid for item in items]:
-            raise DataError(f"The maps in {folder} belong to other images.", "Run again with --fresh.")
+            raise DataError(f"The maps in {folder} belong to other images.", REMAKE)
         sizes = [item.shape[1] * item.shape[2] for item in items]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         if self._maps.shape[0] != (len(items) if self._maps.ndim == 3 else self._starts[-1]):
-            raise DataError(f"The maps in {folder} are not as many as their images.", "Run again with --fresh.")
+            raise DataError(f"The maps in {folder} are not as many as their images.", REMAKE)
         reconstruction = folder / "reconstruction.npy"
         self._reconstruction = np.load(reconstruction, mmap_mode="r") if reconstruction.exists() else None
         rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))

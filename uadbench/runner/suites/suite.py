@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uadbench.core.catalog import DATASETS, METHODS
@@ -17,7 +16,8 @@ from uadbench.core.config import PRESET_NAMES
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import UnknownName, UserError
 from uadbench.core.experiments import experiment_names
-from uadbench.core.job import method_label
+from uadbench.core.job import Seed, method_label
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
@@ -25,6 +25,11 @@ from uadbench.records.export import export_record
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.planning.tuned_config import load_tuned
+
+MAX_JOBS = 5000  # of a suite with all that it includes
+MAX_INCLUDED = 5  # suites within one another
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+SEE = "See experiments/suites/smoke.yaml."
 
 __all__ = ["PlannedRow", "Row", "Suite", "export_record", "load_suite", "open_row", "plans", "rows"]
 
@@ -54,11 +59,11 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    include: list[str] = Field(default_factory=list[str])
+    name: str = Field(pattern=NAME, max_length=80)
+    include: list[Annotated[str, Field(pattern=NAME)]] = Field(default_factory=list[str], max_length=20)
     preset: str = "quick"
     protocol: str = "strict-v1"
-    seeds: list[int] = Field(default_factory=list[int])
+    seeds: list[Seed] = Field(default_factory=list[int], max_length=1000)
     methods: list[str] = Field(default_factory=list[str])
     datasets: list[str] = Field(default_factory=list[str])
     sources: dict[str, str] = Field(default_factory=dict[str, str])
@@ -99,7 +104,7 @@ class Row(BaseModel):
     source: str = "phantom"
     test_on: str | None = None
     test_source: str = "phantom"
-    seed: int
+    seed: Seed
     preset: str
     protocol: str
     tuned: bool = False
@@ -151,6 +156,8 @@ def load_suite(path: Path) -> Suite:
     """
     suite = _read(path, ())
     seen: dict[str, Row] = {}
+    if sum(1 for _ in islice(rows(suite), MAX_JOBS + 1)) > MAX_JOBS:
+        raise UserError(f"{path} holds more than {MAX_JOBS} jobs.", "Divide it into several suites.")
     for row in rows(suite):
         if row.key in seen:
             raise UserError(
@@ -259,20 +266,17 @@ def _read(path: Path, within: tuple[Path, ...]) -> Suite:
     if here in within:
         circle = " -> ".join(each.stem for each in [*within[within.index(here) :], here])
         raise UserError(f"Suites include each other in a circle: {circle}.", "Take one include out.")
-    try:
-        suite = Suite.model_validate(yaml.safe_load(path.read_text()))
-    except FileNotFoundError as error:
+    if not path.exists():
         known = ", ".join(experiment_names("suites"))
-        raise UserError(f"There is no suite {path}.", f"Those in experiments/suites: {known}.") from error
+        raise UserError(f"There is no suite {path}.", f"Those in experiments/suites: {known}.")
+    if len(within) > MAX_INCLUDED:
+        raise UserError(f"{path} is included {len(within)} suites deep.", f"Include at most {MAX_INCLUDED} deep.")
+    try:
+        suite = Suite.model_validate(read_yaml(path, SEE))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(
-            f"{path} is no suite: {where}: {first['msg']}.", "See experiments/suites/smoke.yaml."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read: {text}.", "See experiments/suites/smoke.yaml.") from error
+        raise UserError(f"{path} is no suite: {where}: {first['msg']}.", SEE) from error
     if suite.included:
         raise UserError(f"{path} is no suite: unknown key 'included'.", "Write include: [NAME].")
     _check(suite, path)
