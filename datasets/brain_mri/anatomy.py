@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uadbench.data.simulation.rounding import above
 from uadbench.datasets.brain_mri.field import Array, Field, draw_field
 
-SOFT_MM = np.float32(0.35)
+SOFT_MM = 0.35
 """Width of the transition between tissues; partial volume proper comes from averaging over the voxel."""
 
-BLUNT = np.float32(2.3)
+BLUNT = 2.3
 
 # The lateral ventricle of one side: frontal horn, body, trigone, occipital horn: x, y, z and radius in mm.
 VENTRICLE = np.array(
@@ -50,6 +51,8 @@ class Brain:
         folds: Field whose zero-crossings are sulci.
         slopes: Size of its gradient.
         warps: Displacement of the whole anatomy, one field an axis.
+        windings: Displacement of the sulci inside it, likewise.
+        winding: Their SD in mm.
         slow: A field for what varies from place to place.
     """
 
@@ -67,12 +70,14 @@ class Brain:
     folds: Field
     slopes: Field
     warps: tuple[Field, Field, Field]
+    windings: tuple[Field, Field, Field]
+    winding: float
     slow: Field
 
 
 @dataclass(frozen=True)
 class Tissues:
-    """Shares of tissue at points, each float32 (n,) in [0, 1], and two distances in mm.
+    """Shares of tissue at points, each float64 (n,) in [0, 1], and two distances in mm.
 
     Attributes:
         white: White matter.
@@ -110,7 +115,7 @@ def draw_brain(rng: np.random.Generator, values: dict[str, Any]) -> Brain:
     folds = draw_field(rng, values["fold_mm"])
     half = np.array(values["half_mm"]) * (1 + values["half_sd"] * rng.standard_normal(3))
     return Brain(
-        half=half.astype(np.float32),
+        half=half,
         cortex=uniform("cortex_mm"),
         depth=uniform("sulcus_depth_mm"),
         sulcus=uniform("sulcus_mm"),
@@ -124,6 +129,8 @@ def draw_brain(rng: np.random.Generator, values: dict[str, Any]) -> Brain:
         folds=folds,
         slopes=folds.slope(),
         warps=(draw_field(rng, 80), draw_field(rng, 80), draw_field(rng, 80)),
+        windings=(draw_field(rng, 34), draw_field(rng, 34), draw_field(rng, 34)),
+        winding=values["winding_mm"],
         slow=draw_field(rng, 30),
     )
 
@@ -136,40 +143,41 @@ def tissues(brain: Brain, points: Array, values: dict[str, Any]) -> Tissues:
         points: Millimetres, (3, n).
         values: The part "anatomy" of parameters.json.
     """
-    shift = np.stack([field.at(points) for field in brain.warps]) * np.float32(values["warp_mm"])
+    shift = np.stack([field.at(points) for field in brain.warps]) * values["warp_mm"]
     x, y, z = place = points + shift
     slow = brain.slow.at(points)
-    size = np.sqrt(x**2 + y**2 + z**2) + np.float32(1e-3)
+    size = np.sqrt(x**2 + y**2 + z**2) + 1e-3
     # The forehead is narrower than the back of the head.
     breadth = brain.half[0] * (1 - 0.09 * np.clip(y / brain.half[1], -1, 1))
     # Blunter than an ellipse.
     parts = [np.abs(each) ** BLUNT for each in (x / breadth, y / brain.half[1], z / brain.half[2])]
-    relative: Array = (parts[0] + parts[1] + parts[2]) ** np.float32(1 / BLUNT) + np.float32(1e-3)
+    relative: Array = (parts[0] + parts[1] + parts[2]) ** (1 / BLUNT) + 1e-3
     outer = size * (1 / relative - 1)  # depth below the hull, mm
     sulcal = _sulci(brain, place, outer, relative, slow)
     ventricle = _ventricle(brain, x, y, z)
     pial = np.minimum(outer - 1.0, sulcal)
     nuclei = _nuclei(x, y, z)
     in_ventricle = _inside(-ventricle)
-    csf = np.maximum(in_ventricle, _inside(-pial) * (ventricle > 3))
+    csf = np.maximum(in_ventricle, _inside(-pial) * _inside(ventricle - 3))
     deep = _inside(nuclei) * (1 - csf)
     # No cortex lines the ventricles, and none lies between the nuclei.
-    cortex = _inside(brain.cortex * (1 + 0.15 * slow) - pial) * (1 - csf) * (1 - deep) * (ventricle > 4)
+    cortex = _inside(brain.cortex * (1 + 0.15 * slow) - pial) * (1 - csf) * (1 - deep) * _inside(ventricle - 4)
     left = outer + brain.strip * slow  # the border that brain extraction found
-    meninges = _inside(0.6 - outer) * (slow > 1 - 2 * values["meninges"]) * (left > 0)
+    meninges = _inside(0.6 - outer) * _inside(slow - (1 - 2 * values["meninges"])) * _inside(left)
     csf = csf * (1 - meninges)
     cortex = cortex * (1 - meninges)
     white = np.clip(1 - csf - deep - cortex - meninges, 0, 1)
-    limbic = cortex * ((np.abs(x) < 11) | ((np.abs(np.abs(x) - 42) < 6) & (np.abs(y - 4) < 22) & (np.abs(z - 4) < 20)))
+    insula = np.minimum(6 - np.abs(np.abs(x) - 42), np.minimum(22 - np.abs(y - 4), 20 - np.abs(z - 4)))
+    limbic = cortex * _inside(np.maximum(11 - np.abs(x), insula))
     ball = np.sqrt((np.abs(x) - PLEXUS[0]) ** 2 + (0.5 * (y - PLEXUS[1])) ** 2 + (z - PLEXUS[2]) ** 2)
     plexus = _inside(brain.plexus_mm * (1 + 0.2 * slow) - ball) * in_ventricle
     inflow = in_ventricle * np.clip(0.6 * slow + 0.4 - np.hypot(np.abs(x) - 4, z - 6) / 15, 0, 1)
-    return Tissues(white, cortex, deep, csf, meninges, left > 0, ventricle, pial, limbic, plexus, inflow)
+    return Tissues(white, cortex, deep, csf, meninges, above("body", left, 0), ventricle, pial, limbic, plexus, inflow)
 
 
 def _inside(depth: Array) -> Array:
     """Returns a soft step: 0 outside, 1 inside."""
-    return np.clip(depth / SOFT_MM + 0.5, 0, 1).astype(np.float32)
+    return np.clip(depth / SOFT_MM + 0.5, 0, 1)
 
 
 def _sulci(brain: Brain, place: Array, outer: Array, relative: Array, slow: Array) -> Array:
@@ -177,6 +185,7 @@ def _sulci(brain: Brain, place: Array, outer: Array, relative: Array, slow: Arra
     x, y, z = place
     # Read nearly at the surface whatever the depth, so that sheets run inwards.
     surface = place * (0.3 + 0.7 / np.maximum(relative, 0.3))
+    surface = surface + brain.winding * np.stack([field.at(place) for field in brain.windings])
     value, slope = brain.folds.at(surface), brain.slopes.at(surface)
     # The sheets come closer to one another inwards, as the radius does.
     sheet = np.abs(value) / np.maximum(slope, 0.05) * np.clip(relative, 0.3, 1)
@@ -192,7 +201,7 @@ def _sulci(brain: Brain, place: Array, outer: Array, relative: Array, slow: Arra
     along = np.maximum(np.abs(z - 4) - 18, 0)
     tilted = y - 6 + 0.6 * (z - 4) + 0.35 * (np.abs(x) - 45) + 3 * slow
     side = np.hypot(np.hypot(0.8 * tilted, reach), along) - 1.3 * brain.sulcus
-    return np.minimum(np.minimum(found, middle), side).astype(np.float32)
+    return np.minimum(np.minimum(found, middle), side)
 
 
 def _ventricle(brain: Brain, x: Array, y: Array, z: Array) -> Array:
@@ -201,19 +210,19 @@ def _ventricle(brain: Brain, x: Array, y: Array, z: Array) -> Array:
     for start, end in pairwise(VENTRICLE):
         along = (end - start)[:3]
         t = (np.abs(x) - start[0]) * along[0] + (y - start[1]) * along[1] + (z - start[2]) * along[2]
-        t = np.clip(t / (along @ along), 0, 1).astype(np.float32)
+        t = np.clip(t / (along**2).sum(), 0, 1)
         away = [each - (start[k] + t * along[k]) for k, each in enumerate((np.abs(x), y, z))]
         radius = brain.ventricle * (start[3] + t * (end[3] - start[3]))
         # Flattened from side to side.
         distance = np.sqrt((1.25 * away[0]) ** 2 + away[1] ** 2 + away[2] ** 2) - radius
         found = np.minimum(found, distance)
-    return found.astype(np.float32)
+    return found
 
 
 def _nuclei(x: Array, y: Array, z: Array) -> Array:
     """Returns the depth inside the deep grey nuclei, mm, negative outside."""
-    found = np.full(x.shape, -99, np.float32)
+    found = np.full(x.shape, -99.0)
     for cx, cy, cz, a, b, c in NUCLEI:
         r = np.sqrt(((np.abs(x) - cx) / a) ** 2 + ((y - cy) / b) ** 2 + ((z - cz) / c) ** 2)
-        found = np.maximum(found, (1 - r) * min(a, b, c)).astype(np.float32)
+        found = np.maximum(found, (1 - r) * min(a, b, c))
     return found

@@ -31,7 +31,7 @@ class BrainMri:
     """
 
     name: ClassVar[str] = "brain_mri"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = phantom.VERSION
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Brain MRI with tumours, stroke and multiple-sclerosis lesions",
         modality="MRI",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 Array = NDArray[np.floating]
-CORNER_MM = np.array([-110, -110, -50], np.float32)[:, None]
+CORNER_MM = np.array([-110.0, -110.0, -50.0])[:, None]
 EXTENT_MM = (220.0, 220.0, 140.0)
 """The part of the head in which slices lie."""
 
@@ -28,11 +28,11 @@ class Field:
 
     def at(self, points: Array) -> Array:
         """Returns the values at points in mm, (3, n) to (n,); the nearest value outside of the lattice."""
-        return map_coordinates(self.lattice, (points - CORNER_MM) / np.float32(self.step), order=1, mode="nearest")
+        return map_coordinates(self.lattice, (points - CORNER_MM) / self.step, order=1, mode="nearest")
 
     def slope(self) -> Field:
         """Returns the size of the gradient, a mm."""
-        parts = np.gradient(self.lattice, np.float32(self.step))
+        parts = np.gradient(self.lattice, self.step)
         return Field(np.sqrt(sum(part**2 for part in parts)), self.step)
 
 
@@ -48,5 +48,5 @@ def draw_field(rng: np.random.Generator, length_mm: float, fineness: int = 6) ->
     """
     step = length_mm / fineness
     count = [int(np.ceil(extent / step)) + 2 for extent in EXTENT_MM]
-    values = gaussian_filter(rng.standard_normal(count, dtype=np.float32), fineness / 5, mode="wrap")
-    return Field((values / values.std()).astype(np.float32), step)
+    values = gaussian_filter(rng.standard_normal(count), fineness / 5, mode="wrap")
+    return Field(values / values.std(), step)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from uadbench.data.simulation.rounding import above
 from uadbench.datasets.brain_mri.anatomy import Tissues
 from uadbench.datasets.brain_mri.field import Array, Field, draw_field
 
@@ -36,9 +37,9 @@ class Tumour:
     def displaced(self, points: Array) -> Array:
         """Returns from where the tissue at points was pushed away, (3, n): the mass effect."""
         away = points - self.centre[:, None]
-        distance = np.sqrt((away**2).sum(0)) + np.float32(1e-3)
+        distance = np.sqrt((away**2).sum(0)) + 1e-3
         moved = self.push * self.radius * np.exp(-((distance / (1.5 * self.radius)) ** 2)) * distance / (distance + 5)
-        return (points - away / distance * moved).astype(np.float32)
+        return points - away / distance * moved
 
     def shares(self, points: Array, brain: Tissues, values: dict[str, Any]) -> tuple[Array, Array, Array]:
         """Returns the shares of oedema, core and necrosis at points, each (n,).
@@ -57,7 +58,7 @@ class Tumour:
         return (np.maximum(oedema, core) - core) * tissue, (core - necrosis) * tissue, necrosis * tissue
 
     def _soft(self, depth: Array) -> Array:
-        return (1 / (1 + np.exp(-np.clip(depth / (0.5 * self.edge), -30, 30)))).astype(np.float32)
+        return 1 / (1 + np.exp(-np.clip(depth / (0.5 * self.edge), -30, 30)))
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,24 @@ class Plaques:
 
     def share(self, points: Array, brain: Tissues) -> tuple[Array, Array]:
         """Returns the share of lesion at points and its strength, each (n,)."""
-        share, strength = np.zeros(points.shape[1], np.float32), np.ones(points.shape[1], np.float32)
+        share, strength = np.zeros(points.shape[1]), np.ones(points.shape[1])
         for centre, (across, longest), axis, level in zip(
             self.centres, self.half, self.along, self.strength, strict=True
         ):
-            near = np.flatnonzero((np.abs(points - centre[:, None]) < longest + 3).all(0))
+            near = np.flatnonzero(~above("near a plaque", np.abs(points - centre[:, None]).max(0), longest + 3))
             away = points[:, near] - centre[:, None]
-            along = axis @ away
+            along = axis[0] * away[0] + axis[1] * away[1] + axis[2] * away[2]
             r = np.sqrt((along / longest) ** 2 + np.maximum((away**2).sum(0) - along**2, 0) / across**2)
             found = 1 / (1 + np.exp(-np.clip((1 - r) * across / (0.5 * self.edge), -30, 30)))
-            strength[near] = np.where(found > share[near], level, strength[near])
+            strength[near] = np.where(above("stronger plaque", found, share[near]), level, strength[near])
             share[near] = np.maximum(share[near], found)
         return share * (1 - brain.fluid - brain.meninges) * (1 - 0.6 * brain.grey), strength
 
 
 def draw_tumour(rng: np.random.Generator, values: dict[str, Any], points: Array, brain: Tissues) -> Tumour:
     """Draws a tumour whose centre lies in white matter, at least 6 mm below the surface."""
-    places = np.flatnonzero((brain.white > 0.9) & (brain.pial_mm > 3) & (brain.ventricle_mm > 3))
+    deep = np.minimum(brain.pial_mm, brain.ventricle_mm)
+    places = np.flatnonzero(above("white matter", brain.white, 0.9) & above("deep white matter", deep, 3))
     has_necrosis = rng.random() < values["necrosis"]
     return Tumour(
         centre=points[:, int(rng.choice(places))],
@@ -111,20 +113,19 @@ def draw_tumour(rng: np.random.Generator, values: dict[str, Any], points: Array,
 
 def draw_plaques(rng: np.random.Generator, values: dict[str, Any], points: Array, brain: Tissues) -> Plaques:
     """Draws lesions in white matter, most of them next to the ventricles and pointing away from them."""
-    white = (brain.white > 0.9) & (brain.pial_mm > 2)
-    near = np.flatnonzero(white & (brain.ventricle_mm > 1) & (brain.ventricle_mm < 9))
-    far = np.flatnonzero(white & (brain.ventricle_mm >= 9))
+    white = above("white matter", brain.white, 0.9) & above("below cortex", brain.pial_mm, 2)
+    beyond = above("far from ventricles", brain.ventricle_mm, 9)
+    near = np.flatnonzero(white & above("ventricles' wall", brain.ventricle_mm, 1) & ~beyond)
+    far = np.flatnonzero(white & beyond)
     count = int(rng.integers(*values["count"], endpoint=True))
     where = [int(rng.choice(near if rng.random() < values["periventricular"] else far)) for _ in range(count)]
     centres = points[:, where].T
     half = np.exp(rng.uniform(np.log(values["half_mm"][0]), np.log(values["half_mm"][1]), count))
-    outward = centres * np.array([1, 0.6, 0.2], np.float32) + rng.normal(0, 4, (count, 3))
+    outward = centres * np.array([1, 0.6, 0.2]) + rng.normal(0, 4, (count, 3))
     return Plaques(
         centres=centres,
-        half=np.stack([half, half * rng.uniform(values["elongation"][0], values["elongation"][1], count)], 1).astype(
-            np.float32
-        ),
-        along=(outward / np.linalg.norm(outward, axis=1, keepdims=True)).astype(np.float32),
-        strength=np.exp(rng.normal(0, values["spread"], count)).astype(np.float32),
+        half=np.stack([half, half * rng.uniform(values["elongation"][0], values["elongation"][1], count)], 1),
+        along=outward / np.sqrt((outward**2).sum(1, keepdims=True)),
+        strength=np.exp(rng.normal(0, values["spread"], count)),
         edge=float(rng.uniform(*values["edge_mm"])),
     )

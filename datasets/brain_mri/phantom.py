@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.simulation.rounding import above, rounded
 from uadbench.datasets.brain_mri.anatomy import Brain, Tissues, draw_brain, tissues
 from uadbench.datasets.brain_mri.field import Array, draw_field
 from uadbench.datasets.brain_mri.lesions import Plaques, Tumour, draw_plaques, draw_tumour
 from uadbench.datasets.brain_mri.signal import Scanner, Tissue, acquire, flair
 
-VERSION = "1"
+VERSION = "2"
 PARAMETERS: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())
 FINER = 2
 """Samples a pixel along rows and columns; across the slice there are as many."""
@@ -43,7 +44,7 @@ class ImageBatch:
     """One volume, each of shape (slices, rows, columns), rows from front to back, columns from right to left.
 
     Attributes:
-        image: FLAIR magnitudes in arbitrary units, 0 outside the brain.
+        image: FLAIR magnitudes in whole units of the scanner, 0 outside the brain.
         body: The extracted brain.
         mask: True on lesions.
     """
@@ -74,7 +75,7 @@ def simulate(patient: Patient) -> ImageBatch:
     shape = fine.shape[1:]
     flat = fine.reshape(3, -1)
     # Nothing is computed outside of the head's ellipsoid.
-    near = np.flatnonzero(((flat / (brain.half[:, None] + 9)) ** 2).sum(0) < 1)
+    near = np.flatnonzero(~above("near the head", ((flat / (brain.half[:, None] + 9)) ** 2).sum(0), 1))
     points = flat[:, near]
     healthy = tissues(brain, points, PARAMETERS["anatomy"])
     lesion: Tumour | Plaques | None = None
@@ -85,17 +86,17 @@ def simulate(patient: Patient) -> ImageBatch:
     elif patient.kind == "ms":
         lesion = draw_plaques(rng, PARAMETERS["ms"], points, healthy)
     signal, white = _healthy_signal(brain, healthy, points, scanner, rng)
-    truth = np.zeros(len(near), np.float32)
+    truth = np.zeros(len(near))
     if isinstance(lesion, Tumour):
         signal, truth = _with_tumour(signal, lesion, points, healthy, scanner, rng)
     elif lesion is not None:
         signal, truth = _with_plaques(signal, lesion, points, healthy, scanner, rng)
     shading = np.exp(rng.uniform(*PARAMETERS["scanner"]["shading"]) * _shading(points, rng))
-    body = _to_voxels(healthy.body.astype(np.float32), near, shape) >= 0.5
+    body = above("body of a voxel", _to_voxels(healthy.body.astype(np.float64), near, shape), 0.4999)
     image = acquire(_to_voxels(signal * shading * healthy.body, near, shape), white, scanner, rng)
-    mask = (_to_voxels(truth, near, shape) >= 0.5) & body
+    mask = above("lesion of a voxel", _to_voxels(truth, near, shape), 0.5) & body
     assert image.shape == (grid["slices"], grid["size"], grid["size"])  # noqa: S101 (for the reader)
-    return ImageBatch(np.where(body, image, 0).astype(np.float32), body, mask)
+    return ImageBatch(np.where(body, rounded("magnitude", image), 0).astype(np.float32), body, mask)
 
 
 def _scanner(rng: np.random.Generator) -> Scanner:
@@ -120,9 +121,7 @@ def _positions(rng: np.random.Generator) -> Array:
     nod, turn = np.deg2rad(grid["tilt_deg"]) * rng.normal(0, 0.5, 2)
     y, z = y * np.cos(nod) - (z - 15) * np.sin(nod), 15 + y * np.sin(nod) + (z - 15) * np.cos(nod)
     x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
-    return (np.stack([x, y, z]) + rng.normal(0, 2, 3)[:, None, None, None] * [[[[1]]], [[[1]]], [[[0]]]]).astype(
-        np.float32
-    )
+    return np.stack([x, y, z]) + rng.normal(0, 2, 3)[:, None, None, None] * [[[[1]]], [[[1]]], [[[0]]]]
 
 
 def _draw_tissue(values: dict[str, list[float]], rng: np.random.Generator) -> Tissue:
@@ -136,16 +135,16 @@ def _healthy_signal(
     values = PARAMETERS["tissue"]
     texture = draw_field(rng, values["texture"]["length_mm"], fineness=3).at(points)
     levels = {name: flair(_draw_tissue(values[name], rng), scanner) for name in HEALTHY}
-    signal = np.zeros(points.shape[1], np.float32)
+    signal = np.zeros(points.shape[1])
     for name in HEALTHY:
         share: Array = getattr(healthy, name)
-        signal += share * np.float32(levels[name]) * (1 + values["texture"].get(name, 0.0) * texture)
+        signal += share * levels[name] * (1 + values["texture"].get(name, 0.0) * texture)
     # Healthy ventricles have a bright rim, brightest at the horns.
     rim = np.exp(-np.clip(healthy.ventricle_mm, 0, None) / PARAMETERS["anatomy"]["cap_mm"])
-    signal *= 1 + brain.cap * rim * (1 - healthy.fluid) * (healthy.ventricle_mm > 0)
+    signal *= 1 + brain.cap * rim * (1 - healthy.fluid)
     signal *= 1 + brain.limbic * healthy.limbic
     moving = np.maximum(brain.inflow * healthy.inflow, brain.plexus * healthy.plexus)
-    return (signal + levels["white"] * moving).astype(np.float32), levels["white"]
+    return signal + levels["white"] * moving, levels["white"]
 
 
 def _with_tumour(
@@ -157,11 +156,11 @@ def _with_tumour(
     oedema, core, necrosis = tumour.shares(points, healthy, values)
     names = ("oedema", "core_tissue", "necrotic_tissue")
     parts = [
-        share * np.float32(flair(_draw_tissue(values[name], rng), scanner)) * texture
+        share * flair(_draw_tissue(values[name], rng), scanner) * texture
         for share, name in zip((oedema, core, necrosis), names, strict=True)
     ]
     truth = oedema + core + necrosis
-    return (signal * (1 - truth) + sum(parts)).astype(np.float32), truth
+    return signal * (1 - truth) + sum(parts), truth
 
 
 def _with_plaques(
@@ -170,7 +169,7 @@ def _with_plaques(
     """Returns signal and lesion share with the lesions in place."""
     share, strength = plaques.share(points, healthy)
     level = flair(_draw_tissue(PARAMETERS["ms"]["tissue"], rng), scanner)
-    return (signal * (1 - share) + share * np.float32(level) * strength).astype(np.float32), share
+    return signal * (1 - share) + share * level * strength, share
 
 
 def _shading(points: Array, rng: np.random.Generator) -> Array:
@@ -180,7 +179,7 @@ def _shading(points: Array, rng: np.random.Generator) -> Array:
 
 def _to_voxels(values: Array, near: NDArray[np.intp], shape: tuple[int, ...]) -> Array:
     """Averages the fine samples of each voxel: partial volume."""
-    full = np.zeros(shape, np.float32)
+    full = np.zeros(shape)
     full.ravel()[near] = values
     d, h, w = (n // FINER for n in shape)
     return full.reshape(d, FINER, h, FINER, w, FINER).mean((1, 3, 5))

@@ -57,5 +57,5 @@ def acquire(signal: Array, white: float, scanner: Scanner, rng: np.random.Genera
         rng: Source of the noise.
     """
     blurred = gaussian_filter(signal, (0, scanner.blur, scanner.blur))
-    real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * np.float32(white / scanner.snr)
-    return (np.hypot(blurred + real, imaginary) * scanner.gain).astype(np.float32)
+    real, imaginary = rng.standard_normal((2, *signal.shape)) * (white / scanner.snr)
+    return np.sqrt((blurred + real) ** 2 + imaginary**2) * scanner.gain

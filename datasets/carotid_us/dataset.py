@@ -20,7 +20,7 @@ class CarotidUS:
     """Carotid plaques in transverse B-mode frames; a case is a frame."""
 
     name: ClassVar[str] = "carotid_us"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = phantom.VERSION
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Carotid ultrasound, transverse B-mode",
         modality="US",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import rankdata
 
+from uadbench.data.simulation.rounding import above, rounded
 from uadbench.data.storage.store import IGNORE
 
 VALUES: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())["insertion"]
@@ -47,7 +48,7 @@ def insert_plaque(
     soft *= np.clip(distance_transform_edt(lumen) / (2 * VALUES["edge_px"]), 0, 1)
     # The level of blood varies over the lumen (reverberation, blur of the wall): the plaque sits on it.
     level = _level(grey, lumen) + contrast
-    texture = _speckle(grey, lumen if sham else ~lumen, soft > SOFT_LEAST, rng)
+    texture = _speckle(grey, lumen if sham else ~lumen, above("inserted edge", soft, SOFT_LEAST), rng)
     out = grey * (1 - soft) + soft * np.clip(level + texture, 0, 255)
     mask = np.zeros(image.shape, np.uint8)
     if kind == "calcified" and not sham:
@@ -57,7 +58,7 @@ def insert_plaque(
         mask[below & ~region] = IGNORE
     if not sham:
         mask[region] = 1
-    return np.round(np.clip(out, 0, 255)).astype(np.uint8), mask, "sham" if sham else kind
+    return rounded("inserted grey level", np.clip(out, 0, 255)).astype(np.uint8), mask, "sham" if sham else kind
 
 
 def _region(lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -71,7 +72,8 @@ def _region(lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bo
     centre = rng.uniform(-np.pi, np.pi)
     away = np.abs((angle - centre + np.pi) % (2 * np.pi) - np.pi) / half_width
     height = thickness * np.cos(np.clip(away, 0, 1) * np.pi / 2) ** 0.8
-    return lumen & (away < 1) & (distance_transform_edt(lumen) < height)
+    depth = above("inserted plaque's surface", height - distance_transform_edt(lumen), 0)
+    return lumen & ~above("inserted plaque's end", away, 1) & depth
 
 
 def _speckle(
@@ -117,7 +119,7 @@ def _grain(inside: NDArray[np.float64], where: NDArray[np.bool_], axis: int) -> 
     """
     lags = np.arange(20)
     found = _correlation(inside, axis)[lags] / np.maximum(_correlation(where.astype(float), axis)[lags], 1)
-    below = np.flatnonzero(found[1:] < found[0] / 2)
+    below = np.flatnonzero(above("grain", found[0] / 2 - found[1:], 0))
     if not len(below):
         return 4 / 1.18
     lag = int(below[0]) + 1

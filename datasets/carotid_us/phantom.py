@@ -17,10 +17,11 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.simulation.rounding import above
 from uadbench.data.storage.store import IGNORE
 from uadbench.datasets.carotid_us.simulate import OVERSAMPLE, Scanner, bmode
 
-VERSION = "1"
+VERSION = "2"
 PARAMETERS: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())
 Array = NDArray[np.float64]
 
@@ -52,6 +53,9 @@ class Patient:
     adventitia: float
     depth: float
     tissue: dict[str, float]
+    sheath: float
+    fading: float
+    enhancement: float
     vein: tuple[float, float, float, float] | None
     thyroid_side: int
     layers: tuple[float, float, float]
@@ -87,7 +91,10 @@ def draw_patient(uid: str, role: Role, lesion: bool) -> Patient:
 
     scanner = Scanner(
         PARAMETERS["frame"]["pixel_mm"],
-        *(uniform(scan[key]) for key in ("axial_mm", "lateral_mm", "focus_mm", "spread", "loss_db_mm", "gain_db")),
+        *(
+            uniform(scan[key])
+            for key in ("axial_mm", "lateral_mm", "compound_mm", "focus_mm", "spread", "loss_db_mm", "gain_db")
+        ),
         range_db=uniform(scan["range_db"]),
         noise_db=scan["noise_db"],
     )
@@ -107,6 +114,9 @@ def draw_patient(uid: str, role: Role, lesion: bool) -> Patient:
         adventitia=uniform(vessel["adventitia_mm"]),
         depth=uniform(vessel["depth_mm"]),
         tissue=levels,
+        sheath=uniform(tissue["sheath"]),
+        fading=uniform(tissue["sheath_loss_mm"]),
+        enhancement=uniform(tissue["enhancement_db_mm"]),
         vein=vein if rng.random() < 0.7 else None,
         thyroid_side=side,
         layers=(uniform([1.0, 2.5]), uniform([4.0, 6.0]), uniform([7.0, 8.5])),
@@ -169,25 +179,30 @@ def _background(patient: Patient, x: Array, y: Array, outward: Array, rng: np.ra
     height = -(y - wave[None, :]) - patient.radius  # mm above the vessel's top
     diffuse = np.full(shape, tissue["deep"])
     near, middle, far = patient.layers
-    diffuse[height > near] = tissue["muscle"]
-    diffuse[height > far] = tissue["fat"]
-    lobe = ((x - patient.thyroid_side * (patient.radius + 4.5)) / 4.0) ** 2 + ((y - 0.5) / 5.0) ** 2 < 1
-    diffuse[lobe & (height < near)] = tissue["thyroid"]
+    diffuse[above("muscle", height, near)] = tissue["muscle"]
+    diffuse[above("fat", height, far)] = tissue["fat"]
+    lobe = ((x - patient.thyroid_side * (patient.radius + 4.5)) / 4.0) ** 2 + ((y - 0.5) / 5.0) ** 2
+    diffuse[above("thyroid", -lobe, -1) & ~above("muscle", height, near)] = tissue["thyroid"]
     # Muscle fibres: bright streaks along the layer.
     streaks = gaussian_filter(rng.standard_normal(shape), (0.12 / step, 1.8 / step))
     streaks *= PARAMETERS["tissue_db"]["spread_db"] / streaks.std()
     slow = gaussian_filter(rng.standard_normal(shape), 1.2 / step)
-    diffuse = diffuse + streaks * 1.6 * (height > near) + slow * PARAMETERS["tissue_db"]["spread_db"] / slow.std()
+    diffuse = (
+        diffuse
+        + streaks * 1.6 * above("muscle", height, near)
+        + slow * PARAMETERS["tissue_db"]["spread_db"] / slow.std()
+    )
     specular = np.full(shape, -np.inf)
     for level, strength in ((near, 0.0), (middle, -6.0), (far, -2.0)):
-        specular = np.where(np.abs(height - level) < 0.05, tissue["fascia"] + strength, specular)
+        specular = np.where(above("fascia", -np.abs(height - level), -0.05), tissue["fascia"] + strength, specular)
     if patient.vein is not None:
         vx, vy, a, b = patient.vein
         distance = np.hypot((x - vx) / a, (y - vy) / b)
-        inside = (distance < 1) & (outward > patient.imt + patient.adventitia)
+        outside = above("vessel", outward, patient.imt + patient.adventitia)
+        inside = above("vein", -distance, -1) & outside
         diffuse = np.where(inside, PARAMETERS["tissue_db"]["blood"], diffuse)
         specular = np.where(inside, -np.inf, specular)
-        rim = (np.abs(distance - 1) < 0.1) & (outward > patient.imt + patient.adventitia)
+        rim = above("vein's rim", -np.abs(distance - 1), -0.1) & outside
         specular = np.where(rim, tissue["fascia"] - 8 + _facing(vy, y, x, vx), specular)
     return diffuse, specular
 
@@ -199,17 +214,22 @@ def _facing(vy: float, y: Array, x: Array, vx: float) -> Array:
 
 
 def _vessel(patient: Patient, angle: Array, outward: Array, diffuse: Array, specular: Array) -> tuple[Array, Array]:
-    """Lumen, intima-media and adventitia; walls that face the probe echo most."""
+    """Lumen, intima-media, adventitia and the tissue behind; walls that face the probe echo most."""
     tissue = PARAMETERS["tissue_db"]
-    facing = 26 * (np.sin(angle) ** 2 - 1)
-    wall = (outward >= 0) & (outward < patient.imt)
-    outer = (outward >= patient.imt) & (outward < patient.imt + patient.adventitia)
-    diffuse = np.where(outward < 0, tissue["blood"], diffuse)
+    upright = np.sin(angle)
+    facing = tissue["side_loss_db"] * (upright**2 - 1)
+    lumen, vessel = ~above("lumen", outward, 0), ~above("vessel", outward, patient.imt + patient.adventitia)
+    media = above("media", outward, patient.imt)
+    wall, outer = ~lumen & ~media, media & vessel
+    # The connective tissue behind the far wall, brightest next to it.
+    behind = patient.sheath - patient.fading * outward + tissue["side_loss_db"] * (np.maximum(upright, 0) ** 2 - 1)
+    diffuse = np.where(vessel, diffuse, np.maximum(diffuse, behind))
+    diffuse = np.where(lumen, tissue["blood"], diffuse)
     diffuse = np.where(wall, tissue["media"], diffuse)
-    diffuse = np.where(outer, tissue["adventitia"] + 0.7 * facing, diffuse)
-    specular = np.where(outward < patient.imt + patient.adventitia, -np.inf, specular)
-    specular = np.where((outward >= 0) & (outward < 0.1), tissue["intima"] + facing, specular)
-    border = (outward >= patient.imt) & (outward < patient.imt + 0.12)
+    diffuse = np.where(outer, tissue["adventitia"] + facing, diffuse)
+    specular = np.where(vessel, -np.inf, specular)
+    specular = np.where(~lumen & ~above("intima", outward, 0.1), tissue["intima"] + facing, specular)
+    border = media & ~above("border", outward, patient.imt + 0.12)
     return diffuse, np.where(border, tissue["adventitia"] + facing, specular)
 
 
@@ -222,13 +242,14 @@ def _plaque(plaque: Plaque, angle: Array, outward: Array, rng: np.random.Generat
     phases = rng.uniform(0, 2 * np.pi, 3)
     uneven = 1 + sum(0.06 * np.sin((2 + i) * angle + phase) for i, phase in enumerate(phases))
     height = thickness * np.cos(np.clip(away, 0, 1) * np.pi / 2) ** 0.8 * uneven
-    return (away < 1) & (outward < 0) & (outward > -height)
+    within = ~above("plaque's end", away, 1) & ~above("lumen", outward, 0)
+    return within & above("plaque's surface", outward + height, 0)
 
 
 def _shadow(patient: Patient, outward: Array, calcium: NDArray[np.bool_], step: float) -> Array:
-    """Loss below calcium and enhancement below blood, which attenuates less than tissue (about 0.4 dB a mm)."""
-    blood = np.cumsum((outward < 0) & ~calcium, axis=0).astype(np.float64) * step
-    shadow: Array = -0.8 * blood
+    """Loss below calcium and enhancement below blood, which attenuates less than tissue."""
+    blood = np.cumsum(~above("lumen", outward, 0) & ~calcium, axis=0).astype(np.float64) * step
+    shadow: Array = -patient.enhancement * blood
     if calcium.any() and patient.plaque is not None:
         passed = np.clip(np.cumsum(calcium, axis=0) * step / 0.6, 0, 1)
         shadow += patient.plaque.shadow * gaussian_filter1d(passed, 0.15 / step, axis=1) * ~calcium
@@ -238,4 +259,4 @@ def _shadow(patient: Patient, outward: Array, calcium: NDArray[np.bool_], step: 
 def _shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Goes from the oversampled grid to the image: True where at least half of the pixel is."""
     h, w = mask.shape[0] // OVERSAMPLE, mask.shape[1] // OVERSAMPLE
-    return mask.reshape(h, OVERSAMPLE, w, OVERSAMPLE).mean(axis=(1, 3)) >= 0.5
+    return 2 * mask.reshape(h, OVERSAMPLE, w, OVERSAMPLE).sum(axis=(1, 3)) >= OVERSAMPLE**2

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from uadbench.data.simulation.rounding import rounded
+
 OVERSAMPLE = 2
 
 
@@ -24,6 +26,7 @@ class Scanner:
         pixel_mm: Pixel of the image.
         axial_mm: SD of the point-spread function along the beam.
         lateral_mm: Its SD across the beam at the focus.
+        compound_mm: SD of the smoothing that compounding and scan conversion leave in the envelope.
         focus_mm: Depth of the focus.
         spread: Relative widening of the beam 10 mm away from the focus.
         loss_db_mm: Attenuation that the time-gain compensation leaves, dB a mm, negative if it over-compensates.
@@ -35,6 +38,7 @@ class Scanner:
     pixel_mm: float
     axial_mm: float
     lateral_mm: float
+    compound_mm: float
     focus_mm: float
     spread: float
     loss_db_mm: float
@@ -66,41 +70,41 @@ def bmode(
     """
     shape = diffuse_db.shape
     step = scanner.pixel_mm / OVERSAMPLE
-    field = _gaussian(shape, rng) * np.float32(10) ** (diffuse_db.astype(np.float32) / 20)
+    field = _gaussian(shape, rng) * 10 ** (diffuse_db / 20)
     # An interface is many scatterers in phase along its tangent: a slowly varying phase keeps it a line, not speckle.
-    phase = gaussian_filter(rng.standard_normal(shape, dtype=np.float32), 10)
-    field = field + np.exp(np.complex64(0.6j * np.pi) * phase / phase.std()) * np.float32(10) ** (
-        specular_db.astype(np.float32) / 20
-    )
+    phase = gaussian_filter(rng.standard_normal(shape), 10)
+    phase *= 0.6 * np.pi / phase.std()
+    field = field + (np.cos(phase) + 1j * np.sin(phase)) * 10 ** (specular_db / 20)
     depth = top_mm + step * np.arange(shape[0])
     field = _convolve(field, depth, step, scanner)
     loss = shadow_db + scanner.loss_db_mm * (depth - scanner.focus_mm)[:, None]
     field = field * 10 ** (-loss / 20)
     envelope = np.abs(field + _gaussian(shape, rng) * 10 ** (scanner.noise_db / 20))
+    envelope = gaussian_filter(envelope, scanner.compound_mm / step)
     level = 20 * np.log10(envelope + 1e-9) + scanner.gain_db
     grey = np.clip(1 + level / scanner.range_db, 0, 1)
     h, w = shape[0] // OVERSAMPLE, shape[1] // OVERSAMPLE
     small = grey.reshape(h, OVERSAMPLE, w, OVERSAMPLE).mean(axis=(1, 3))
-    return np.round(255 * small).astype(np.uint8)
+    return rounded("grey level", 255 * small).astype(np.uint8)
 
 
-def _gaussian(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex64]:
+def _gaussian(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.complex128]:
     """Returns circular complex Gaussian noise of unit power."""
-    parts = rng.standard_normal((2, *shape), dtype=np.float32) / np.float32(np.sqrt(2))
-    return parts[0] + np.complex64(1j) * parts[1]
+    parts = rng.standard_normal((2, *shape)) / np.sqrt(2)
+    return parts[0] + 1j * parts[1]
 
 
 def _convolve(
-    field: NDArray[np.complex64], depth: NDArray[np.float64], step: float, scanner: Scanner
-) -> NDArray[np.complex64]:
+    field: NDArray[np.complex128], depth: NDArray[np.float64], step: float, scanner: Scanner
+) -> NDArray[np.complex128]:
     """Convolves with a point-spread function whose width varies with depth, normalised to unit speckle power."""
     widths = scanner.lateral_mm * (1 + scanner.spread * np.array([0.0, 1.0, 2.0]))
     planes = []
     for width in widths:
         sigma = (scanner.axial_mm / step, width / step)
-        blurred = gaussian_filter(field.real, sigma) + np.complex64(1j) * gaussian_filter(field.imag, sigma)
+        blurred = gaussian_filter(field.real, sigma) + 1j * gaussian_filter(field.imag, sigma)
         # The blur lowers the variance of white scatterers by 4 pi s_a s_l.
-        planes.append(blurred * np.float32(np.sqrt(4 * np.pi * sigma[0] * sigma[1])))
+        planes.append(blurred * np.sqrt(4 * np.pi * sigma[0] * sigma[1]))
     away = np.clip(np.abs(depth - scanner.focus_mm) / 10, 0, 2)
-    weights = np.float32(1) * np.maximum(0, 1 - np.abs(away[None] - np.array([0.0, 1.0, 2.0])[:, None]))
+    weights = np.maximum(0, 1 - np.abs(away[None] - np.array([0.0, 1.0, 2.0])[:, None]))
     return sum((w[:, None] * plane for w, plane in zip(weights, planes, strict=True)), np.zeros_like(field))

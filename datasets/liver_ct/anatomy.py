@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uadbench.data.simulation.rounding import above
 from uadbench.datasets.liver_ct.canvas import Array, Canvas
+
+TAPER = 0.79
+"""Radius of each branch of a fork over that of its stem, 2^(-1/3) (Murray 1926, PNAS 12:207)."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,15 @@ def _trunk(canvas: Canvas, body: Body, rng: np.random.Generator) -> Array:
     canvas.paint(canvas.cover(fat - inward), hu["muscle"] - 8 + strands)
     # Ribs descend to the front, so that a level cuts several of them, each further round.
     step = rng.uniform(0.30, 0.36)
-    phase = (np.abs(angle - np.pi / 2) + canvas.z * rng.uniform(0.006, 0.010)) / step + rng.uniform(0, 1)
+    phase = (np.abs(np.arctan2(canvas.x, canvas.y)) + canvas.z * rng.uniform(0.006, 0.010)) / step + rng.uniform(0, 1)
     across = (phase - np.floor(phase) - 0.5) * step * radius
     depth = inward - fat - 0.65 * body.wall
     rib = np.sqrt((across / 9) ** 2 + (depth / 4.5) ** 2)
-    lateral = (canvas.y > -0.62 * body.b) & (np.abs(canvas.x) > 0.25 * body.a)
+    lateral = above("ribs behind", canvas.y, -0.62 * body.b) & above("ribs beside", np.abs(canvas.x), 0.25 * body.a)
     canvas.paint(canvas.cover((rib - 1) * 4.5) * lateral, hu["cortical"])
     canvas.paint(canvas.cover((rib - 0.5) * 4.5) * lateral, hu["trabecular"])
     canvas.paint(canvas.cover(fat + body.wall - inward), hu["fat"] + 7 * canvas.waves((9, 40), rng))
-    return (inward - (fat - body.fat)).astype(np.float32)
+    return inward - (fat - body.fat)
 
 
 def _hollow_organs(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) -> None:
@@ -77,14 +81,15 @@ def _hollow_organs(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Gen
     # Lung bases: a crescent along the wall behind and beside the dome, thicker upwards.
     reach = np.clip((canvas.z + rng.uniform(-18, 12)) * 0.55, 0, 40) * np.clip((canvas.y / b + 0.45) * 1.6, 0, 1)
     canvas.paint(canvas.cover(cavity - reach) * canvas.cover(-cavity), hu["lung"] + 40 * canvas.waves((8, 30), rng))
-    for _ in range(int(rng.integers(9, 15))):  # bowel loops: left and front, below the stomach
-        centre = (rng.uniform(-0.3, 0.65) * a, rng.uniform(-0.6, 0.2) * b, rng.uniform(-95, 0))
-        size = rng.uniform(11, 24)
-        content = -900 if rng.random() < 0.3 else rng.uniform(-10, 45)
-        _gut(canvas, cavity, centre, (size * rng.uniform(1, 1.8), size, 1.4 * size), content, hu, rng)
+    stool = 30 + 70 * np.minimum(canvas.waves((7, 16), rng), 0.4)  # crumbs with gas between them
+    for loop in range(int(rng.integers(14, 20))):  # bowel: left and front, most of it below the stomach
+        centre = (rng.uniform(-0.3, 0.68) * a, rng.uniform(-0.6, 0.25) * b, rng.uniform(-80, 25))
+        size = rng.uniform(10, 22)
+        content = stool if loop % 4 == 0 else -900.0 if rng.random() < 0.2 else rng.uniform(10, 50)
+        _gut(canvas, cavity, centre, (size * rng.uniform(1, 1.8), size, 1.6 * size), content, hu, rng)
     level = -rng.uniform(0.15, 0.5) * b
     stomach = (rng.uniform(0.36, 0.46) * a, -0.26 * b, rng.uniform(10, 35))
-    content = np.where(canvas.y < level, -900, rng.uniform(5, 40)).astype(np.float32)
+    content = np.where(above("fluid level", canvas.y, level), rng.uniform(5, 40), -900)
     size = (rng.uniform(0.2, 0.3) * a, rng.uniform(0.26, 0.4) * b, 60.0)
     _gut(canvas, cavity, stomach, size, content, hu, rng)
 
@@ -123,7 +128,7 @@ def _liver(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) 
         ((0.02 + 0.08 * j[3]) * a, -0.42 * b, 26 + 12 * j[4]), ((0.52 + 0.1 * j[5]) * a, 0.33 * b, 62 + 12 * j[6]), 0.18
     )
     # A smooth union; then the hilum, where stomach, pancreas and vessels press in from behind.
-    smooth = np.float32(14)
+    smooth = 14.0
     gap = np.clip(0.5 + 0.5 * (left - right) / smooth, 0, 1)
     union = left + gap * (right - left) - smooth * gap * (1 - gap)
     hollow = canvas.distance((0.2 * a, 0.3 * b, -30 + 10 * j[7]), ((0.44 + 0.05 * j[8]) * a, 0.5 * b, 75))
@@ -134,7 +139,8 @@ def _liver(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) 
     canvas.liver = share
     # The fissure of the falciform and round ligaments: fat that opens downwards and to the front.
     width = np.clip(1.0 + (4 - canvas.z) * 0.09, 0.0, 5)
-    plane = np.abs(canvas.x + (0.12 + 0.04 * j[9]) * a - 0.15 * (canvas.y + 0.4 * b)) - width
+    winding = 2.5 * canvas.waves((25, 80), rng)
+    plane = np.abs(canvas.x + winding + (0.12 + 0.04 * j[9]) * a - 0.15 * (canvas.y + 0.4 * b)) - width
     fissure = np.maximum(plane, np.maximum(canvas.y + (0.3 + 0.1 * j[10]) * b, canvas.z - 20))
     inside = canvas.cover(fissure) * canvas.liver
     canvas.hu += inside * (hu["fat"] + 20 - canvas.hu)  # annotators leave so thin a cleft inside the liver
@@ -165,11 +171,11 @@ def _back(canvas: Canvas, body: Body, rng: np.random.Generator) -> None:
         canvas.ellipsoid((side * 40, spine + 34, 0), (38, 19, 1e4), strands, -side * 0.15)
         canvas.ellipsoid((side * 30, spine + 2, -70), (15, 17, 60), hu["muscle"])
         canvas.ellipsoid((side * 16, spine - 24, 10), (7, 16, 80), hu["muscle"], side * 0.3)  # crura
-    disc = np.abs((canvas.z + rng.uniform(0, 32)) % 32 - 16) < 4
+    disc = ~above("disc", np.abs((canvas.z + rng.uniform(0, 32)) % 32 - 16), 4)
     vertebra = canvas.distance((0, spine, 0), (22, 17, 1e4))
-    canvas.paint(canvas.cover(vertebra), np.where(disc, 90, hu["cortical"]).astype(np.float32))
+    canvas.paint(canvas.cover(vertebra), np.where(disc, 90, hu["cortical"]))
     marrow = hu["trabecular"] + 12 * canvas.waves((6, 20), rng)
-    canvas.paint(canvas.cover(vertebra + 2.5), np.where(disc, 80, marrow).astype(np.float32))
+    canvas.paint(canvas.cover(vertebra + 2.5), np.where(disc, 80, marrow))
     arch = np.abs(canvas.distance((0, spine + 24, 0), (14, 11, 1e4))) - 2.5
     canvas.paint(canvas.cover(arch), hu["cortical"] * 0.8)
     canvas.ellipsoid((0, spine + 24, 0), (10, 8, 1e4), 30)
@@ -183,7 +189,7 @@ def branches(
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
     """Returns a tree of tubes (start, end, radius): each way is followed and forks ``depth`` times.
 
-    Radii fall by 2^(-1/3) a fork (Murray 1926, PNAS 12:207).
+    Radii fall by ``TAPER`` at each fork.
     """
     tubes: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = []
     for way in ways:
@@ -196,5 +202,5 @@ def branches(
             spread = rng.uniform(0.45, 0.85, 2)
             ahead = way / np.linalg.norm(way)
             forks = [length * (ahead + spread[0] * side), length * (ahead - spread[1] * side)]
-            tubes += branches(rng, end, [f / np.linalg.norm(f) * length for f in forks], radius * 0.79, depth - 1)
+            tubes += branches(rng, end, [f / np.linalg.norm(f) * length for f in forks], radius * TAPER, depth - 1)
     return tubes

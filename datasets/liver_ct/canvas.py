@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Vector = NDArray[np.float64]
 Point = tuple[float, float, float]
 
@@ -33,13 +33,13 @@ class Canvas:
         self, size: int, pixel_mm: float, heights: NDArray[np.float64], warp_mm: float, rng: np.random.Generator
     ) -> None:
         self.pixel = pixel_mm
-        axis = ((np.arange(size) - (size - 1) / 2) * pixel_mm).astype(np.float32)
-        self._axes = heights.astype(np.float32), axis
+        axis = (np.arange(size) - (size - 1) / 2) * pixel_mm
+        self._axes = heights, axis
         z, y, x = np.meshgrid(*self._axes, axis, indexing="ij")
         self.flat: tuple[Array, Array] = (x, y)
         self.x, self.y, self.z = (part + warp_mm * self.waves((90.0, 220.0), rng) for part in (x, y, z))
-        self.hu: Array = np.full(x.shape, -1000, np.float32)
-        self.liver: Array = np.zeros(x.shape, np.float32)
+        self.hu: Array = np.full(x.shape, -1000.0)
+        self.liver: Array = np.zeros(x.shape)
 
     def waves(self, lengths: tuple[float, float], rng: np.random.Generator) -> Array:
         """Returns a smooth random field of unit standard deviation: six plane waves with wavelengths in mm."""
@@ -50,23 +50,22 @@ class Canvas:
         # sin(A + B) = sin A cos B + cos A sin B, with A along x and B along y and z: one matrix product.
         along = np.multiply.outer(kx, axis) + rng.uniform(0, 2 * np.pi, (6, 1))
         across = (np.multiply.outer(heights, kz)[:, None] + np.multiply.outer(axis, ky)).reshape(-1, 6)
-        left = np.hstack([np.cos(across), np.sin(across)]).astype(np.float32)
-        right = np.vstack([np.sin(along), np.cos(along)]).astype(np.float32)
-        return (left @ right).reshape(len(heights), len(axis), len(axis)) / np.float32(np.sqrt(3))
+        left = np.hstack([np.cos(across), np.sin(across)])
+        right = np.vstack([np.sin(along), np.cos(along)])
+        return (left @ right).reshape(len(heights), len(axis), len(axis)) / np.sqrt(3)
 
     def cover(self, distance: NDArray[np.floating], edge_mm: float = 0.0) -> Array:
         """Returns the share of each pixel inside a shape from its signed distance in mm (negative inside)."""
-        share = np.clip(0.5 - distance / np.float32(max(self.pixel, edge_mm)), 0, 1)
-        return share.astype(np.float32, copy=False)
+        return np.clip(0.5 - distance / max(self.pixel, edge_mm), 0, 1)
 
     def distance(self, centre: Point, radii: Point, turn: float = 0.0) -> Array:
         """Returns about the signed distance in mm to an ellipsoid turned in the plane by ``turn`` radians."""
-        dx, dy = self.x - np.float32(centre[0]), self.y - np.float32(centre[1])
-        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        dx, dy = self.x - centre[0], self.y - centre[1]
+        c, s = np.cos(turn), np.sin(turn)
         along, across = c * dx + s * dy, c * dy - s * dx
-        away = (along / np.float32(radii[0])) ** 2 + (across / np.float32(radii[1])) ** 2
-        away += ((self.z - np.float32(centre[2])) / np.float32(radii[2])) ** 2
-        return (np.sqrt(away) - 1) * np.float32(min(radii))
+        away = (along / radii[0]) ** 2 + (across / radii[1]) ** 2
+        away += ((self.z - centre[2]) / radii[2]) ** 2
+        return (np.sqrt(away) - 1) * min(radii)
 
     def paint(self, share: Array, value: float | Array) -> None:
         """Mixes a tissue in; liver under it is covered."""
@@ -79,10 +78,11 @@ class Canvas:
         self.paint(share, value)
         return share
 
-    def tube(self, start: Vector, end: Vector, radius: float, at: Array) -> Array:
-        """Returns the share of a round tube between two points at the places ``at``, (n, 3)."""
-        first, axis = start.astype(np.float32), (end - start).astype(np.float32)
-        offset = at - first
-        along = np.clip(offset @ axis / max(float(axis @ axis), 1e-6), 0, 1)
-        away = offset - along[:, None] * axis
-        return self.cover(np.sqrt(np.einsum("ij,ij->i", away, away)) - np.float32(radius))
+    def tube(self, start: Vector, end: Vector, radius: float, at: Array, taper: float = 1.0) -> Array:
+        """Returns the share of a round tube at the places ``at``, (3, n); its radius ends at ``taper`` times itself."""
+        axis = end - start
+        offset = [at[k] - start[k] for k in range(3)]
+        along = sum(offset[k] * axis[k] for k in range(3)) / max(float((axis**2).sum()), 1e-6)
+        along = np.clip(along, 0, 1)
+        away = np.sqrt(sum((offset[k] - along * axis[k]) ** 2 for k in range(3)))
+        return self.cover(away - radius * (1 + (taper - 1) * along))

@@ -25,7 +25,7 @@ class LiverCT:
     """Axial slices of abdominal CT; the body is the liver with its lesions; a case is a volume."""
 
     name: ClassVar[str] = "liver_ct"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = phantom.VERSION
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Liver CT with metastases",
         modality="CT",

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
-from uadbench.datasets.liver_ct.anatomy import Body, branches, paint_abdomen
+from uadbench.data.simulation.rounding import above, rounded
+from uadbench.datasets.liver_ct.anatomy import TAPER, Body, branches, paint_abdomen
 from uadbench.datasets.liver_ct.canvas import Array, Canvas
 from uadbench.datasets.liver_ct.scanner import quantum_noise
 
@@ -129,8 +130,11 @@ def simulate(patient: Patient) -> Volume:
 
     # The outline as drawn by a person: off by a millimetre or so.
     shift = PARAMETERS["texture"]["outline_mm"] / patient.pixel * canvas.waves((25, 90), rng)
-    mask = averaged(lesion) >= 0.5
-    region = (averaged(liver + np.clip(shift, -0.45, 0.45) * (liver > 0)) >= 0.5) | mask
+    mask = above("lesion of a voxel", averaged(lesion), 0.5)
+    region = (
+        above("liver of a voxel", averaged(liver + np.clip(shift, -0.45, 0.45) * above("any liver", liver, 0)), 0.5)
+        | mask
+    )
     hu = averaged(canvas.hu)
     noise = quantum_noise(
         hu,
@@ -139,7 +143,7 @@ def simulate(patient: Patient) -> Volume:
         **{key: scan[key] for key in ("views", "water_per_mm", "photons", "electronic")},
     )
     noise *= patient.noise / float(noise[region].std())
-    return Volume(np.round(hu + noise).astype(np.float32), region, mask)
+    return Volume(rounded("Hounsfield unit", hu + noise).astype(np.float32), region, mask)
 
 
 def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:
@@ -148,7 +152,7 @@ def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:
 
 def _within(liver: Array, canvas: Canvas, rng: np.random.Generator, depth: float = 0.5) -> tuple[float, float, float]:
     """Draws a point of the liver."""
-    plane, row, column = np.nonzero(liver > depth)
+    plane, row, column = np.nonzero(above("inside the liver", liver, depth))
     i = int(rng.integers(len(plane)))
     place = plane[i], row[i], column[i]
     return float(canvas.x[place]), float(canvas.y[place]), float(canvas.z[place])
@@ -168,8 +172,10 @@ def _focal_fat(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Ge
 def _vessels(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Generator) -> None:
     """Hepatic veins that meet at the cava and portal branches from the hilum."""
     a, b = patient.body.a, patient.body.b
-    where = liver > 0
-    place: Array = np.stack([canvas.x[where], canvas.y[where], canvas.z[where]], -1).astype(np.float32)
+    where = above("any liver", liver, 0)
+    place: Array = np.stack([canvas.x[where], canvas.y[where], canvas.z[where]])
+    # Vessels wind: they are straight tubes seen through a warp of their own.
+    place += [PARAMETERS["vessels"]["winding_mm"] * canvas.waves((25, 70), rng)[where] for _ in range(3)]
     hu, inside = canvas.hu[where], liver[where]
     cava = np.array([-22.0, 0.46 * b - 40, 48])
     veins = [np.array([-0.32 * a, 0.02 * b, -34]), np.array([-0.12 * a, -0.35 * b, -28]), np.array([30, -0.4 * b, -18])]
@@ -178,7 +184,7 @@ def _vessels(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Gene
     for start, ways, radius, tissue in ((cava, veins, 5.0, "hepatic_vein"), (hilum, portal, 6.5, "portal_vein")):
         jittered = [way * rng.uniform(0.85, 1.15) + rng.normal(0, 5, 3) for way in ways]
         for first, last, width in branches(rng, start, jittered, radius * rng.uniform(0.85, 1.15), 3):
-            share = canvas.tube(first, last, width, place) * inside
+            share = canvas.tube(first, last, width, place, TAPER) * inside
             hu += share * (patient.body.hu[tissue] - hu)
     canvas.hu[where] = hu
 
@@ -215,5 +221,5 @@ def _metastases(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.G
             band = canvas.cover(-distance - min(rng.uniform(*values["rim_mm"]), 0.5 * radius))
             inside += band * (patient.body.hu["liver"] + rim - inside)
         canvas.hu += share * (inside - canvas.hu)
-        total = np.maximum(total, canvas.cover(distance) * (liver > 0.5))
+        total = np.maximum(total, canvas.cover(distance) * above("half liver", liver, 0.5))
     return total

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 
 def quantum_noise(
@@ -38,19 +38,19 @@ def quantum_noise(
         rng: Where the photons come from.
 
     Returns:
-        float32 of shape (n, h, h).
+        float64 of shape (n, h, h).
     """
     count, size = hu.shape[:2]
     project = projector(size, views)
     attenuation = np.maximum(0, water_per_mm * (1 + hu / 1000)).reshape(count, -1) * pixel_mm
-    lines = (project @ attenuation.T.astype(np.float32)).T.reshape(count, views, -1)
+    lines = (project @ attenuation.T).T.reshape(count, views, -1)
     # Tube current: the square root of the view's largest attenuation (Gies et al. 1999), normalised over views.
     strongest = lines.max(axis=2, keepdims=True)
     current = np.exp(0.5 * (strongest - strongest.min(axis=1, keepdims=True)))
     arriving = photons * current * np.exp(-lines)
     spread = np.sqrt(1 / arriving + (electronic / arriving) ** 2)
     # A starved ray is clamped by the scanner's own correction; without it the logarithm has no variance.
-    noisy = np.minimum(spread, 1.0) * rng.standard_normal(lines.shape, dtype=np.float32)
+    noisy = np.minimum(spread, 1.0) * rng.standard_normal(lines.shape)
     bins = lines.shape[2]
     length = 2 * bins
     frequency = np.fft.rfftfreq(length)
@@ -58,8 +58,8 @@ def quantum_noise(
     # back-projection (sinc squared) is undone, or neighbours would be far more alike than in a scan.
     response = frequency / np.sinc(frequency) ** 2
     filtered = np.fft.irfft(np.fft.rfft(noisy, length, axis=2) * response, axis=2)[..., :bins]
-    image = (project.T @ filtered.reshape(count, -1).T.astype(np.float32)).T
-    return image.reshape(hu.shape).astype(np.float32)
+    image = (project.T @ filtered.reshape(count, -1).T).T
+    return image.reshape(hu.shape)
 
 
 @cache
@@ -78,6 +78,6 @@ def projector(size: int, views: int) -> sparse.csr_matrix:
             rows.append(view * bins + ray)
             columns.append(pixels)
             weights.append(weight)
-    values = np.concatenate(weights).astype(np.float32)
+    values = np.concatenate(weights)
     index = (np.concatenate(rows), np.concatenate(columns))
     return sparse.csr_matrix((values, index), shape=(views * bins, size * size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,6 +13,7 @@ from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.data.storage.folds import fold_folders
 from uadbench.data.storage.store import FORMAT, Store
+from uadbench.runner.planning.phantom_fingerprint import check_fingerprint
 
 
 def open_source(dataset: str, source: str, progress: Progress) -> Store:
@@ -24,7 +26,7 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
 
     Raises:
         UnknownName: If there is no such dataset.
-        DataError: If the folder holds another dataset or is damaged.
+        DataError: If the folder holds another dataset or is damaged, or the phantom is not the committed one.
     """
     kind = DATASETS.load(dataset)
     if source != "phantom":
@@ -43,7 +45,14 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "manifest.json").exists():
             maker.make_phantom(folder, progress)
-    return Store(folder)
+        store = Store(folder)
+        try:
+            check_fingerprint(dataset, maker.version, store.manifest.fingerprint)
+        except DataError:
+            # Kept, it would outlive the repair of what made it.
+            shutil.rmtree(folder)
+            raise
+    return store
 
 
 def phantom_folder(dataset: str) -> Path:

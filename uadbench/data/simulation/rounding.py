@@ -1,0 +1,106 @@
+"""Rounding and decisions that the last bits of a number cannot turn, and a watch that shows it.
+
+Processors differ in the last bits of ``exp``, ``sin``, ``pow`` and of matrix products (docs/datasets.md). A simulation
+in float64 carries such differences on, about 1e-13 of a value, until it decides something: in which step an intensity
+falls, on which side of a border a point lies. Where every decision is made here, a watch finds the smallest distance
+of any value to its border; when it is far greater than the differences, all machines decide alike, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+NUDGE = 3.3e-6
+"""Borders stand this far off round numbers, on which values do fall exactly, such as the half of two clipped levels."""
+
+
+@dataclass
+class Watch:
+    """What was decided while the watch was on.
+
+    Attributes:
+        keep: Whether values are kept; they take the memory of all that is simulated.
+        margins: The smallest distance of any value to its border, by the name of the decision, in the value's unit.
+        counts: Values behind each.
+        values: The values themselves, where they are kept.
+    """
+
+    keep: bool = False
+    margins: dict[str, float] = field(default_factory=dict[str, float])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    values: dict[str, list[Array]] = field(default_factory=dict[str, list[Array]])
+
+    def note(self, name: str, values: Array, away: Array) -> None:
+        """Notes the values of a decision and their signed distances to the border."""
+        self.counts[name] = self.counts.get(name, 0) + away.size
+        if away.size:
+            self.margins[name] = min(self.margins.get(name, np.inf), float(np.abs(away).min()))
+        if self.keep:
+            self.values.setdefault(name, []).append(values.ravel().copy())
+
+
+_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def watched(keep: bool = False) -> Generator[Watch]:
+    """Watches all decisions inside the block.
+
+    Args:
+        keep: Whether to keep the values, to compare them between machines.
+    """
+    watch = Watch(keep)
+    token = _WATCH.set(watch)
+    try:
+        yield watch
+    finally:
+        _WATCH.reset(token)
+
+
+def above(name: str, values: Any, limit: Any) -> NDArray[np.bool_]:
+    """Returns where values exceed a limit, both float64.
+
+    Args:
+        name: Of the decision, for the watch.
+        values: Any shape.
+        limit: A number, or numbers that broadcast.
+
+    Raises:
+        TypeError: If the values have less precision than the margin needs.
+    """
+    away = _double(name, values) - limit - NUDGE
+    if watch := _WATCH.get():
+        watch.note(name, np.asarray(values), away)
+    return away > 0
+
+
+def rounded(name: str, values: Any) -> Array:
+    """Returns whole numbers: the nearest, where halves go up and so does what lies within ``NUDGE`` below.
+
+    Args:
+        name: Of the decision, for the watch.
+        values: float64 in units of the step, any shape.
+
+    Raises:
+        TypeError: If the values have less precision than the margin needs.
+    """
+    shifted = _double(name, values) + (0.5 + NUDGE)
+    whole = np.floor(shifted)
+    if watch := _WATCH.get():
+        watch.note(name, np.asarray(values), np.minimum(shifted - whole, whole + 1 - shifted))
+    return whole
+
+
+def _double(name: str, values: Any) -> Array:
+    found = np.asarray(values)
+    if found.dtype != np.float64:
+        raise TypeError(f"{name}: {found.dtype} cannot be decided alike on all machines; compute in float64.")
+    return found

@@ -1,0 +1,76 @@
+"""The fingerprints of the phantoms, committed beside their cards: a phantom made here must be the same, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import uadbench
+from uadbench.core.errors import DataError
+
+
+class CommittedPhantom(BaseModel):
+    """datasets/NAME/fingerprint.json.
+
+    Attributes:
+        version: Version of the phantom.
+        fingerprint: Of its store.
+        margins: The smallest distance of any value to the border of each decision, in the value's unit, when it was
+            committed (``tools/phantom_steadiness.py``).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    fingerprint: str
+    margins: dict[str, float] = Field(default_factory=dict[str, float])
+
+
+def fingerprint_file(dataset: str) -> Path:
+    """Returns where the fingerprint of a built-in dataset is, whether or not it exists."""
+    return Path(uadbench.__file__).parent / "datasets" / dataset / "fingerprint.json"
+
+
+def committed_phantom(dataset: str) -> CommittedPhantom | None:
+    """Returns what was committed for a dataset; None for one without a phantom, or from a plug-in.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    file = fingerprint_file(dataset)
+    try:
+        return CommittedPhantom.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise DataError(
+            f"datasets/{dataset}/fingerprint.json cannot be read.", "Restore it from the sources."
+        ) from error
+
+
+def check_fingerprint(dataset: str, version: str, made: str) -> None:
+    """Refuses a phantom that is not the committed one.
+
+    Args:
+        dataset: Registry name.
+        version: Version of the dataset here.
+        made: Fingerprint of the store that was made.
+
+    Raises:
+        DataError: If version or fingerprint differ.
+    """
+    known = committed_phantom(dataset)
+    if known is None or (known.version, known.fingerprint) == (version, made):
+        return
+    if known.version != version:
+        raise DataError(
+            f"The phantom of {dataset} is version {version}, but fingerprint.json is of version {known.version}.",
+            f"Run: python tools/phantom_steadiness.py --dataset {dataset} --write",
+        )
+    raise DataError(
+        f"The phantom of {dataset} came out differently here: fingerprint {made[:16]}, version {version} has "
+        f"{known.fingerprint[:16]}. Nothing measured on it would join other results.",
+        "If its code or parameters were changed here, give it a new version. If not, please open an issue with the "
+        "output of: uadbench doctor; python tools/phantom_steadiness.py",
+    )
