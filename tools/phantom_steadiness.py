@@ -24,9 +24,9 @@ import numpy as np
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
+from uadbench.core.phantom_fingerprint import CommittedPhantom, committed_phantom, fingerprint_file
 from uadbench.data.simulation.rounding import Watch, watched
 from uadbench.data.storage.store import Store
-from uadbench.runner.planning.phantom_fingerprint import CommittedPhantom, fingerprint_file
 
 PHANTOMS = ("brain_mri", "carotid_us", "liver_ct")
 FEW = {
@@ -50,7 +50,10 @@ def main() -> None:
         with watched(keep=asked.values is not None) as watch:
             made = whole(name) if asked.whole or asked.write else few(name)
         if asked.write:
-            content = CommittedPhantom(version=DATASETS.load(name).version, fingerprint=made, margins=watch.margins)
+            version, known = DATASETS.load(name).version, committed_phantom(name)
+            earlier = {**known.earlier, known.version: known.fingerprint} if known else {}
+            earlier.pop(version, None)
+            content = CommittedPhantom(version=version, fingerprint=made, margins=watch.margins, earlier=earlier)
             fingerprint_file(name).write_text(content.model_dump_json(indent=1) + "\n")
         kept |= dict(values(name, watch))
         sys.stdout.write(json.dumps({"dataset": name, "made": made, "margins": watch.margins}) + "\n")

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tests.support.report_records import PATIENTS, make_record, three_seeds, write
 from uadbench.core.errors import DataError
+from uadbench.core.phantom_fingerprint import committed_phantom
 from uadbench.core.record import Record
 from uadbench.records.read import plain, read_entries
 from uadbench.report import build_report
@@ -80,7 +81,7 @@ def test_better_means_that_the_paired_interval_lies_above_zero(tmp_path: Path) -
     [
         {"protocol__version": "2"},
         {"protocol__hash": "other"},
-        {"dataset__fingerprint": "0" * 64},
+        {"dataset__version": "2", "dataset__fingerprint": "0" * 64},
         {"dataset__source": "semi-synthetic"},
         {"method__preset": "standard"},
     ],
@@ -91,6 +92,23 @@ def test_rows_that_answer_other_questions_never_meet(tmp_path: Path, changes: di
     arenas = board_of(tmp_path).arenas
     assert len(arenas) == 2
     assert [row.rank for arena in arenas for row in rows_of(arena).values()] == [1, 1]
+
+
+def test_another_phantom_of_the_same_version_is_refused_by_name(tmp_path: Path) -> None:
+    known = committed_phantom("carotid_us")
+    assert known is not None
+    three_seeds(tmp_path, "synomaly", 0.5, dataset__version=known.version, dataset__fingerprint=known.fingerprint)
+    three_seeds(tmp_path, "vae", 0.6, dataset__version=known.version, dataset__fingerprint="0" * 64)
+    board = board_of(tmp_path)
+    (arena,) = board.arenas
+    assert rows_of(arena).keys() == {"synomaly"}
+    assert len(board.refused) == 3
+    assert all(known.fingerprint[:12] in item.reason and "0" * 12 in item.reason for item in board.refused)
+    # a version that nobody committed: neither is believed
+    three_seeds(tmp_path / "b", "synomaly", 0.5, dataset__version="99", dataset__fingerprint="1" * 64)
+    three_seeds(tmp_path / "b", "vae", 0.5, dataset__version="99", dataset__fingerprint="2" * 64)
+    assert board_of(tmp_path / "b").arenas == []
+    assert len(board_of(tmp_path / "b").refused) == 6
 
 
 def test_tiers_have_tables_of_their_own(tmp_path: Path) -> None:

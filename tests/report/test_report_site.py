@@ -167,13 +167,13 @@ def test_questions_that_differ_share_no_table(tmp_path: Path) -> None:
     three_seeds(tmp_path, "synomaly", 0.4)
     three_seeds(tmp_path, "synomaly", 0.5, dataset__source="real")
     three_seeds(tmp_path, "synomaly", 0.6, protocol__version="2")
-    three_seeds(tmp_path, "synomaly", 0.6, dataset__fingerprint="e" * 64)
+    three_seeds(tmp_path, "synomaly", 0.6, dataset__version="2", dataset__fingerprint="e" * 64)
     arenas, by_id = arenas_of(tmp_path)
     assert len(arenas) == 4
     matrices = make_matrices(arenas, by_id)
     assert sorted((it.source, it.rules[1], len(it.columns)) for it in matrices) == [
         ("phantom", "1", 1),
-        ("phantom", "1", 1),  # another fingerprint: a table of its own
+        ("phantom", "1", 1),  # another version: a table of its own
         ("phantom", "2", 1),
         ("real", "1", 1),
     ]

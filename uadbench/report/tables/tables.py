@@ -12,6 +12,7 @@ from uadbench.core.errors import UserError
 from uadbench.core.record import Metric, ProtocolPart, Record, stable_hash
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.statistics.intervals import Interval
+from uadbench.records.one_phantom import one_phantom_per_version
 from uadbench.records.read import Entry, Refusal, plain
 from uadbench.records.seeds import repeated_training
 from uadbench.report.tables.model import Arena, Leaderboard, Number, Refused, Row, Table, Versus
@@ -33,11 +34,12 @@ Item = TypeVar("Item")
 
 def make_leaderboard(entries: Sequence[Entry], refusals: Sequence[Refusal]) -> Leaderboard:
     """Groups, aggregates and ranks records; the result does not depend on their order."""
+    entries, others = one_phantom_per_version(entries)
     arenas = [_arena(group) for _, group in _grouped(entries, _arena_key)]
     arenas.sort(
         key=lambda arena: (arena.tested.name, arena.tested.source, arena.protocol.name, arena.preset, arena.key)
     )
-    refused = [Refused(file=item.file, reason=item.reason) for item in refusals]
+    refused = [Refused(file=item.file, reason=item.reason) for item in (*refusals, *others)]
     return Leaderboard(arenas=arenas, refused=sorted(refused, key=lambda item: (item.file, item.reason)))
 
 

@@ -12,8 +12,8 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.data.storage.folds import fold_folders
+from uadbench.core.phantom_fingerprint import check_fingerprint
 from uadbench.data.storage.store import FORMAT, Store
-from uadbench.runner.planning.phantom_fingerprint import check_fingerprint
 
 
 def open_source(dataset: str, source: str, progress: Progress) -> Store:

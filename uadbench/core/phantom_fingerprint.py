@@ -18,6 +18,7 @@ class CommittedPhantom(BaseModel):
         fingerprint: Of its store.
         margins: The smallest distance of any value to the border of each decision, in the value's unit, when it was
             committed (``tools/phantom_steadiness.py``).
+        earlier: Fingerprints of earlier versions, whose records are still shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +26,11 @@ class CommittedPhantom(BaseModel):
     version: str
     fingerprint: str
     margins: dict[str, float] = Field(default_factory=dict[str, float])
+    earlier: dict[str, str] = Field(default_factory=dict[str, str])
+
+    def of_version(self, version: str) -> str | None:
+        """Returns the fingerprint of a version, None if it is not known."""
+        return self.fingerprint if version == self.version else self.earlier.get(version)
 
 
 def fingerprint_file(dataset: str) -> Path:
