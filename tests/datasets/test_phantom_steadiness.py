@@ -34,11 +34,12 @@ FEATURES = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
 PLAIN_NUMPY = {"NPY_DISABLE_CPU_FEATURES": " ".join(FEATURES)}
 # glibc picks sin, cos, exp and log by what the processor offers, too.
 PLAIN_LIBM = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-FMA4,-AVX"}
+PLAINEST = "all plain, Nehalem's BLAS, two threads"
 ENVIRONMENTS = {
     **{f"without {name}": {"NPY_DISABLE_CPU_FEATURES": name} for name in FEATURES},
     "plain numpy, Prescott's BLAS": {**PLAIN_NUMPY, "OPENBLAS_CORETYPE": "Prescott"},
     "plain libm, Haswell's BLAS": {**PLAIN_LIBM, "OPENBLAS_CORETYPE": "Haswell"},
-    "all plain, Nehalem's BLAS, two threads": {
+    PLAINEST: {
         **PLAIN_NUMPY,
         **PLAIN_LIBM,
         "OPENBLAS_CORETYPE": "Nehalem",
@@ -96,7 +97,9 @@ def baseline(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return make({}, tmp_path_factory.mktemp("baseline") / "values.npz")
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == PLAINEST else pytest.mark.slow) for name in ENVIRONMENTS]
+)
 def test_a_few_patients_are_the_same_everywhere(name: str, baseline: Made, tmp_path: Path) -> None:
     other = make(ENVIRONMENTS[name], tmp_path / "values.npz")
     assert other.hashes == baseline.hashes
@@ -127,7 +130,7 @@ def test_a_step_in_single_precision_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plain numpy, Prescott's BLAS", "all plain, Nehalem's BLAS, two threads"])
+@pytest.mark.parametrize("name", ["plain libm, Haswell's BLAS", PLAINEST])
 def test_whole_phantoms_have_the_committed_fingerprint(name: str) -> None:
     made = make(ENVIRONMENTS[name], Path(), "--whole")
     for dataset in PHANTOMS:

@@ -16,6 +16,7 @@ from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL
+from uadbench.core.phantom_fingerprint import committed_phantom
 from uadbench.core.record import DatasetPart, MethodPart, Record
 from uadbench.core.roles import Supervision
 from uadbench.runner.planning.plan import method_part, published_values
@@ -113,10 +114,16 @@ def _check_data(part: DatasetPart, superseded: list[str]) -> list[str]:
         kind = DATASETS.load(part.name)
     except UserError as error:
         return [f"record.json: {error.message}"]
-    if _is_earlier(part.version, kind.version):
-        superseded.append(f"made on version {part.version} of {part.name}, the present one is {kind.version}")
-        return []
+    known = committed_phantom(part.name) if part.source == "phantom" else None
+    fingerprint = known.of_version(part.version) if known else None
     problems: list[str] = []
+    if fingerprint is not None and part.fingerprint != fingerprint:
+        problems.append(_differs("dataset.fingerprint", part.fingerprint, fingerprint))
+    if _is_earlier(part.version, kind.version):
+        # Records of an earlier phantom whose fingerprint is committed were checked while it could be made.
+        if fingerprint is None:
+            superseded.append(f"made on version {part.version} of {part.name}, the present one is {kind.version}")
+        return problems
     if part.version != kind.version:
         problems.append(_differs("dataset.version", part.version, kind.version))
     if part.source != "phantom":

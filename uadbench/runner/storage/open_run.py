@@ -106,14 +106,29 @@ def open_stored(path: Path, source: str | None, test_source: str | None, progres
     return StoredRun(folder, record, job, train, test)
 
 
+def _other_data(part: DatasetPart, store: Store) -> DataError:
+    here = store.manifest
+    told = f"The data differ: {part.name} has fingerprint {here.fingerprint[:16]}, the run's {part.fingerprint[:16]}"
+    if here.version != part.version:
+        return DataError(
+            f"{told}, because this program has version {here.version} of them and the run version {part.version}.",
+            "Verify it with the program that made it (env.commit in record.json), or run it again here.",
+        )
+    if part.source == "phantom":
+        return DataError(
+            f"{told}, though both say version {here.version}.",
+            "A phantom of one version is the same everywhere: the run's was made by changed or faulty code. Run again.",
+        )
+    return DataError(
+        f"{told}, both of version {here.version}.",
+        "Name the folder that the run was made on with --source, or prepare the same raw files with the same recipe.",
+    )
+
+
 def _open(part: DatasetPart, source: str | None, progress: Progress) -> Store:
     if source is None and part.source != "phantom":
         raise DataError(f"The run used prepared data of {part.name}.", "Name the folder with --source.")
     store = open_source(part.name, source or "phantom", progress)
     if store.manifest.fingerprint != part.fingerprint:
-        raise DataError(
-            f"{part.name} has fingerprint {store.manifest.fingerprint[:16]}, the run was made on "
-            f"{part.fingerprint[:16]}.",
-            "Use the same version of the data.",
-        )
+        raise _other_data(part, store)
     return store
