@@ -31,6 +31,9 @@ class UNetConfig(MethodConfig):
         schedule: How the learning rate falls.
         weight_decay: Of AdamW.
         flip: Whether each training image is mirrored left to right with probability 1/2.
+        augment: Whether training images are changed as nnU-Net does it (``augment``).
+        foreground: Least share of the labelled images in a batch that show a lesion, as far as twice as many that are
+            drawn hold them.
     """
 
     encoder: str = PLAIN
@@ -43,14 +46,16 @@ class UNetConfig(MethodConfig):
     schedule: Schedule = "cosine"
     weight_decay: float = Field(default=1e-2, ge=0)
     flip: bool = True
+    augment: bool = False
+    foreground: float = Field(default=0.0, ge=0, le=1)
 
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (8, 16, 32), "steps": 20, "batch_size": 8},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset
         "quick": {"image_size": 64, "steps": 256},
-        # Training takes 34 minutes of two cores without fast bfloat16, and a run may take an hour: hence the encoder
-        # and the steps. The decoder's widths are those that segmentation libraries give a ResNet.
+        # Training took 34 minutes of two cores without fast bfloat16 before there was augmentation, and a run may take
+        # an hour: hence encoder and steps. The decoder's widths are those that segmentation libraries give a ResNet.
         "standard": {
             "image_size": 128,
             "encoder": "resnet18",
@@ -58,7 +63,16 @@ class UNetConfig(MethodConfig):
             "widths": (16, 32, 64, 128, 256),
             "steps": 2_500,
             "lr": 3e-4,
+            # a third, as in nnU-Net
+            "augment": True,
+            "foreground": 1 / 3,
         },
         # Ronneberger: 64 to 1024 channels, no pretraining. nnU-Net: Dice + cross-entropy, 1000 epochs of 250 steps.
-        "paper": {"image_size": 256, "widths": (64, 128, 256, 512, 1024), "steps": 250_000},
+        "paper": {
+            "image_size": 256,
+            "widths": (64, 128, 256, 512, 1024),
+            "steps": 250_000,
+            "augment": True,
+            "foreground": 1 / 3,
+        },
     }

@@ -7,8 +7,8 @@ Methods 2021).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -20,6 +20,7 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
+from uadbench.methods.unet.augment import augmented
 from uadbench.methods.unet.config import PLAIN, UNetConfig
 from uadbench.methods.unet.network import EncoderUNet
 from uadbench.nn.feature_map import peak
@@ -33,7 +34,7 @@ class UNet(nn.Module):
     """Probability of a lesion at each pixel."""
 
     name: ClassVar[str] = "unet"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     supervision: ClassVar[Supervision] = Supervision.MASKS
     config_type: ClassVar[type[UNetConfig]] = UNetConfig
 
@@ -85,6 +86,10 @@ class UNet(nn.Module):
         self.to(run.device)
         optimizer = torch.optim.AdamW(self.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
+        def draw(generator: torch.Generator) -> TrainBatch:
+            batch = mixed_batch(labelled, train, config.batch_size, generator, config.foreground)
+            return augmented(batch, generator) if config.augment else batch
+
         def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
             del generator
             logits, truth = self.network(batch.images.image).float(), _mask(batch).float()
@@ -94,7 +99,7 @@ class UNet(nn.Module):
         train_network(
             self,
             optimizer,
-            partial(mixed_batch, labelled, train, config.batch_size),
+            draw,
             losses,
             run=run,
             phase="train",
@@ -118,19 +123,48 @@ class UNet(nn.Module):
         return Prediction(anomaly_map, peak(anomaly_map, images.body))
 
 
-def mixed_batch(labelled: Batches, healthy: Batches, size: int, generator: torch.Generator) -> TrainBatch:
+def mixed_batch(
+    labelled: Batches, healthy: Batches, size: int, generator: torch.Generator, foreground: float = 0.0
+) -> TrainBatch:
     """Draws half a batch of labelled images and half of healthy ones, whose masks are empty.
+
+    Args:
+        labelled: Images with masks.
+        healthy: Images without lesion.
+        size: Images in all.
+        generator: CPU generator of the step.
+        foreground: Least share of the labelled half that shows a lesion, where twice as many draws find them.
 
     Raises:
         DataError: If the labelled images carry no masks.
     """
-    lesions, normal = labelled.sample(size // 2, generator), healthy.sample(size // 2, generator)
+    lesions = labelled.sample(size // 2, generator)
+    if foreground > 0:
+        lesions = _with_lesions(lesions, labelled.sample(size // 2, generator), math.ceil(foreground * (size // 2)))
+    normal = healthy.sample(size // 2, generator)
     images = ImageBatch(
         lesions.images.uid + normal.images.uid,
         torch.cat([lesions.images.image, normal.images.image]),
         torch.cat([lesions.images.body, normal.images.body]),
     )
     return TrainBatch(images, torch.cat([_mask(lesions), torch.zeros_like(normal.images.body)]))
+
+
+def _with_lesions(drawn: TrainBatch, spare: TrainBatch, wanted: int) -> TrainBatch:
+    """Replaces images without lesion by spare ones with a lesion, until as many as wanted show one."""
+    shows, others = (_mask(batch).flatten(1).any(dim=1) for batch in (drawn, spare))
+    missing = max(0, wanted - int(shows.sum()))
+    places, found = torch.nonzero(~shows).flatten(), torch.nonzero(others).flatten()
+    count = min(missing, len(places), len(found))
+    order = torch.arange(len(shows))
+    order[places[:count]] = len(shows) + found[:count]
+    uids = (*drawn.images.uid, *spare.images.uid)
+    images = ImageBatch(
+        tuple(uids[int(i)] for i in order),
+        torch.cat([drawn.images.image, spare.images.image])[order],
+        torch.cat([drawn.images.body, spare.images.body])[order],
+    )
+    return TrainBatch(images, torch.cat([_mask(drawn), _mask(spare)])[order])
 
 
 def _mask(batch: TrainBatch) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.seeding import torch_generator
-from uadbench.core.types import ImageSpec, TrainBatch
+from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
+from uadbench.methods.unet.augment import augmented
 from uadbench.methods.unet.config import UNetConfig
 from uadbench.methods.unet.method import UNet, dice_loss, mixed_batch
 from uadbench.testing.fakes import InMemoryBatches, Interrupted, LocalFitContext
@@ -77,6 +78,52 @@ def test_resumed_fit_equals_an_uninterrupted_one() -> None:
     broken.interrupt_after = None
     resumed = fit(broken, encoder="resnet18", steps=6).state_dict()
     assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_augmented_resumed_fit_equals_an_uninterrupted_one() -> None:
+    options = {"steps": 6, "augment": True, "foreground": 0.5}
+    whole, broken = fit(LocalFitContext(), **options), LocalFitContext(every=2, interrupt_after=3)
+    with pytest.raises(Interrupted):
+        fit(broken, **options)
+    broken.interrupt_after = None
+    resumed = fit(broken, **options).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_augmentation_moves_image_and_mask_together_and_keeps_the_scale() -> None:
+    size = 48
+    truth = torch.zeros(64, 1, size, size, dtype=torch.bool)
+    truth[:, :, 12:26, 20:38] = True
+    image = torch.where(truth, 0.8, -0.6)
+    before = TrainBatch(ImageBatch(tuple(str(i) for i in range(64)), image, torch.ones_like(truth)), truth)
+    after = augmented(before, torch_generator("step", 3))
+    again = augmented(before, torch_generator("step", 3))
+    assert after.mask is not None
+    assert torch.equal(after.images.image, again.images.image)
+    assert not torch.equal(after.images.image, augmented(before, torch_generator("step", 4)).images.image)
+    assert after.images.image.min() >= -1
+    assert after.images.image.max() <= 1
+    moved = (after.mask != truth).flatten(1).any(dim=1)
+    assert 0.2 < float(moved.float().mean()) < 0.8
+    assert after.mask.flatten(1).any(dim=1).all()
+    # wherever the mask went, the lesion went: it stays brighter than what is around it
+    for one, mask in zip(after.images.image, after.mask, strict=True):
+        assert float(one[mask].median()) > float(one[~mask].median()) + 0.3
+    assert torch.equal(image, before.images.image)  # what was handed in is untouched
+
+
+def test_foreground_is_oversampled_where_it_is_found() -> None:
+    some = synthetic_images(12, SPEC, part="labelled", lesions=True)
+    assert some.mask is not None
+    mask = some.mask.clone()
+    mask[3:] = False  # a quarter shows a lesion
+    rare = InMemoryBatches(TrainBatch(some.images, mask), SPEC)
+
+    def share(foreground: float) -> float:
+        found = [mixed_batch(rare, HEALTHY, 8, torch_generator("step", i), foreground).mask for i in range(100)]
+        return float(torch.stack([m[:4].flatten(1).any(dim=1).float().mean() for m in found if m is not None]).mean())
+
+    assert share(0.5) > share(0.0) + 0.1
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])

@@ -14,6 +14,7 @@ from uadbench.core.cache import cache_folder
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.config import PRESET_NAMES
 from uadbench.core.experiments import FOLDER, experiment_file
+from uadbench.core.phantom_fingerprint import committed_phantom
 
 PREPARED = Path("prepared")
 """Where the documentation tells people to put prepared data."""
@@ -37,7 +38,9 @@ def _method(name: str) -> str:
 
 
 def _dataset(name: str) -> str:
-    states = ["phantom cached"] if any(cache_folder().glob(f"{name}-*/manifest.json")) else []
+    known = committed_phantom(name)
+    states = [f"phantom version {known.version}, fingerprint {known.fingerprint[:16]}"] if known else []
+    states += ["phantom cached"] if any(cache_folder().glob(f"{name}-*/manifest.json")) else []
     states += [f"prepared in {file.parent}" for file in _stores(name)]
     return DATASETS.about(name) + (f" ({'; '.join(states)})" if states else "")
 

@@ -11,8 +11,8 @@ from uadbench.core.cache import cache_folder
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
-from uadbench.data.storage.folds import fold_folders
 from uadbench.core.phantom_fingerprint import check_fingerprint
+from uadbench.data.storage.folds import fold_folders
 from uadbench.data.storage.store import FORMAT, Store
 
 
