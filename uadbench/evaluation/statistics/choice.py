@@ -1,0 +1,187 @@
+"""How good a choice without labels is: rank correlation and regret of objectives over the settings of a study.
+
+The regret of a choice is the test metric of the best setting of the study less that of the chosen one. The best of a
+grid is optimistic and a narrow grid flatters, so the regret of a setting drawn at random stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from uadbench.core.seeding import numpy_generator
+
+Floats = NDArray[np.float64]
+_Resampled = Callable[[Floats], Floats]
+RESAMPLES = 1000
+FEWEST = 10
+"""Patients below which there is no interval (docs/protocol.md)."""
+
+DRAWS = 50
+"""Sets of K labelled patients that are averaged over."""
+
+RANDOM = "random setting"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The settings of one method on one set.
+
+    Attributes:
+        dataset: Name of the set.
+        domain: What it shares with other sets: brain, liver, us.
+        method: Registry name.
+        settings: Labels, (n,).
+        test: Test metric of each patient, (seeds, n, patients).
+        objectives: Value of each objective that needs no test label, (seeds, n), by name.
+        val: Metric of each labelled patient who is not of the test, (seeds, n, patients); None where there are none.
+        fixed: Settings that need no objective, such as the default, by name: their place.
+    """
+
+    dataset: str
+    domain: str
+    method: str
+    settings: Sequence[str]
+    test: Floats
+    objectives: Mapping[str, Floats]
+    val: Floats | None = None
+    fixed: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval over test patients; None where there are fewer than 10."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What a choice costs: in the test metric, and as a share of the best setting's."""
+
+    absolute: Estimate
+    relative: float
+
+
+def rank_correlation(grid: Grid, objective: str) -> Estimate:
+    """Returns Spearman's correlation over settings between an objective and the test metric, averaged over seeds."""
+    values = grid.objectives[objective]
+    ranks = np.apply_along_axis(rankdata, 1, values)
+
+    def of(test: Floats) -> Floats:
+        """Returns the correlation for each resample, test means (b, seeds, n)."""
+        theirs = np.apply_along_axis(rankdata, 2, test)
+        return np.mean([[_pearson(ranks[s], row[s]) for s in range(len(ranks))] for row in theirs], axis=1)
+
+    return _estimate(grid, of)
+
+
+def picks_of(grid: Grid, objective: str) -> NDArray[np.int64]:
+    """Returns the setting that an objective picks for each seed; of equals the first."""
+    return np.argmax(grid.objectives[objective], axis=1)
+
+
+def regret(grid: Grid, picks: NDArray[np.int64]) -> Regret:
+    """Returns the regret of picked settings, averaged over seeds and over rows of picks.
+
+    Args:
+        grid: The study.
+        picks: Places of the settings, (seeds,) or (draws, seeds).
+    """
+    rows = np.atleast_2d(picks)
+    seeds = np.arange(grid.test.shape[0])
+
+    def of(test: Floats) -> Floats:
+        chosen = np.mean([test[:, seeds, row] for row in rows], axis=0)
+        return (test.max(axis=2) - chosen).mean(axis=1)
+
+    return _as_regret(grid, of)
+
+
+def random_regret(grid: Grid) -> Regret:
+    """Returns the expected regret of a setting drawn at random."""
+    return _as_regret(grid, lambda test: (test.max(axis=2) - test.mean(axis=2)).mean(axis=1))
+
+
+def labelled_picks(grid: Grid, patients: int) -> NDArray[np.int64] | None:
+    """Returns what K labelled patients pick, (draws, seeds); None if the set does not have so many."""
+    if grid.val is None or grid.val.shape[2] < patients:
+        return None
+    rng = numpy_generator("choice-labelled", grid.dataset, grid.method, patients)
+    total = grid.val.shape[2]
+    chosen = [rng.permutation(total)[:patients] for _ in range(DRAWS)]
+    return np.array([np.argmax(np.nanmean(grid.val[:, :, rows], axis=2), axis=1) for rows in chosen])
+
+
+def regrets(grid: Grid, labelled: Sequence[int] = (1, 2, 4, 8)) -> dict[str, Regret]:
+    """Returns the regret of every choice: objectives, fixed settings, K labelled patients, and a random setting."""
+    found = {name: regret(grid, picks_of(grid, name)) for name in grid.objectives}
+    seeds = grid.test.shape[0]
+    found |= {name: regret(grid, np.full(seeds, place)) for name, place in grid.fixed.items()}
+    for count in labelled:
+        picks = labelled_picks(grid, count)
+        if picks is not None:
+            found[f"val, {count} labelled patient{'s' if count > 1 else ''}"] = regret(grid, picks)
+    found[RANDOM] = random_regret(grid)
+    return found
+
+
+def leave_one_domain_out(grids: Sequence[Grid]) -> dict[str, tuple[str, float]]:
+    """Returns, by domain, the objective that has the least mean relative regret on the others, and its regret there.
+
+    So the value estimates the procedure "take the objective that did best elsewhere", not one objective. Domains that
+    are alone, or grids that lack an objective, are left out.
+
+    Args:
+        grids: Studies of several domains.
+    """
+    found: dict[str, tuple[str, float]] = {}
+    shared = set.intersection(*(set(grid.objectives) for grid in grids)) if grids else set[str]()
+    domains = sorted({grid.domain for grid in grids})
+    for domain in domains:
+        others = [grid for grid in grids if grid.domain != domain]
+        if others and shared:
+            mean = {name: _mean_relative(others, name) for name in sorted(shared)}
+            best = min(mean, key=lambda name: (mean[name], name))
+            found[domain] = best, _mean_relative([grid for grid in grids if grid.domain == domain], best)
+    return found
+
+
+def _mean_relative(grids: Sequence[Grid], objective: str) -> float:
+    return float(np.mean([regret(grid, picks_of(grid, objective)).relative for grid in grids]))
+
+
+def _as_regret(grid: Grid, of: _Resampled) -> Regret:
+    best = float(np.nanmean(grid.test, axis=2).max(axis=1).mean())
+    absolute = _estimate(grid, of)
+    return Regret(absolute, absolute.value / best if best > 0 else 0.0)
+
+
+def _estimate(grid: Grid, of: _Resampled) -> Estimate:
+    """Returns a statistic of test means with the percentile interval over resampled patients."""
+    patients = grid.test.shape[2]
+    value = float(of(_means(grid.test, np.ones((1, patients))))[0])
+    if patients < FEWEST:
+        return Estimate(value)
+    rng = numpy_generator("choice", grid.dataset, grid.method)
+    weights = rng.multinomial(patients, np.full(patients, 1 / patients), size=RESAMPLES).astype(np.float64)
+    drawn = of(_means(grid.test, weights))
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Estimate(value, float(low), float(high))
+
+
+def _means(test: Floats, weights: Floats) -> Floats:
+    """Returns the weighted mean over patients, (b, seeds, n)."""
+    return np.einsum("snp,bp->bsn", test, weights) / weights.sum(axis=1)[:, None, None]
+
+
+def _pearson(one: Floats, other: Floats) -> float:
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
