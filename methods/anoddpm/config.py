@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.partial import PartialConfig
 from uadbench.diffusion.schedules import ScheduleName
 
 
-class AnoDdpmConfig(PartialConfig):
+class AnoDdpmConfig(PartialConfig, ResidualConfig):
     """Settings of AnoDDPM.
 
     Attributes:
@@ -33,7 +34,7 @@ class AnoDdpmConfig(PartialConfig):
     persistence: float = Field(default=0.8, gt=0, le=1)
     residual: Literal["squared", "absolute"] = "squared"
 
-    INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples", "residual"})
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples", "signed", "residual"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "chain": "ddim", "chain_steps": 2},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset

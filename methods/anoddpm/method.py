@@ -16,7 +16,7 @@ from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.partial import PartialDiffusion, reconstruct
 from uadbench.diffusion.simplex import Simplex
 from uadbench.methods.anoddpm.config import AnoDdpmConfig
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 
 @METHODS.register("anoddpm")
@@ -27,6 +27,10 @@ class AnoDdpm(PartialDiffusion[AnoDdpmConfig]):
     version: ClassVar[str] = "1"
     config_type: ClassVar[type[AnoDdpmConfig]] = AnoDdpmConfig
 
+    def __init__(self, config: AnoDdpmConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.polarity = residual_sign(spec, signed=config.signed)
+
     def make_noise(self, spec: ImageSpec) -> Noise:
         """Returns simplex noise, with lengths scaled to the image."""
         return Simplex.scaled(spec, self.config.frequency, self.config.octaves, self.config.persistence)
@@ -36,6 +40,6 @@ class AnoDdpm(PartialDiffusion[AnoDdpmConfig]):
         """Scores images by (x - x_hat)^2; channels are averaged."""
         self.ready(images)
         restored = reconstruct(self.denoiser, self.schedule, self.noise, self.config, images, noise)
-        difference = (images.image - restored).abs()
-        anomaly_map = (difference.square() if self.config.residual == "squared" else difference).mean(1, keepdim=True)
+        power = 2 if self.config.residual == "squared" else 1
+        anomaly_map = residual_map(images.image, restored, self.polarity, power)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)

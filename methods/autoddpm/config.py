@@ -1,9 +1,10 @@
 """Config of ``autoddpm``.
 
-``paper``: Bercea et al. 2023 and the settings published with its code: t = 200 for the mask, 50 for the inpainting, 5
-re-samplings, linear schedule, widths 128, 256, 256 with one residual block and attention on the two coarser levels, lr
-1e-4, batch 16, 3000 epochs (here of 600 images). Its settings were reported on images with lesions. ``quick`` takes
-the learning rate of a trial with a small budget.
+``paper``: Bercea et al. 2023 and the settings published with its code: t = 200 for the mask and 50 for the inpainting
+on intensities in [0, 1], which are 331 and 103 at the same noise-to-signal ratio in [-1, 1], 5 re-samplings, linear
+schedule, widths 128, 256, 256 with one residual block and attention on the two coarser levels, lr 1e-4, batch 16,
+3000 epochs (here of 600 images). Its settings were reported on images with lesions. ``quick`` takes the learning rate
+of a trial with a small budget.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.partial import PartialConfig
 from uadbench.diffusion.schedules import ScheduleName
 
 
-class AutoDdpmConfig(PartialConfig):
+class AutoDdpmConfig(PartialConfig, ResidualConfig):
     """Settings of AutoDDPM.
 
     Attributes:
@@ -30,15 +32,26 @@ class AutoDdpmConfig(PartialConfig):
     """
 
     schedule: ScheduleName = "linear"
-    t: int = Field(default=200, ge=0)
+    t: int = Field(default=331, ge=0)
     mask_quantile: float = Field(default=0.95, gt=0, lt=1)
     structure: bool = True
-    t_inpaint: int = Field(default=50, ge=0)
+    t_inpaint: int = Field(default=103, ge=0)
     inpaint_steps: int = Field(default=0, ge=0, le=10_000)
     resample: int = Field(default=5, ge=1, le=100)
 
     INFERENCE: ClassVar[frozenset[str]] = frozenset(
-        {"t", "chain", "chain_steps", "samples", "mask_quantile", "structure", "t_inpaint", "inpaint_steps", "resample"}
+        {
+            "t",
+            "chain",
+            "chain_steps",
+            "samples",
+            "signed",
+            "mask_quantile",
+            "structure",
+            "t_inpaint",
+            "inpaint_steps",
+            "resample",
+        }
     )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {

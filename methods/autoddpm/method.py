@@ -18,7 +18,7 @@ from uadbench.diffusion.noises import Gaussian, Noise
 from uadbench.diffusion.partial import PartialDiffusion, reconstruct
 from uadbench.methods.autoddpm.config import AutoDdpmConfig
 from uadbench.methods.autoddpm.repair import dilated_mask, inpaint, suspicion
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 
 @METHODS.register("autoddpm")
@@ -32,6 +32,7 @@ class AutoDdpm(PartialDiffusion[AutoDdpmConfig]):
     def __init__(self, config: AutoDdpmConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
         self.schedule.check(config.t_inpaint)
+        self.polarity = residual_sign(spec, signed=config.signed)
 
     def make_noise(self, spec: ImageSpec) -> Noise:
         """Returns white Gaussian noise."""
@@ -60,5 +61,5 @@ class AutoDdpm(PartialDiffusion[AutoDdpmConfig]):
             steps=config.inpaint_steps,
             resample=config.resample,
         ).clamp(-1, 1)
-        anomaly_map = (image - restored).abs().mean(1, keepdim=True) * suspect
+        anomaly_map = residual_map(image, restored, self.polarity) * suspect
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)

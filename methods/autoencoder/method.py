@@ -20,7 +20,7 @@ from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.autoencoder.config import AutoencoderConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 from uadbench.nn.statistics import require_images
 from uadbench.nn.training import initialise, train_network
 
@@ -38,6 +38,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.config = config
+        self.polarity = residual_sign(spec, signed=config.signed)
         widths = level_widths(config.width, config.max_width, config.levels)
         # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
         self.grid = (widths[-1] // 8, *coarse_shape(spec, config.levels))
@@ -106,5 +107,5 @@ class Autoencoder(nn.Module):
         self.spec.check(images)
         self.eval()
         reconstruction = self(images.image).float().clamp(-1, 1)
-        anomaly_map = (images.image - reconstruction).abs().mean(1, keepdim=True)
+        anomaly_map = residual_map(images.image, reconstruction, self.polarity)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

@@ -11,30 +11,34 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.epsilon import TrainingConfig
 
 
-class DaeConfig(TrainingConfig):
+class DaeConfig(TrainingConfig, ResidualConfig):
     """Settings of the denoising autoencoder.
 
     Attributes:
         noise_std: Standard deviation of the coarse values, on the [-1, 1] scale.
         noise_cells: Side of the coarse grid.
         median: Side of the median filter of the map in pixels of the 128 grid, odd; 1 for none.
+        erode: Side of the square of pixels of the 128 grid, odd, that must lie in the body for a pixel to be scored,
+            before the median; 1 scores the whole body. The public code scores an eroded foreground.
     """
 
     noise_std: float = Field(default=0.4, gt=0, le=4)
     noise_cells: int = Field(default=16, ge=2, le=256)
     median: int = Field(default=5, ge=1, le=15)
+    erode: int = Field(default=1, ge=1, le=63)
 
-    @field_validator("median")
+    @field_validator("median", "erode")
     @classmethod
     def _odd(cls, value: int) -> int:
         if value % 2 == 0:
-            raise ValueError("the side of the median filter is odd")
+            raise ValueError("the side of a filter is odd")
         return value
 
-    INFERENCE: ClassVar[frozenset[str]] = frozenset({"median"})
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"median", "erode", "signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset
@@ -47,6 +51,7 @@ class DaeConfig(TrainingConfig):
             "batch_size": 16,
             "lr": 1e-4,
             "weight_decay": 1e-5,
+            "erode": 5,
             "flip": False,
         },
     }

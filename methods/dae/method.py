@@ -20,7 +20,7 @@ from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, Trai
 from uadbench.diffusion.epsilon import Denoiser, train_denoiser
 from uadbench.diffusion.noises import GRID, Coarse
 from uadbench.methods.dae.config import DaeConfig
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 
 @METHODS.register("dae")
@@ -35,8 +35,9 @@ class Dae(nn.Module):
     def __init__(self, config: DaeConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.config = config
+        self.polarity = residual_sign(spec, signed=config.signed)
         self.noise = Coarse(config.noise_cells, unit=False)
-        self.window = 2 * round((config.median - 1) / 2 * min(spec.height, spec.width) / GRID) + 1
+        self.window, self.margin = (_scaled(side, spec) for side in (config.median, config.erode))
         self.denoiser = Denoiser(config, spec, time=False)
 
     @classmethod
@@ -72,8 +73,24 @@ class Dae(nn.Module):
         self.denoiser.check(images)
         self.denoiser.arrange()
         restored = self.denoiser(images.image).clamp(-1, 1)
-        anomaly_map = median_filter((images.image - restored).abs().mean(1, keepdim=True), self.window)
+        difference = residual_map(images.image, restored, self.polarity)
+        anomaly_map = median_filter(difference * eroded(images.body, self.margin), self.window)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)
+
+
+def _scaled(side: int, spec: ImageSpec) -> int:
+    """Returns an odd side that is stated on the 128 grid in pixels of the image."""
+    return 2 * round((side - 1) / 2 * min(spec.height, spec.width) / GRID) + 1
+
+
+def eroded(body: Tensor, side: int) -> Tensor:
+    """Returns the pixels of a body, bool (b, 1, h, w), whose ``side`` x ``side`` surroundings lie in it.
+
+    Outside of the image counts as body.
+    """
+    if side == 1:
+        return torch.ones_like(body)
+    return functional.max_pool2d((~body).float(), side, stride=1, padding=side // 2) == 0
 
 
 def median_filter(image: Tensor, side: int) -> Tensor:

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.partial import PartialConfig
 
 
-class DdpmConfig(PartialConfig):
+class DdpmConfig(PartialConfig, ResidualConfig):
     """Settings of the diffusion baseline.
 
     Attributes:
@@ -30,7 +31,7 @@ class DdpmConfig(PartialConfig):
     pyramid_discount: float = Field(default=0.8, gt=0, lt=1)
     t: int = Field(default=200, ge=0)
 
-    INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples"})
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples", "signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "chain": "ddim", "chain_steps": 2},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset

@@ -15,7 +15,7 @@ from uadbench.core.types import ImageBatch, ImageSpec, Prediction
 from uadbench.diffusion.noises import Coarse, Gaussian, Noise, Pyramid
 from uadbench.diffusion.partial import PartialDiffusion, reconstruct
 from uadbench.methods.ddpm.config import DdpmConfig
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 
 @METHODS.register("ddpm")
@@ -25,6 +25,10 @@ class Ddpm(PartialDiffusion[DdpmConfig]):
     name: ClassVar[str] = "ddpm"
     version: ClassVar[str] = "1"
     config_type: ClassVar[type[DdpmConfig]] = DdpmConfig
+
+    def __init__(self, config: DdpmConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec)
+        self.polarity = residual_sign(spec, signed=config.signed)
 
     def make_noise(self, spec: ImageSpec) -> Noise:
         """Returns the noise of training and inference."""
@@ -37,5 +41,5 @@ class Ddpm(PartialDiffusion[DdpmConfig]):
         """Scores images by |x - x_hat|; channels are averaged."""
         self.ready(images)
         restored = reconstruct(self.denoiser, self.schedule, self.noise, self.config, images, noise)
-        anomaly_map = (images.image - restored).abs().mean(1, keepdim=True)
+        anomaly_map = residual_map(images.image, restored, self.polarity)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), restored)

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig
+from uadbench.core.config import ImageSizeConfig, ResidualConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 from uadbench.nn.statistics import mean_image
+
+
+class MeanResidualConfig(ImageSizeConfig, ResidualConfig):
+    """The size of the images and the sign of the residual."""
+
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})
 
 
 @METHODS.register("mean_residual")
@@ -24,20 +30,20 @@ class MeanResidual(nn.Module):
     name: ClassVar[str] = "mean_residual"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
-    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
+    config_type: ClassVar[type[MeanResidualConfig]] = MeanResidualConfig
 
     mean: Tensor
 
-    def __init__(self, spec: ImageSpec) -> None:
+    def __init__(self, config: MeanResidualConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.polarity = residual_sign(spec, signed=config.signed)
         self.register_buffer("mean", torch.zeros(spec.channels, spec.height, spec.width))
 
     @classmethod
-    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: MeanResidualConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
-        del config
-        return cls(spec)
+        return cls(config, spec)
 
     def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
         """Learns the mean image in one pass.
@@ -51,6 +57,6 @@ class MeanResidual(nn.Module):
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
         """Scores images by |x - mu|; channels are averaged."""
         self.spec.check(images)
-        anomaly_map = (images.image - self.mean).abs().mean(1, keepdim=True)
+        anomaly_map = residual_map(images.image, self.mean, self.polarity)
         reconstruction = self.mean.expand_as(images.image).clamp(-1, 1)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

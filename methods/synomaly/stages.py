@@ -24,8 +24,8 @@ class StageRule:
 
     Attributes:
         stages: At most (adaptive) or exactly so many stages.
-        adaptive: Stop an image whose mask area changed by less than ``change``.
-        change: Relative change of the mask area below which an image has converged.
+        adaptive: Stop an image whose mask area changed by no more than ``change``.
+        change: Largest relative change of the mask area at which an image has converged.
         floor: Least denominator of that change, in pixels.
         fusion: What enters the next stage: ``binary`` m x_hat + (1 - m) x0; ``soft``, the same with the residual above
             ``tau`` itself as weight; ``none``, x_hat alone.
@@ -155,7 +155,7 @@ def _advance(some: list[_Image], image: Tensor, restored: Tensor, rule: StageRul
 
 
 def _converged(before: int, after: int, rule: StageRule) -> bool:
-    return abs(after - before) < rule.change * max(before, rule.floor) or after == before
+    return abs(after - before) <= rule.change * max(before, rule.floor)
 
 
 def _weights(image: Tensor, restored: Tensor, rule: StageRule) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,7 @@ def _weights(image: Tensor, restored: Tensor, rule: StageRule) -> tuple[Tensor, 
     size, tau = (rule.map_k, rule.tau) if soft else (rule.stage_k, rule.stage_tau)
     difference = residual(image, restored, size)
     mask = _drop_small(difference > tau, rule.min_component)
-    return mask, (difference.clamp_max(1) if soft else 1.0) * mask
+    return mask, (difference if soft else 1.0) * mask
 
 
 def _drop_small(mask: Tensor, least: int) -> Tensor:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from uadbench.core.config import MethodConfig
+from uadbench.core.config import ResidualConfig
 from uadbench.nn.training import Schedule
 
 
-class VAEConfig(MethodConfig):
+class VAEConfig(ResidualConfig):
     """Settings of the variational autoencoder.
 
     Attributes:
@@ -41,7 +41,7 @@ class VAEConfig(MethodConfig):
     max_width: int = Field(default=128, ge=8, le=1024)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
-    INFERENCE: ClassVar[frozenset[str]] = frozenset()
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "steps": 20, "batch_size": 4, "lr": 1e-3, "levels": 2, "width": 16, "latent": 32},
         # 256 steps of 16: the 4096 training images that every learned method sees in this preset

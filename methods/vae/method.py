@@ -19,7 +19,7 @@ from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction, TrainBatch
 from uadbench.methods.vae.config import VAEConfig
 from uadbench.nn.conv import ConvDecoder, ConvEncoder, coarse_shape, level_widths, seeded_dropout
-from uadbench.nn.score import top_mean
+from uadbench.nn.score import residual_map, residual_sign, top_mean
 from uadbench.nn.statistics import require_images
 from uadbench.nn.training import initialise, train_network
 
@@ -45,6 +45,7 @@ class VAE(nn.Module):
         super().__init__()
         self.spec = spec
         self.config = config
+        self.polarity = residual_sign(spec, signed=config.signed)
         widths = level_widths(config.width, config.max_width, config.levels)
         # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
         self.grid = (widths[-1] // 8, *coarse_shape(spec, config.levels))
@@ -119,5 +120,5 @@ class VAE(nn.Module):
         self.spec.check(images)
         self.eval()
         reconstruction = self.decode(self.encode(images.image)[0]).clamp(-1, 1)
-        anomaly_map = (images.image - reconstruction).abs().mean(1, keepdim=True)
+        anomaly_map = residual_map(images.image, reconstruction, self.polarity)
         return Prediction(anomaly_map, top_mean(anomaly_map, images.body), reconstruction)

@@ -84,6 +84,17 @@ class MethodConfig(BaseModel):
         return applied(cls.PUBLISHED, preset, modality, polarity)
 
 
+class ResidualConfig(MethodConfig):
+    """What methods that score a residual share.
+
+    Attributes:
+        signed: Score only what differs in the direction that lesions are known to have, bright or dark; the data must
+            tell it. Plain rows score both.
+    """
+
+    signed: bool = False
+
+
 class ImageSizeConfig(MethodConfig):
     """Config of the trivial baselines: the size of the images is all that they have."""
 

@@ -1,4 +1,4 @@
-"""The image score that most methods share."""
+"""The residual and the image score that most methods share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,40 @@ import math
 
 import torch
 from torch import Tensor
+
+from uadbench.core.errors import UserError
+from uadbench.core.types import ImageSpec
+
+
+def residual_sign(spec: ImageSpec, *, signed: bool) -> int:
+    """Returns the sign of the residual that is scored, 0 for both.
+
+    Raises:
+        UserError: If a signed residual is asked for and the polarity of the data is unknown.
+    """
+    if signed and spec.polarity == 0:
+        raise UserError(
+            "A signed residual needs to know whether lesions are bright or dark, and these data do not say so.",
+            "Prepare them with --set polarity=bright or dark, or leave --set signed=true out.",
+        )
+    return spec.polarity if signed else 0
+
+
+def residual_map(image: Tensor, restored: Tensor, sign: int = 0, power: int = 1) -> Tensor:
+    """Returns |x - x_hat|, or with a sign only what is brighter (+1) or darker (-1) than x_hat, mean over channels.
+
+    Args:
+        image: x, (b, c, h, w).
+        restored: x_hat, same shape.
+        sign: 0, +1 or -1.
+        power: 2 for the square of the difference.
+
+    Returns:
+        (b, 1, h, w), not negative.
+    """
+    difference = image - restored
+    size = difference.abs() if sign == 0 else (sign * difference).clamp_min(0)
+    return (size.square() if power == 2 else size).mean(1, keepdim=True)
 
 
 def top_mean(anomaly_map: Tensor, body: Tensor, fraction: float = 0.01) -> Tensor:

@@ -1,0 +1,95 @@
+"""Rules of the published codes, each against a statement of its own in a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.errors import UserError
+from uadbench.core.types import ImageSpec
+from uadbench.diffusion.schedules import Schedule
+from uadbench.methods.autoddpm.config import AutoDdpmConfig
+from uadbench.methods.dae.config import DaeConfig
+from uadbench.methods.dae.method import eroded
+from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.stages import StageRule, refine
+from uadbench.nn.score import residual_map
+from uadbench.testing.images import synthetic_images
+
+SIGNED = ("anoddpm", "autoddpm", "autoencoder", "dae", "ddpm", "mean_residual", "vae")
+SPEC = ImageSpec(1, 32, 32, polarity=1)
+
+
+@pytest.mark.parametrize(("second", "stages"), [(100, 2), (101, 2), (102, 3)])
+def test_a_stage_ends_where_the_mask_changes_by_exactly_the_stated_share(second: int, stages: int) -> None:
+    image, areas = torch.zeros(1, 1, 16, 16), [100, second, second]
+
+    def restore(current: torch.Tensor, positions: list[int]) -> torch.Tensor:
+        out = image.clone().flatten()
+        out[: areas.pop(0)] = 1
+        return out.view_as(image)
+
+    rule = StageRule(stages=3, change=0.01, floor=0, fusion="none", stage_k=1, map_k=1)
+    assert refine(image, restore, rule).stages == [stages]
+
+
+def test_the_soft_weight_is_the_residual_itself_also_above_one() -> None:
+    image = torch.full((1, 1, 8, 8), 0.9)
+    inputs: list[torch.Tensor] = []
+
+    def restore(current: torch.Tensor, positions: list[int]) -> torch.Tensor:
+        inputs.append(current.clone())
+        return torch.full_like(current, -0.6)
+
+    refine(image, restore, StageRule(stages=2, adaptive=False, fusion="soft", map_k=1, tau=0.2))
+    weight = 0.9 - -0.6  # 1.5
+    assert inputs[1].numpy() == pytest.approx(weight * -0.6 + (1 - weight) * 0.9)
+
+
+def test_autoddpm_noises_as_much_in_our_intensities_as_published_in_theirs() -> None:
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    ratio = np.sqrt((1 - abar) / abar)
+    # [-1, 1] is twice as wide as [0, 1]: the same picture of noise needs twice the ratio
+    wanted = [int(np.abs(ratio - 2 * ratio[t]).argmin()) for t in (200, 50)]
+    config = AutoDdpmConfig.resolve("paper")
+    assert [config.t, config.t_inpaint] == wanted == [331, 103]
+    assert config.schedule == "linear"
+    np.testing.assert_allclose(Schedule.make("linear").abar, abar)
+
+
+def test_the_eroded_foreground_of_dae_is_that_of_scipy() -> None:
+    body = synthetic_images(4, SPEC).images.body
+    wanted = [ndimage.minimum_filter(one[0], 5, mode="constant", cval=1) for one in body.numpy()]
+    assert np.array_equal(eroded(body, 5)[:, 0].numpy(), np.stack(wanted))
+    assert DaeConfig.resolve("paper").erode == 5
+    assert DaeConfig.resolve("quick").erode == 1
+
+
+def test_the_paper_mirrors_both_ways_for_mr_and_us_and_never_for_ct() -> None:
+    for modality, wanted in (("mr-brain-flair", True), ("us-carotid", True), ("ct-liver", False)):
+        values = SynomalyConfig.published("paper", modality, 0).values
+        config = SynomalyConfig.resolve("paper", published=values)
+        assert (config.flip, config.flip_vertical) == (wanted, wanted)
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_signed_residual_needs_a_polarity_and_shows_it(name: str) -> None:
+    kind: Any = METHODS.load(name)
+    config = kind.config_type.resolve("smoke", overrides={"signed": True})
+    assert kind.build(config, SPEC).polarity == 1
+    assert kind.build(kind.config_type.resolve("smoke"), SPEC).polarity == 0
+    with pytest.raises(UserError, match="bright or dark"):
+        kind.build(config, ImageSpec(1, 32, 32, polarity=0))
+    assert "signed" in kind.config_type.INFERENCE
+
+
+def test_a_signed_residual_keeps_one_direction() -> None:
+    image, restored = torch.tensor([0.5, -0.5, 0.2]).view(1, 1, 1, 3), torch.tensor([0.0, 0.0, 0.2]).view(1, 1, 1, 3)
+    assert residual_map(image, restored).flatten().tolist() == [0.5, 0.5, 0.0]
+    assert residual_map(image, restored, 1).flatten().tolist() == [0.5, 0.0, 0.0]
+    assert residual_map(image, restored, -1, 2).flatten().tolist() == [0.0, 0.25, 0.0]
