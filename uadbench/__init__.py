@@ -14,14 +14,18 @@ if TYPE_CHECKING:
         Detector,
         Maps,
         Record,
+        Run,
+        leaderboard,
         load_cases,
         load_dataset,
         load_images,
         load_maps,
         load_method,
         load_record,
+        load_run,
         predict,
         run,
+        runs,
         to_dataframe,
     )
 
@@ -30,14 +34,18 @@ __all__ = [
     "Detector",
     "Maps",
     "Record",
+    "Run",
+    "leaderboard",
     "load_cases",
     "load_dataset",
     "load_images",
     "load_maps",
     "load_method",
     "load_record",
+    "load_run",
     "predict",
     "run",
+    "runs",
     "to_dataframe",
 ]
 
@@ -49,3 +57,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module 'uadbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Shows the interface and nothing else."""
+    return sorted([*__all__, "__version__"])

@@ -22,8 +22,11 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.reading.region import Regions
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Store
+from uadbench.inference.frames import leaderboard, to_dataframe
 from uadbench.inference.new_images import apply_run, load_fitted
 from uadbench.inference.sklearn_detector import Detector
+from uadbench.inference.stored_run import Run, stored_runs
+from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import plan_run
@@ -97,8 +100,8 @@ def run(
     precision: Precision = "auto",
     out: Path | str = "runs",
     fresh: bool = False,
-) -> Record:
-    """Runs a method on a dataset, or returns the stored record of the same job.
+) -> Run:
+    """Runs a method on a dataset, or returns the stored run of the same job.
 
     Args:
         method: Registry name, e.g. "synomaly".
@@ -120,6 +123,8 @@ def run(
         UserError: If a name or a value is not allowed.
         JobFailed: If the job failed.
     """
+    given = {dataset: source} | ({test_on: test_source} if test_on else {})
+    pick_device(device)
     plan = plan_run(
         method=method,
         train=load_dataset(dataset, source),
@@ -131,7 +136,33 @@ def run(
         seed=seed,
         precision=precision,
     )
-    return execute(plan, root=Path(out), device=device, fresh=fresh)[0]
+    _, folder, _ = execute(plan, root=Path(out), device=device, fresh=fresh)
+    return Run(folder, {name: Path(place) for name, place in given.items() if place != "phantom"})
+
+
+def load_run(path: Path | str, sources: Mapping[str, Path | str] | None = None) -> Run:
+    """Returns a stored run.
+
+    Args:
+        path: ``runs/<id>``.
+        sources: Folder of the prepared data by dataset name, for its pictures; phantoms need none.
+
+    Raises:
+        DataError: If the folder holds no finished run.
+    """
+    return Run(path, {name: Path(place) for name, place in (sources or {}).items()})
+
+
+def runs(root: Path | str = "runs") -> list[Run]:
+    """Returns the finished runs below a folder, newest first.
+
+    Args:
+        root: Root of the runs.
+
+    Raises:
+        UserError: If there is no such folder.
+    """
+    return stored_runs(root)
 
 
 def load_method(run_folder: Path | str, device: str = "cpu") -> Method:
@@ -160,17 +191,12 @@ def load_record(run_folder: Path | str) -> Record:
 
 
 def load_cases(run_folder: Path | str) -> pd.DataFrame:
-    """Returns the table of test cases of a run, one row a case.
+    """Returns the table of test cases of a run, one row per case.
 
     Raises:
         DataError: If there is none.
     """
-    import pandas as pd
-
-    try:
-        return pd.read_csv(Path(run_folder) / "cases.csv", dtype={"case": str, "patient": str})
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run_folder} holds no readable cases.csv.", "Give a run that ended.") from error
+    return Run(run_folder).cases
 
 
 def load_maps(run_folder: Path | str, part: str = "test") -> Maps:
@@ -232,39 +258,22 @@ def predict(
     return pd.DataFrame(applied.rows)
 
 
-def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
-    """Returns one row a record and metric, with value, interval, number of patients and threshold rule."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        [
-            {
-                "id": record.id,
-                "method": record.method.label,
-                "dataset": (record.test_on or record.dataset).name,
-                "seed": record.seed,
-                "status": record.status,
-                "metric": key,
-                **metric.model_dump(include={"value", "low", "high", "n_patients", "rule"}),
-            }
-            for record in records
-            for key, metric in record.metrics.items()
-        ]
-    )
-
-
 __all__ = [
     "METHODS",
     "Detector",
     "Maps",
     "Record",
+    "Run",
+    "leaderboard",
     "load_cases",
     "load_dataset",
     "load_images",
     "load_maps",
     "load_method",
     "load_record",
+    "load_run",
     "predict",
     "run",
+    "runs",
     "to_dataframe",
 ]

@@ -20,8 +20,9 @@ from uadbench.testing.images import synthetic_images
 @pytest.fixture(scope="module")
 def done(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[uadbench.Record, Path]:
     out = tmp_path_factory.mktemp("runs")
-    record = uadbench.run("autoencoder", "carotid_us", source=str(tiny_store), preset="smoke", out=out, device="cpu")
-    return record, out / record.id
+    run = uadbench.run("autoencoder", "carotid_us", source=str(tiny_store), preset="smoke", out=out, device="cpu")
+    assert run.path == out / run.record.id
+    return run.record, run.path
 
 
 def test_a_run_is_read_back(done: tuple[uadbench.Record, Path]) -> None:
@@ -40,6 +41,54 @@ def test_a_run_is_read_back(done: tuple[uadbench.Record, Path]) -> None:
         uadbench.load_maps(folder, "train")
     with pytest.raises(DataError):
         uadbench.load_record(folder.parent)
+
+
+def test_a_run_shows_its_cases_maps_and_pictures(done: tuple[uadbench.Record, Path], tiny_store: Path) -> None:
+    record, folder = done
+    run = uadbench.load_run(folder, {"carotid_us": tiny_store})
+    assert run.record == record
+    assert repr(run).count("\n") == 0
+    assert "autoencoder on carotid_us" in repr(run)
+    assert "Case AP" in run._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    assert len(run.cases) == len(run.maps) == 36
+    name = run.cases[run.cases["lesion"]]["case"].iloc[0]
+    case = run.maps[name]
+    assert case.image is not None
+    assert case.truth is not None
+    assert case.reconstruction is not None
+    assert case.image.shape == case.truth.shape == case.map.shape == case.reconstruction.shape
+    assert case.truth.any()
+    with pytest.raises(KeyError, match="no test case 'nobody'"):
+        run.maps["nobody"]
+    picture = run.plot()
+    assert len(picture.axes) == 20
+    assert picture._repr_png_().startswith(b"\x89PNG")  # pyright: ignore[reportPrivateUsage]
+    assert [found.path for found in uadbench.runs(folder.parent)] == [folder]
+    with pytest.raises(UserError, match="There is no folder"):
+        uadbench.runs(folder / "nothing")
+    with pytest.raises(DataError, match="not a finished run"):
+        uadbench.load_run(folder.parent)
+
+
+def test_tables_of_anything(done: tuple[uadbench.Record, Path], tiny_store: Path) -> None:
+    record, folder = done
+    run = uadbench.load_run(folder)
+    for what in (record, run, [record], [run]):
+        frame = uadbench.to_dataframe(what)
+        assert set(frame["id"]) == {record.id}
+    images = uadbench.to_dataframe(uadbench.load_dataset("carotid_us", str(tiny_store)))
+    assert {"train", "calib", "test"} <= set(images["role"].astype(str))
+    board = uadbench.leaderboard(folder.parent)
+    assert board["method"].tolist() == ["autoencoder"]
+    assert board["unranked_because"].tolist() != [""]
+    for wrong in (3, "text", [3]):
+        with pytest.raises(UserError, match="Give a Record, a Run"):
+            uadbench.to_dataframe(wrong)  # type: ignore[arg-type]
+
+
+def test_the_package_shows_its_interface_and_nothing_else() -> None:
+    assert dir(uadbench) == sorted([*uadbench.__all__, "__version__"])
+    assert all(getattr(uadbench, name) is not None for name in dir(uadbench))
 
 
 def test_a_loaded_method_predicts_what_the_run_stored(done: tuple[uadbench.Record, Path], tiny_store: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from uadbench.core.files import atomic_text
 from uadbench.records.read import Entry, Vouch, read_entries, unchecked
 from uadbench.report.files import sweep
+from uadbench.report.site.gallery import read_gallery, with_runs, write_gallery
 from uadbench.report.site.site import build_site
 from uadbench.report.site.viewer import CaseOpener
 from uadbench.report.tables.beside import published_groups
@@ -36,7 +37,8 @@ def build_report(
         runs_dir: Folder of runs, whose records join in and whose pictures the site may show.
         out: Folder that gets ``leaderboard/`` and ``site/``.
         include_images: Whether pictures that show real patients (also as background) may be copied into the site.
-        opener: Opens the cases of a stored run, for the case viewer; without it the site has none.
+        opener: Opens the cases of a stored run, for the case viewer and the gallery; without it the site has no
+            viewer, and the gallery stays as it was committed beside the records.
         published: Ledger of published numbers, set beside the records; None for none.
         vouch: Holds a record's claims against what is registered; what contradicts it is refused by name.
 
@@ -55,8 +57,19 @@ def build_report(
     written += fill_markers(out / "README.md", glance(matrices, partial(_page, out, ""), more))
     if groups:
         written.append(atomic_text(out / "leaderboard" / "published.md", published_markdown(groups)))
+    gallery = read_gallery(records_dir.parent / "gallery")
+    if opener is not None:
+        gallery = with_runs(gallery, entries, opener)
+        written += write_gallery(gallery, out / "leaderboard" / "gallery")
     site = build_site(
-        board, matrices, entries, out / "site", include_images=include_images, opener=opener, published=groups
+        board,
+        matrices,
+        entries,
+        out / "site",
+        include_images=include_images,
+        opener=opener,
+        published=groups,
+        gallery=gallery,
     )
     sweep(out / "site", site)
     return written + site

@@ -17,6 +17,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from uadbench.tuning.result import Outcome, feasible, mean_interval, slot_of
@@ -75,10 +76,12 @@ def draw_study(task: StudyTask, found: Outcome, study: optuna.Study) -> Iterator
     yield Drawing(
         "slices",
         "Slices",
-        "Every trial, one panel a parameter; darker is later.",
+        "Every trial, one panel per parameter; darker is later.",
         _slices(complete, names, _logs(found.trials)),
     )
-    ranked = [name for name in weights if name in names] or names
+    # Rounded, ties by name: equal trials must give the same figures on every machine.
+    ranked = sorted((name for name in weights if name in names), key=lambda name: (-round(weights[name], 6), name))
+    ranked = ranked or sorted(names)
     for left, right in list(combinations(ranked[:PAIRS], 2)):
         yield Drawing(
             f"contour-{left}-{right}",
@@ -98,7 +101,7 @@ def draw_study(task: StudyTask, found: Outcome, study: optuna.Study) -> Iterator
 
 
 def table(task: StudyTask, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Returns one row a trial: slot, state, objective, both measures, time, and its parameters."""
+    """Returns one row per trial: slot, state, objective, both measures, time, and its parameters."""
     rows: list[dict[str, Any]] = []
     for trial in trials:
         done = trial.state == TrialState.COMPLETE
@@ -160,13 +163,14 @@ def _history(frame: pd.DataFrame, label: str, found: Outcome) -> str:
         base = complete["value"].min() if len(complete) else 0.0
         axes.scatter(lost["slot"], [base] * len(lost), marker="x", color="0.5")
     axes.set(xlabel="slot", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _to_svg(figure)
 
 
 def _against_time(complete: pd.DataFrame, task: StudyTask) -> str:
     figure, axes = _figure(8, 4)
     sns.scatterplot(data=complete, x="ms_per_image", y="value", ax=axes, color="0.35", s=50)
-    axes.set(xscale="log", xlabel="ms an image", ylabel=MEASURES[task.measure])
+    axes.set(xscale="log", xlabel="ms per image", ylabel=MEASURES[task.measure])
     return _to_svg(figure)
 
 

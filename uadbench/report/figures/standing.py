@@ -105,7 +105,7 @@ def _draw(frame: pd.DataFrame) -> str:
     at = np.arange(len(frame))
     palette: dict[str, Any] = dict(zip(("method", "trivial baseline"), colours(2), strict=True))
     with style():
-        figure = Figure(figsize=(1.4 * WIDTH, 1.2 + 0.3 * len(frame)), layout="constrained")
+        figure = Figure(figsize=(1.1 * WIDTH, 1.2 + 0.28 * len(frame)), layout="constrained")
         both = figure.subplots(1, 2, sharey=True)
         for axes, (key, title) in zip(both, (("mean_rank", "mean rank"), ("win_rate", "win rate")), strict=True):
             axes.hlines(at, frame[f"{key}_low"], frame[f"{key}_high"], color=SOFT, linewidth=2)

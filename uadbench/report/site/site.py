@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uadbench.core.errors import UserError
 from uadbench.report.site import pages
+from uadbench.report.site.gallery import Gallery
 from uadbench.report.figures.ablations import draw_ablations
 from uadbench.report.tables.beside import Group
 from uadbench.report.figures.drawing import Drawing
@@ -22,14 +23,14 @@ from uadbench.records.words import metric_words
 from uadbench.report.figures.numbers import draw_label_count, draw_numbers
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.choices import draw_choices
-from uadbench.core.files import atomic_text
+from uadbench.core.files import atomic_text, atomic_write
 from uadbench.report.figures.standing import draw_standing
 from uadbench.report.tables.glance import answers, short_number
 from uadbench.report.tables.matrix import Matrix, modality
 from uadbench.report.tables.model import Arena, Leaderboard
 from uadbench.report.tables.tables import without_ablations
 from uadbench.report.tables.text import COLUMNS, notes
-from uadbench.report.site.viewer import CaseOpener, may_show, write_viewer
+from uadbench.report.site.viewer import VIEWER_BYTES, CaseOpener, may_show, write_viewer
 
 MAX_PICTURE_BYTES = 20_000_000
 ASSETS = ("style.css", "site.js", "viewer.js")
@@ -44,6 +45,7 @@ def build_site(
     include_images: bool,
     opener: CaseOpener | None = None,
     published: list[Group] | None = None,
+    gallery: Gallery | None = None,
 ) -> list[Path]:
     """Writes index.html, one page a question, a method and a run, the figures and their data.
 
@@ -55,18 +57,23 @@ def build_site(
         include_images: Whether pictures with real patients, also as background, may be shown.
         opener: Opens the cases of stored runs for the case viewer; without it there is none.
         published: Published numbers beside ours; without them there is no such page.
+        gallery: Pictures of phantoms by method; none without it.
 
     Returns:
         The files written.
     """
-    return _Site(board, matrices, entries, folder).build(include_images, opener, published or [])
+    return _Site(board, matrices, entries, folder, gallery or Gallery()).build(include_images, opener, published or [])
 
 
 class _Site:
     """The pages of one leaderboard."""
 
-    def __init__(self, board: Leaderboard, matrices: list[Matrix], entries: list[Entry], folder: Path) -> None:
+    def __init__(
+        self, board: Leaderboard, matrices: list[Matrix], entries: list[Entry], folder: Path, gallery: Gallery
+    ) -> None:
         self._board = board
+        self._gallery = gallery
+        self._room = VIEWER_BYTES // max(1, sum(entry.run is not None for entry in entries))
         self._matrices = matrices
         self._entries = entries
         self._records = {entry.record.id: entry for entry in entries}
@@ -88,12 +95,19 @@ class _Site:
     def build(self, include_images: bool, opener: CaseOpener | None, published: list[Group]) -> list[Path]:
         for name in ASSETS:
             self._write(f"assets/{name}", self._source(name))
+        for name, content in self._gallery.pictures.items():
+            place = self._folder / "gallery" / name
+            self._files.append(atomic_write(place, lambda path, content=content: path.write_bytes(content)))
         arenas = self._board.arenas
         methods = sorted({row.method for arena in arenas for table in arena.tables for row in table.rows})
         self._page(
             "index.html",
             "index.html",
             matrices=[(matrix, answers(matrix)) for matrix in self._matrices],
+            strips=[
+                (modality(arena.tested.name), self._gallery.of_question(arena.tested, arena.preset))
+                for arena in (self._matrices[0].columns if self._matrices else [])
+            ],
             figures=self._figures(draw_standing(matrix, self._records) for matrix in self._matrices[:1]),
             arenas=arenas,
             methods=methods,
@@ -122,7 +136,13 @@ class _Site:
         drawings.sort(key=lambda drawing: [not drawing.name.startswith(tier) for tier in tiers])
         figures = self._figures(drawings)
         self._page(
-            "dataset.html", self._page_of[arena.key], arena=arena, figures=figures, notes=notes(arena), others=others
+            "dataset.html",
+            self._page_of[arena.key],
+            arena=arena,
+            figures=figures,
+            notes=notes(arena),
+            others=others,
+            strips=self._gallery.of(arena.tested.fingerprint, arena.preset),
         )
 
     def _method(self, method: str) -> None:
@@ -138,6 +158,7 @@ class _Site:
             f"methods/{method}.html",
             method=method,
             card=pages.method_card(method),
+            strips=self._gallery.of_method(method),
             rows=rows,
             figures=self._figures(drawings),
             configs=[(title, list(pages.pairs(values))) for title, values in configs.items()],
@@ -151,7 +172,7 @@ class _Site:
         stored = entry.run is not None and record.status == "done"
         if opener is not None and stored and allowed:
             try:
-                shown = write_viewer(entry, opener, self._folder / "cases" / key, f"../cases/{key}/")
+                shown = write_viewer(entry, opener, self._folder / "cases" / key, f"../cases/{key}/", self._room)
                 self._files += shown.files
                 viewer = shown.data
             except UserError as error:
@@ -180,6 +201,7 @@ class _Site:
             cases=rows,
             viewer=viewer,
             no_viewer=why,
+            strips=[] if viewer else self._gallery.of_run(key),
             picture="" if viewer or not (allowed and stored) else _picture(entry),
         )
 

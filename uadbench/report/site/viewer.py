@@ -32,6 +32,8 @@ RATES = (0.01, 0.001, 0.05)
 THRESHOLDS, MAX_RULES = "thresholds.json", 20
 MAX_CASES = 300
 MAX_CASE_BYTES = 64_000_000
+VIEWER_BYTES = 22_000_000  # of all runs together: a site of 100 runs stays small enough to send
+MIN_CASES = 6
 _SAMPLE = 2_000_000  # pixels that the thresholds are spread over
 
 
@@ -57,7 +59,9 @@ def may_show(entry: Entry, *, include_images: bool) -> bool:
     return include_images or (entry.tested.source == "phantom" and entry.record.dataset.source == "phantom")
 
 
-def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> Viewer:
+def write_viewer(
+    entry: Entry, opener: CaseOpener, folder: Path, root: str, room: int = VIEWER_BYTES
+) -> Viewer:
     """Writes one script a case and returns what the page needs to find them.
 
     Args:
@@ -65,6 +69,7 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
         opener: Opens its cases.
         folder: Where the scripts go.
         root: Address of that folder as the page sees it.
+        room: Bytes that the scripts may take: where all cases would take more, every n-th by AP is shown.
 
     Raises:
         UserError: If its data or maps are not there.
@@ -76,6 +81,8 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
     if not chosen:
         raise UserError("its table of cases does not name its stored maps")
     applied = _applied(entry, calib)
+    fit = max(MIN_CASES, room // max(1, _estimated(test[chosen[len(chosen) // 2][0]])))
+    chosen = chosen[:: -(-len(chosen) // fit)]
     edges, named = _thresholds(applied.values, test, [index for index, _ in chosen])
     files: list[Path] = []
     cases: list[dict[str, Any]] = []
@@ -96,6 +103,13 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str) -> V
         "colours": (np.asarray(mpl.colormaps["magma"](np.arange(256)))[:, :3] * 255).round().astype(int).tolist(),
     }
     return Viewer(_inside_script(data), files)
+
+
+def _estimated(case: CaseMaps) -> int:
+    """Returns about how many bytes a case takes, packed."""
+    low, high = float(case.maps.min()), float(case.maps.max())
+    edges = np.linspace(low, high, LEVELS, dtype=np.float32)
+    return len(json.dumps(_packed(case, edges)))
 
 
 def _chosen(entry: Entry, test: Cases) -> list[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +16,39 @@ from uadbench.evaluation.cases import CaseMaps, Cases
 COLUMNS = ("input", "reconstruction", "raw map", "prediction", "truth")
 
 
+class Overview(Figure):
+    """A figure that a notebook shows by itself, without a plotting backend."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", dpi=80, metadata={"Software": None})
+        return stream.getvalue()
+
+
 def draw_overview(path: Path, cases: Cases, table: pd.DataFrame, threshold: float | None) -> None:
     """Draws three lesion cases by AP (best, median, worst) and the healthy case with the highest image score.
 
     Args:
         path: PNG to write.
         cases: Test cases.
-        table: One row a case with columns ``case``, ``ap``, ``image_score`` and ``lesion``.
+        table: One row per case with columns ``case``, ``ap``, ``image_score`` and ``lesion``.
         threshold: Headline threshold for the prediction column, None if there is none.
     """
+    overview_figure(cases, table, threshold).savefig(path, dpi=110, metadata={"Software": None})
+
+
+def overview_figure(cases: Cases, table: pd.DataFrame, threshold: float | None) -> Overview:
+    """Returns the figure that ``draw_overview`` writes; arguments as there."""
     position = {cases[i].case: i for i in range(len(cases))}
     rows = [(label, cases[position[case]]) for label, case in _choose(table)]
-    figure = Figure(figsize=(2.1 * len(COLUMNS), 2.2 * len(rows) + 0.4), layout="constrained")
+    figure = Overview(figsize=(2.1 * len(COLUMNS), 2.2 * len(rows) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
     for row, (label, case) in enumerate(rows):
         _draw_row(list(axes[row]), label, case, threshold)
     for column, name in enumerate(COLUMNS):
         axes[0][column].set_title(name, fontsize=9)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return figure
 
 
 def _choose(table: pd.DataFrame) -> list[tuple[str, str]]:
