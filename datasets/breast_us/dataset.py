@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
-from uadbench.data.reading.raster import read_channels, read_mask
+from uadbench.data.reading.masks import read_mask
+from uadbench.data.reading.raster import read_channels
 from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.breast_us.crop import find_box, is_coloured
 from uadbench.datasets.breast_us.layouts import Frame, find

@@ -21,7 +21,8 @@ from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.reading.folder import files, inside
-from uadbench.data.reading.raster import read_grey, read_mask
+from uadbench.data.reading.masks import read_mask
+from uadbench.data.reading.raster import read_grey
 from uadbench.data.simulation.draw import draw_roles
 from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.data.storage.store import StoreWriter

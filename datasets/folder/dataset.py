@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
-from uadbench.data.storage.store import StoreWriter
-from uadbench.datasets.folder.images import convert
-from uadbench.datasets.folder.rows import Row, find
+from uadbench.data.preprocessing.intake import GroupScale, Intake, group_scale
+from uadbench.data.reading.folder import visible
+from uadbench.data.reading.incoming import read_stored
+from uadbench.data.storage.checks import Pair, duplicates_error, near_duplicates
+from uadbench.data.storage.store import Item, Store, StoreWriter
+from uadbench.data.storage.workers import in_order
+from uadbench.datasets.folder.layouts import find
+from uadbench.datasets.folder.options import Options, read_options
+from uadbench.datasets.folder.patients import with_patients
+from uadbench.datasets.folder.rows import Layout, Row, listed
+from uadbench.datasets.folder.slices import Conversion, Converted, convert
 from uadbench.datasets.folder.split import roles
+from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolved, survey
 
-UNRANKED = "A role is empty, or test holds no mask of a lesion: not ranked."
+LARGE, SMALL = 0.98, 0.02
+"""Shares of an image that a body found in it is warned of."""
+
+
+@dataclass
+class _Found:
+    """A folder as far as it is known before anything is written."""
+
+    layout: Layout
+    rows: list[Row]
+    decision: Decision
+    role_of: dict[str, Role]
+    notes: list[str]
+    known: bool
+    lost_test: bool
 
 
 @DATASETS.register("folder")
 class Folder:
-    """Images of any modality; a case is an image, a volume, or the slices of a patient that are numbered."""
+    """Images of any modality; a case is an image, a volume, or the slices of a patient that are numbered.
+
+    Args:
+        options: What the user says of the images, see ``options.Options`` and ``Intake``.
+    """
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     card: ClassVar[DatasetCard] = DatasetCard(
         title="Your own images",
         modality="any",
         licence="Yours",
         access="Yours: uadbench prepare folder --source DIR --out DIR",
     )
+
+    def __init__(self, **options: Any) -> None:
+        self.options: Options
+        self.told: Intake
+        self.options, self.told = read_options(options)
+        self.drawn = True
+        self._together: list[set[str]] = []
+        self._dropped: set[str] = set()
+        self._rows: list[Row] = []
 
     def phantom_key(self) -> str:
         """Refuses: there is no phantom of anybody's data.
@@ -46,6 +89,42 @@ class Folder:
         """
         self.phantom_key()
 
+    def file_of(self, uid: str) -> str:
+        """Returns the file of an item of the store that was prepared last; the store itself holds no names."""
+        row = self._row(uid)
+        return row.image.name if row.image.shape == "frame" else f"{row.image.name}, slice {int(uid.split('-')[2])}"
+
+    def settle(self, store: Store) -> bool:
+        """Decides what becomes of near-duplicates across roles; returns whether the folder must be prepared again.
+
+        A drawn split groups them: all near-duplicates of different patients become one patient by single linkage. A
+        split that is given stays as it is: there they are an error, unless images other than those of test are dropped.
+
+        Raises:
+            DataError: Listing the pairs, where they are an error or grouping would leave too few patients.
+        """
+        how = self.options.near_duplicates or ("group" if self.drawn else "error")
+        pairs = near_duplicates(store)
+        if not pairs:
+            return False
+        error = duplicates_error(pairs, self.file_of)
+        if how == "error" or (how == "group" and not self.drawn):
+            remedy = "--near-duplicates drop leaves out images that are not of test."
+            raise DataError(error.message, f"{error.remedy} {remedy}")
+        if how == "drop":
+            self._dropped |= {self._row(one.uid).image.name for pair in pairs for one in _expendable(pair)}
+            return True
+        every = near_duplicates(store, within=True)
+        groups = _linked([{self._row(p.one.uid).patient, self._row(p.other.uid).patient} for p in every])
+        patients = {item.patient for item in store.items}
+        if max(len(group) for group in groups) > max(2, len(patients) // 2):
+            raise DataError(f"{error.message}\nGrouping them would make most patients one.", error.remedy)
+        self._together = groups
+        return True
+
+    def _row(self, uid: str) -> Row:
+        return self._rows[int(uid.split("-")[1]) - 1]
+
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
         """Converts a folder; file names and patients become numbers.
 
@@ -54,58 +133,238 @@ class Folder:
             UserError: If the recipe is not strict.
         """
         if recipe != "strict":
-            raise UserError("folder has the recipe 'strict' alone.", "Leave --recipe out.")
-        title, rows, notes = find(source)
-        role_of, split_notes = roles(rows)
-        rows = sorted(rows, key=lambda row: (row.patient, row.index, row.image))
+            raise UserError("folder supports only the recipe 'strict'.", "Leave --recipe out.")
+        source = Path(os.path.normpath(source))
+        found = self._look(source, workers, progress)
+        rows, intake = found.rows, found.decision.intake
+        self._rows = rows
+        role_of = found.role_of
         numbers = {patient: n for n, patient in enumerate(sorted(role_of))}
-        full = {Role.TRAIN, Role.CALIB, Role.TEST} <= set(role_of.values())
         drawn = [row for row in rows if row.abnormal and not row.label_only]
-        ranked = full and any(role_of[row.patient] == Role.TEST for row in drawn)
-        blind = sum(row.label_only for row in rows)
+        tested = any(role_of[row.patient] == Role.TEST for row in drawn)
+        lacking = [role.value for role in (Role.TRAIN, Role.CALIB, Role.TEST) if role not in role_of.values()]
+        why = [f"no image for the role {role}" for role in lacking]
+        why += [] if tested or Role.TEST.value in lacking else ["test holds no mask of a lesion"]
+        why += [] if found.known else ["no patients are known"]
+        why += ["bad files of test were left out"] if found.lost_test else []
+        counted = Counter[str]()
+        jobs = self._jobs(found, progress)
+        chose = sum(len(job.row.masks) for job in jobs if job.gap is not None)
+        notes = [*found.notes, *self._metrics(rows, role_of)]
+        notes += [f"Not ranked: {', '.join(why)}."] if why else []
         with StoreWriter(
             out,
             dataset=self.name,
             version=self.version,
             source="real",
             recipe=recipe,
-            ranked=ranked,
+            polarity=self.options.sign,
+            modality=intake.modality,
+            ranked=not why,
             organ_masks=any(row.roi is not None for row in rows),
-            notes=[
-                *notes,
-                *split_notes,
-                *([f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []),
-                *([] if ranked else [UNRANKED]),
-            ],
+            notes=notes,
+            intake=intake,
+            health_masks=chose,
         ) as writer:
             sick = {row.patient for row in rows if row.abnormal}
-            for done, row, slices in writer.converted(convert, rows, workers):
-                patient = f"p{numbers[row.patient]:05d}"
-                case = patient if row.index >= 0 else f"{patient}-{done:05d}"
-                for z, one in enumerate(slices):
-                    lesion = row.label_only or bool(one.mask.any())
-                    # The items of a case follow one another.
-                    before = writer.items[-1] if writer.items else None
-                    if before is not None and before.case == case and before.shape[1:] != one.body.shape:
-                        raise DataError(f"{row.image} has another size than its case.", "Leave its slice number empty.")
-                    writer.add(
-                        uid=f"{patient}-{done:05d}-{z:04d}",
-                        case=case,
-                        patient=patient,
-                        role=role_of[row.patient],
-                        cohort="own",
-                        image=one.image[None],
-                        body=one.body,
-                        mask=one.mask,
-                        index=max(row.index, 0) + z,
-                        kind="" if not lesion and row.patient not in sick else "lesion" if lesion else "lesion-patient",
-                        spacing=one.spacing,
-                        thickness=one.thickness,
-                        label_only=row.label_only,
-                    )
-                progress(done, len(rows), _what(row))
-        return f"{title}: {len(rows)} images or volumes of {len(numbers)} patients"
+            shares: list[float] = []
+            for done, job, made in writer.converted(convert, jobs, workers):
+                self._add(writer, job.row, made, done, f"p{numbers[job.row.patient]:05d}", role_of, sick)
+                shares += [float(one.body.mean()) for one in made.slices]
+                counted["slices without body"] += made.blank
+                counted["slices with a lesion or near one in train and calib"] += made.left_out
+                progress(done, len(jobs), job.row.place.name)
+            said = [f"Left out: {count} {what}." for what, count in counted.items() if count]
+            writer.say([*said, *_odd_bodies(shares, intake, rows)])
+        taken = f" Taken for: {found.decision.taken}." if found.decision.taken else ""
+        return f"{found.layout.title}: {len(rows)} images or volumes of {len(numbers)} patients.{taken}"
+
+    def _look(self, source: Path, workers: int, progress: Progress) -> _Found:
+        """Finds, reads and judges everything before anything is written."""
+        layout = find(source)
+        if not layout.rows:
+            raise DataError(f"{source}: {layout.title} holds no image.", "Check --source.")
+        labels = self.options.lesion
+        if not labels and len(layout.labels) > 1:
+            named = ", ".join(
+                f"{value} {name}" for name, value in sorted(layout.labels.items(), key=lambda one: one[1])
+            )
+            raise DataError(f"{source}/dataset.json has the labels {named}.", "Say which are lesions: --set lesion=2.")
+        rows, notes, known = with_patients(source, layout.rows, self.told.patient_pattern)
+        rows = sorted(rows, key=lambda row: (row.patient, row.series, row.index, row.image.name))
+        seen: list[Seen] = []
+        for one in in_order(survey, [Task(row, self.told, labels) for row in rows], workers):
+            seen.append(one)
+            progress(len(seen), len(rows), f"reading {rows[len(seen) - 1].place.name}")
+        decision = decide(rows, seen, self.told, layout.modality)
+        faults = decision.faults | {n: one.fault for n, one in enumerate(seen) if one.fault}
+        if faults and (not self.options.skip_bad or len(faults) == len(rows)):
+            raise listed([faults[n] for n in sorted(faults)])
+        rows = self._grouped(resolved(rows, seen))
+        self.drawn = not any(row.split for row in rows)
+        role_of, split_notes = roles(rows, by_slice=self.options.healthy == "slices")
+        kept = [row for n, row in enumerate(rows) if n not in faults and row.image.name not in self._dropped]
+        lost = any(role_of[rows[n].patient] == Role.TEST for n in faults)
+        skipped = (
+            [f"Bad files left out: {len(faults)}, the first is {faults[min(faults)].file.name}."] if faults else []
+        )
+        role_of = {row.patient: role_of[row.patient] for row in kept}
+        every = [*layout.notes, *notes, *decision.notes, *split_notes, *skipped, *self._grouping(rows)]
+        return _Found(layout, kept, decision, role_of, [*every, *_unused(source, layout)], known, lost)
+
+    def _grouped(self, rows: list[Row]) -> list[Row]:
+        owner = {patient: min(group) for group in self._together for patient in group}
+        return [replace(row, patient=owner.get(row.patient, row.patient)) for row in rows]
+
+    def _grouping(self, rows: Sequence[Row]) -> list[str]:
+        notes = []
+        if self._together:
+            count = sum(len(group) for group in self._together)
+            notes.append(
+                f"Near-duplicates: {count} patients were taken as {len(self._together)} (single linkage, r above 0.99)."
+            )
+        dropped = sum(row.image.name in self._dropped for row in rows)
+        return [*notes, f"Near-duplicates left out: {dropped} images."] if dropped else notes
+
+    def _jobs(self, found: _Found, progress: Progress) -> list[Conversion]:
+        intake, labels = found.decision.intake, self.options.lesion
+        scales: dict[tuple[str, str], GroupScale] = {}
+        if intake.together:
+            scales = _scales(found.rows, progress)
+        by_slice = self.options.healthy == "slices"
+        near = _near(found.rows, self.options.gap) if by_slice else set[str]()
+        jobs: list[Conversion] = []
+        for row in found.rows:
+            role = found.role_of[row.patient]
+            gap = self.options.gap if by_slice and role in (Role.TRAIN, Role.CALIB) else None
+            if gap is not None and row.image.name in near and not row.abnormal:
+                continue
+            group = scales.get(row.group) if row.image.shape == "frame" else None
+            jobs.append(Conversion(row, intake, labels, group, gap))
+        left = len(found.rows) - len(jobs)
+        if left:
+            found.notes.append(f"Left out: {left} healthy images within {self.options.gap} slices of a lesion.")
+            self._rows = [job.row for job in jobs]
+        return jobs
+
+    def _metrics(self, rows: Sequence[Row], role_of: dict[str, Role]) -> list[str]:
+        blind = sum(row.label_only for row in rows)
+        if not any(row.abnormal for row in rows):
+            return ["There are no lesions: only false alarms on healthy images can be counted."]
+        if self.options.healthy == "slices":
+            sick = {row.patient for row in rows if row.abnormal and role_of[row.patient] in (Role.TRAIN, Role.CALIB)}
+            return [
+                f"healthy=slices: {len(sick)} patients with lesions are in train and calib, their masks chose slices."
+            ]
+        return [f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []
+
+    def _add(
+        self,
+        writer: StoreWriter,
+        row: Row,
+        made: Converted,
+        done: int,
+        patient: str,
+        role_of: dict[str, Role],
+        sick: set[str],
+    ) -> None:
+        case = (
+            f"{patient}{row.series and '-' + str(_number(row, self._rows))}"
+            if row.index >= 0
+            else f"{patient}-{done:05d}"
+        )
+        for one in made.slices:
+            lesion = row.label_only or bool(one.mask.any())
+            # The items of a case follow one another.
+            before = writer.items[-1] if writer.items else None
+            if before is not None and before.case == case and before.shape[1:] != one.body.shape:
+                raise DataError(f"{row.place} has another size than its case.", "Leave its slice number empty.")
+            writer.add(
+                uid=f"{patient}-{done:05d}-{one.index:04d}",
+                case=case,
+                patient=patient,
+                role=role_of[row.patient],
+                cohort="own",
+                image=one.image,
+                body=one.body,
+                mask=one.mask,
+                index=one.index,
+                kind="" if not lesion and row.patient not in sick else "lesion" if lesion else "lesion-patient",
+                spacing=one.spacing,
+                thickness=one.thickness,
+                label_only=row.label_only,
+            )
 
 
-def _what(row: Row) -> str:
-    return row.image.name
+def _expendable(pair: Pair) -> list[Item]:
+    """Returns the image of a pair that may be dropped: never one of test, and of two others the second."""
+    free = [item for item in (pair.one, pair.other) if item.role != Role.TEST]
+    return free[-1:]
+
+
+def _linked(pairs: Sequence[set[str]]) -> list[set[str]]:
+    """Returns the groups that pairs make, linked one to the next."""
+    groups: list[set[str]] = []
+    for pair in pairs:
+        touched = [group for group in groups if group & pair]
+        groups = [group for group in groups if not group & pair] + [pair.union(*touched)]
+    return groups
+
+
+def _number(row: Row, rows: Sequence[Row]) -> int:
+    """Returns which series of its patient a row is of."""
+    return sorted({other.series for other in rows if other.patient == row.patient}).index(row.series)
+
+
+def _scales(rows: Sequence[Row], progress: Progress) -> dict[tuple[str, str], GroupScale]:
+    """Returns the scale of each volume that is given as pictures."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.image.shape == "frame":
+            groups.setdefault(row.group, []).append(row)
+    found: dict[tuple[str, str], GroupScale] = {}
+    for done, (key, members) in enumerate(groups.items()):
+        progress(done, len(groups), f"scale of {members[0].place.name}")
+        slices: list[NDArray[np.float32]] = [read_stored(row.image).grey() for row in members]
+        try:
+            found[key] = group_scale(slices)
+        except DataError as error:
+            raise DataError(f"{members[0].place}: {error.message}.", error.remedy) from error
+    return found
+
+
+def _near(rows: Sequence[Row], gap: int) -> set[str]:
+    """Returns the names of healthy numbered slices that lie within a gap of a lesion of their volume."""
+    lesions: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        if row.abnormal and row.index >= 0:
+            lesions.setdefault(row.group, []).append(row.index)
+    return {
+        row.image.name
+        for row in rows
+        if row.index >= 0 and any(abs(row.index - index) <= gap for index in lesions.get(row.group, ()))
+    }
+
+
+def _unused(source: Path, layout: Layout) -> list[str]:
+    """Says what lies in the folder and is no row's, by folder and ending."""
+    used = {file for row in layout.rows for file in row.files} | set(layout.used)
+    counts = Counter[str]()
+    for file in visible(source):
+        if file not in used:
+            folder = file.relative_to(source).parent.as_posix()
+            where = "" if folder == "." else f" in {folder}/"
+            counts[f"{file.suffix or file.name}{where}"] += 1
+    shown = sorted(counts.items())[:12]
+    rest = counts.total() - sum(count for _, count in shown)
+    text = ", ".join(f"{count} {what}" for what, count in shown) + (f" and {rest} more" if rest else "")
+    return [f"Found and not used: {text}."] if counts else []
+
+
+def _odd_bodies(shares: Sequence[float], intake: Intake, rows: Sequence[Row]) -> list[str]:
+    volumes = any(row.image.shape == "volume" for row in rows)
+    if intake.body == "frame" or not (volumes or intake.finds_body) or any(row.roi for row in rows):
+        return []
+    large, small = sum(one > LARGE for one in shares), sum(one < SMALL for one in shares)
+    notes = [f"The body fills over 98 % of {large} of {len(shares)} images: is there a background?"] if large else []
+    return [*notes, f"The body fills under 2 % of {small} of {len(shares)} images."] if small else notes

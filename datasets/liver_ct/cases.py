@@ -14,8 +14,9 @@ from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.preprocessing.normalise import window
+from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.nifti import axial, read_labels, read_volume
-from uadbench.data.reading.raster import read_grey, read_mask
+from uadbench.data.reading.raster import read_grey
 from uadbench.datasets.liver_ct import chaos
 
 WINDOW = (0.0, 150.0)

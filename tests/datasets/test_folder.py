@@ -30,7 +30,8 @@ def test_two_folders_are_split_by_a_stated_seed_and_pass_the_kit(tmp_path: Path)
     store = prepare(two_folders(tmp_path / "raw"), tmp_path / "out")
     assert {item.role for item in store.items} == set(Role)
     assert any("seed 0" in note for note in store.manifest.notes)
-    assert store.manifest.ranked
+    assert not store.manifest.ranked  # nobody says whose the pictures are
+    assert any("no patients are known" in note for note in store.manifest.notes)
     assert [result for result in check_dataset(tmp_path / "out") if not result.passed] == []
     again = prepare(tmp_path / "raw", tmp_path / "again", workers=2)
     assert again.manifest.fingerprint == store.manifest.fingerprint
@@ -154,7 +155,7 @@ TABLE_FAULTS = {
     "half split": ("split", "", "has no split"),
     "unknown label": ("label", "maybe", "unknown"),
     "no patient": ("patient", "", "no patient"),
-    "slice": ("slice", "first", "no number"),
+    "slice": ("slice", "first", "not a number"),
     "no mask": ("label", "abnormal", "abnormal"),
 }
 
@@ -188,7 +189,7 @@ def _bomb(path: Path) -> None:
     [
         ("colour", "colour image"),
         ("truncated", "truncated"),
-        ("text", "no image"),
+        ("text", "not an image"),
         ("constant", "constant"),
         ("nan", "NaN"),
         ("bomb", "too many pixels"),
@@ -198,9 +199,9 @@ def _bomb(path: Path) -> None:
         ("empty mask", "is empty"),
         ("no mask", "has no mask"),
         ("missing slices", "missing slices"),
-        ("mixed series", "mixes several"),
+        ("mixed series", "mixes volumes and pictures"),
         ("double slice", "two slices in one place"),
-        ("bad dicom", "no readable DICOM"),
+        ("bad dicom", "not a readable DICOM"),
         ("empty", "no layout"),
         ("out", "Cannot write"),
     ],

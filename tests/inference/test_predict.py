@@ -26,6 +26,7 @@ from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.preprocessing.body import extracted_body
 from uadbench.data.preprocessing.incoming_scale import normalise_new
+from uadbench.data.preprocessing.intake import Intake
 from uadbench.data.preprocessing.normalise import mr_scale
 from uadbench.data.reading.incoming import find_incoming, read_frame, read_new_volume
 from uadbench.data.reading.nifti import axial
@@ -34,7 +35,7 @@ from uadbench.data.storage.store import Store
 from uadbench.datasets.brain_mri.cases import Case, convert
 from uadbench.datasets.brain_mri.dataset import BrainMri
 from uadbench.datasets.carotid_us.dataset import CarotidUS, to_intensity
-from uadbench.datasets.folder import images as folder_images
+from uadbench.datasets.folder import slices as folder_slices
 from uadbench.datasets.folder.dataset import Folder
 from uadbench.datasets.folder.rows import Row
 from uadbench.datasets.liver_ct import cases as liver_cases
@@ -128,8 +129,8 @@ def test_own_images_are_scaled_as_folder_scales_them(tmp_path: Path, kind: str) 
     else:
         volume = head() if kind == "magnitude" else np.where(head() > 0, head() * 3 - 500, -1000).astype(np.float32)
         file = save(tmp_path / "a.nii.gz", volume, "LPS")
-    slices = folder_images.convert(Row(file, None, None, "p", -1, "", False))
     found = find_incoming(file)[0]
+    slices = folder_slices.convert(folder_slices.Conversion(Row(found, abnormal=False), Intake())).slices
     if kind == "picture":
         image, body = normalise_new(Folder(), read_frame(found, 1), None, "strict")
         ours, inside = image, body[None]
@@ -138,7 +139,7 @@ def test_own_images_are_scaled_as_folder_scales_them(tmp_path: Path, kind: str) 
         image, body = normalise_new(Folder(), new.data, new.spacing, "strict")
         ours = np.stack([axial(image, z) for z in np.flatnonzero(body.any((0, 1))).tolist()])
         inside = np.stack([axial(body, z) for z in np.flatnonzero(body.any((0, 1))).tolist()])
-    theirs = np.stack([one.image for one in slices]).astype(np.float16)
+    theirs = np.stack([one.image[0] for one in slices]).astype(np.float16)
     assert np.array_equal(ours, theirs.astype(np.float32))
     assert np.array_equal(inside, np.stack([one.body for one in slices]))
 

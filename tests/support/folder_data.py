@@ -14,7 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from uadbench.core.dataset import no_progress
 from uadbench.data.storage.store import Store
 from uadbench.datasets.folder import Folder
-from uadbench.datasets.folder.rows import COLUMNS
+from uadbench.datasets.folder.table import COLUMNS
 
 SIZE = (40, 36)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from uadbench.cli.console import progress_bar, to_stderr, to_stdout
 from uadbench.core.errors import DataError, UnknownName, UserError
 
 if TYPE_CHECKING:
-    from uadbench.core.dataset import Dataset
+    from uadbench.core.dataset import Dataset, Progress
     from uadbench.data.storage.store import Store
 
 
@@ -30,40 +30,69 @@ def prepare(
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
     modality: Annotated[str | None, typer.Option(help="Of MRI: flair, t2, t1 or t1c.")] = None,
     options: Annotated[list[str] | None, typer.Option("--set", help="Option of the dataset, key=value.")] = None,
+    patient_pattern: Annotated[
+        str | None, typer.Option(help="Of folder: regular expression that finds the patient in a path.")
+    ] = None,
+    near_duplicates: Annotated[
+        str | None,
+        typer.Option(help="Of folder: error, group (one patient) or drop; a drawn split groups by itself."),
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Of folder: go on without files that are bad.")] = False,
 ) -> None:
     """Converts raw files into a verified store and draws its contact sheet."""
     from uadbench.core.catalog import DATASETS
     from uadbench.core.config import parse_overrides
-    from uadbench.data.storage.checks import check_store
     from uadbench.data.storage.contact_sheet import write_contact_sheet
-    from uadbench.data.storage.store import Store
 
     if recipe not in ("strict", "paper"):
         raise UserError(f"Unknown recipe '{recipe}'.", "Use strict or paper.")
     if not source.is_dir() or not any(source.iterdir()):
         what = "is empty" if source.is_dir() else "is not a folder"
         raise DataError(f"{source} {what}.", f"Check --source.{_how_to_get(dataset)}")
-    chosen = parse_overrides(options or []) | ({"modality": modality} if modality else {})
+    flags = {
+        "modality": modality,
+        "patient_pattern": patient_pattern,
+        "near_duplicates": near_duplicates,
+        "skip_bad": skip_bad,
+    }
+    chosen = parse_overrides(options or []) | {key: value for key, value in flags.items() if value}
     folds = _folds(chosen.pop("folds", None), out)
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
     whole = out.with_name(f".{out.name}.whole") if folds else out
     with progress_bar("prepare") as progress:
-        found = maker.prepare(source, whole, recipe, workers, progress)
+        store, found, warnings = _prepared(maker, source, whole, recipe, workers, progress)
     if folds:
         _split(whole, out, folds, found)
         return
-    store = Store(out)
-    try:
-        warnings = check_store(store, maker.card.patients)
-    except DataError:
-        # A store that leaks between roles must not be left for a run to find.
-        shutil.rmtree(out)
-        raise
     _say(store, found)
     for warning in warnings:
-        to_stderr().print(f"Warning: {warning}", highlight=False, markup=False)
+        to_stderr().print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     sheet = write_contact_sheet(store, out, warnings)
     to_stdout().print(f"Contact sheet: {sheet[-1]}", highlight=False, markup=False, soft_wrap=True)
+    line = f"Next: look at the contact sheet, then uadbench run --method synomaly --dataset {dataset} --source {out}"
+    to_stdout().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _prepared(
+    maker: Dataset, source: Path, out: Path, recipe: Any, workers: int, progress: Progress
+) -> tuple[Store, str, list[str]]:
+    """Prepares and checks a store; a dataset may settle near-duplicates and be prepared once more."""
+    from uadbench.data.storage.checks import check_store
+    from uadbench.data.storage.store import Store
+
+    settle: Callable[[Store], bool] | None = getattr(maker, "settle", None)
+    name: Callable[[str], str] = getattr(maker, "file_of", str)
+    found = maker.prepare(source, out, recipe, workers, progress)
+    try:
+        if settle is not None and settle(Store(out)):
+            shutil.rmtree(out)
+            found = maker.prepare(source, out, recipe, workers, progress)
+        store = Store(out)
+        return store, found, check_store(store, maker.card.patients, name)
+    except DataError:
+        # A store that leaks between roles must not be left for a run to find.
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _folds(told: Any, out: Path) -> int:
@@ -121,10 +150,12 @@ def _configured(kind: type[Dataset], name: str, options: Mapping[str, Any]) -> D
     Raises:
         UnknownName: If it takes no such option.
     """
-    known = list(inspect.signature(kind).parameters)
+    parameters = inspect.signature(kind).parameters
+    # A dataset that takes any option checks them itself.
+    checks = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
     for key in options:
-        if key not in known:
-            raise UnknownName(f"option of {name}", key, known)
+        if key not in parameters and not checks:
+            raise UnknownName(f"option of {name}", key, list(parameters))
     return kind(**options)
 
 
@@ -134,5 +165,7 @@ def _say(store: Store, found: str) -> None:
     to_stdout().print(f"Found: {found}", highlight=False, markup=False, soft_wrap=True)
     for role, count in counts.items():
         to_stdout().print(f"  {role}: {count} images of {patients[role]} patients")
+    for note in store.manifest.notes:
+        to_stdout().print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
     line = f"Fingerprint {store.manifest.fingerprint[:16]}, stored in {store.path}"
     to_stdout().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -23,19 +23,22 @@ def predict(
     roi_label: Annotated[
         list[int] | None, typer.Option(help="Label of the region in masks with several; may be repeated.")
     ] = None,
+    threshold: Annotated[
+        str | None, typer.Option(help="Rule of the threshold for lesion masks; healthy-fpr@0.01 if left out.")
+    ] = None,
 ) -> None:
-    """Writes a heat-map an input and scores.csv; larger is more anomalous. No medical device."""
+    """Writes heat-maps, lesion masks, scores.csv and report.html; larger is more anomalous. Not a medical device."""
     from uadbench.data.reading.region import Regions
     from uadbench.inference.new_images import apply_run
 
     with progress_bar("predict") as progress:
-        applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())))
+        applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())), threshold)
     for note in applied.notes:
         to_stderr().out(note, highlight=False)
     for problem in applied.problems:
         to_stderr().out(problem, style="red", highlight=False)
     if applied.scores is not None:
-        to_stdout().out(f"{len(applied.rows)} heat-maps and scores.csv in {out}", highlight=False)
+        to_stdout().out(f"{len(applied.rows)} heat-maps, scores.csv and report.html in {out}", highlight=False)
     if applied.problems:
         total = len(applied.rows) + len(applied.problems)
         raise DataError(

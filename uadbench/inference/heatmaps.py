@@ -70,17 +70,24 @@ def _write_image(file: Path, pixels: NDArray[Any], kind: str) -> Path:
     return atomic_write(file, lambda part: part.write_bytes(encoded.getvalue()))
 
 
-def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nifti1Image) -> Path:
-    """Writes ``PATH_heatmap.nii.gz`` with the grid and affine of the original.
+def write_mask(path: Path, lesion: NDArray[np.bool_]) -> Path:
+    """Writes ``PATH_lesion.png``: 255 where the map exceeds the threshold, (h, w)."""
+    return _write_image(_named(path, "_lesion.png"), lesion.astype(np.uint8) * np.uint8(255), "PNG")
+
+
+def write_nifti(path: Path, anomaly_map: NDArray[Any], original: nib.Nifti1Image, end: str = "_heatmap.nii.gz") -> Path:
+    """Writes ``PATH_heatmap.nii.gz``, or another end, with the grid and affine of the original.
 
     Args:
         path: Where to, without suffix.
-        anomaly_map: Raw map in RAS order, (x, y, z).
+        anomaly_map: Raw map or mask in RAS order, (x, y, z).
         original: The image as it lay on disk, in whatever orientation.
+        end: What the name gets.
     """
     back = ornt_transform(axcodes2ornt("RAS"), io_orientation(original.affine))
     turned = apply_orientation(anomaly_map, back).reshape(original.shape)
-    image = nib.Nifti1Image(turned.astype(np.float32), original.affine)
+    kind = np.uint8 if anomaly_map.dtype == np.bool_ else np.float32
+    image = nib.Nifti1Image(turned.astype(kind), original.affine)
     header, old = image.header, original.header
     image.set_qform(original.get_qform() if old["qform_code"] else original.affine)
     image.set_sform(original.affine)
@@ -88,7 +95,7 @@ def write_nifti(path: Path, anomaly_map: NDArray[np.float32], original: nib.Nift
         header[code] = old[code]
     # Nothing but geometry is taken over: free text of a header may name a patient.
     header.set_xyzt_units(xyz="mm")
-    return atomic_write(_named(path, "_heatmap.nii.gz"), lambda part: nib.save(image, part))
+    return atomic_write(_named(path, end), lambda part: nib.save(image, part))
 
 
 def _named(path: Path, end: str) -> Path:

@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
-from uadbench.data.preprocessing.body import extracted_body, fill_slices, largest_part
-from uadbench.data.preprocessing.normalise import mr_scale, window
+from uadbench.data.preprocessing.body import extracted_body
+from uadbench.data.preprocessing.intake import Intake, scale_picture, scale_volume
+from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.reading.volume import slices_back, slices_last, slicing_axis
 
 Shape = Literal["volume", "frame", "any"]
 
 MIN_BRAIN_MM2 = 2000.0
 """Slices with less brain are left out, as the recipes of brain datasets do: no method was trained on them."""
-
-# Of data of any modality (the dataset ``folder``): what tells CT from magnitudes, where its body ends, its window.
-CT_FLOOR, CT_AIR, CT_WINDOW = -500.0, -300.0, (-160.0, 240.0)
 
 
 @runtime_checkable
@@ -95,6 +94,7 @@ def normalise_new(
     recipe: str,
     modality: str = "",
     region: NDArray[np.bool_] | None = None,
+    intake: Intake | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Brings a new image to the scale of a dataset: by its own rule, else by that of its modality.
 
@@ -105,6 +105,7 @@ def normalise_new(
         recipe: Recipe of the store that the method was trained on.
         modality: What a DICOM series says, e.g. "CT"; "" for other files.
         region: The body where a mask says it, (x, y, z) or (h, w); None: it is found in the image.
+        intake: The scale of a store of anybody's images; None for the rule of the values themselves.
 
     Returns:
         Intensities in [-1, 1] and the body, as ``NormalisesNew.normalise_new`` does.
@@ -127,7 +128,7 @@ def normalise_new(
     elif dataset.card.modality == "US":
         image, body = data / np.float32(127.5) - 1, _frame(data, region)
     elif dataset.card.modality == "any":
-        image, body = _any(data, spacing, modality, region)
+        image, body = _any(data, spacing, modality, region, intake or Intake())
     else:
         raise DataError(f"{dataset.name} does not say how new images are normalised.", "Give it normalise_new.")
     inside = image[body] if image.shape == body.shape else image[:, body]
@@ -154,15 +155,15 @@ def _any(
     spacing: tuple[float, float, float] | None,
     modality: str,
     region: NDArray[np.bool_] | None,
+    intake: Intake,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Frames by their full range, CT by a window, other volumes as magnitudes."""
+    """Anybody's images by the scale of their store; volumes in the plane in which they are sliced."""
     if spacing is None:
-        return 2 * (data / np.float32(255)) - 1, _frame(data, region)
-    if modality == "CT" or data.min() < CT_FLOOR:
-        body = fill_slices(largest_part(data > CT_AIR)) if region is None else region
-        return window(data, *CT_WINDOW), body
-    body = extracted_body(data) if region is None else region
-    return mr_scale(data, body), body
+        return scale_picture(data, 8, intake, region=region)
+    axis = slicing_axis(spacing, intake.plane)
+    turned = None if region is None else slices_last(region, axis)
+    image, body = scale_volume(slices_last(data, axis), intake, modality, turned)
+    return slices_back(image, axis), slices_back(body, axis)
 
 
 def _frame(data: NDArray[np.float32], region: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Reading a DICOM series as a volume: geometry and pixels, never who it is."""
+"""Reading DICOM: slices as a volume, with gantry tilt taken out, and frames; geometry and pixels, never who it is."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
+from scipy import ndimage
 
 from uadbench.core.errors import DataError
+from uadbench.data.reading.dicom_header import Placed, frame_spacing, header, placed
+from uadbench.data.reading.dicom_pixels import decode, value_of
 from uadbench.data.reading.folder import files as files_in
+from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.nifti import MAX_VOXELS, Volume
-from uadbench.data.reading.raster import read_mask
+from uadbench.data.reading.raster import Frame
 
-GEOMETRY = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+TILT = 0.5
+"""Pixels that a slice may be off the normal of the first before the series counts as tilted."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +30,27 @@ class Geometry:
     """How the slices of a series lie to one another.
 
     Attributes:
-        order: Indices of the files from the first position to the last.
-        shape: (rows, columns) of a slice.
+        order: Indices of the slices from the first position to the last.
         affine: (column, row, slice) to millimetres, RAS+, (4, 4).
+        shape: (rows, columns) of a slice.
         modality: What the series says, e.g. "CT".
+        drift: Pixels (row, column) by which each slice, in order, lies off the normal; None without a gantry tilt.
     """
 
     order: tuple[int, ...]
-    shape: tuple[int, int]
     affine: NDArray[np.float64]
+    shape: tuple[int, int]
     modality: str
+    drift: NDArray[np.float64] | None = None
 
     def stack(self, planes: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Stacks what belongs to the files, each (rows, columns), to (x, y, z) in RAS order; with its affine."""
-        data = np.stack([planes[i] for i in self.order], -1).transpose(1, 0, 2)
-        turn = io_orientation(self.affine)
-        return np.ascontiguousarray(apply_orientation(data, turn)), self.affine @ inv_ornt_aff(turn, data.shape)
+        """Stacks what belongs to the slices, each (rows, columns), to (x, y, z) in RAS order; with its affine."""
+        ordered, affine = [planes[i] for i in self.order], self.affine
+        if self.drift is not None:
+            ordered, affine = _upright(ordered, self.drift, affine)
+        data = np.stack(ordered, -1).transpose(1, 0, 2)
+        turn = io_orientation(affine)
+        return np.ascontiguousarray(apply_orientation(data, turn)), affine @ inv_ornt_aff(turn, data.shape)
 
 
 def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True) -> tuple[Volume, str]:
@@ -50,7 +58,7 @@ def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True)
 
     Args:
         folder: Named in messages.
-        files: Its DICOM files.
+        files: Its DICOM files, or one enhanced file.
         one_series: Whether all must say that they are of one series; anonymised data may have lost that.
 
     Returns:
@@ -60,14 +68,41 @@ def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True)
         DataError: If a file is damaged, series are mixed, or slices are missing or double.
     """
     geometry = _geometry(folder, files, one_series)
-    data, affine = geometry.stack([_pixels(path) for path in files])
+    planes = [frame for path in files for frame in _grey(path)]
+    if len(planes) != len(geometry.order):
+        raise DataError(f"{folder} has {len(planes)} slices of pixels for {len(geometry.order)} positions.", "Export.")
+    data, affine = geometry.stack(planes)
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     spacing = (float(steps[0]), float(steps[1]), float(steps[2]))
-    return Volume(folder, data.astype(np.float32, copy=False), affine, spacing), geometry.modality
+    notes = ()
+    if geometry.drift is not None:
+        off = float(np.abs(geometry.drift * np.linalg.norm(geometry.affine[:3, :2], axis=0)[::-1]).max())
+        notes = (f"gantry tilt taken out by resampling (slices were off by up to {off:.1f} mm)",)
+    volume = Volume(folder, data.astype(np.float32, copy=False), affine, spacing, geometry.modality, notes)
+    return volume, geometry.modality
+
+
+def read_dicom_frame(path: Path, frame: int = 0) -> Frame:
+    """Reads one frame of a file without slices: US, DX, CR, MG and the like.
+
+    Raises:
+        DataError: If it cannot be decoded or has no such frame.
+    """
+    head, pixels = header(path), decode(path)
+    if frame >= len(pixels.frames):
+        raise DataError(f"{path} has {len(pixels.frames)} frames, its header says more.", "Export it again.")
+    one = pixels.frames[frame]
+    return Frame(
+        path,
+        one[None] if one.ndim == 2 else np.ascontiguousarray(one.transpose(2, 0, 1)),
+        pixels.bits,
+        str(value_of(head, "Modality") or ""),
+        frame_spacing(head),
+    )
 
 
 def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.bool_]:
-    """Reads a mask that was drawn as PNG pictures, one a slice, on the grid that ``read_series`` gives.
+    """Reads a mask that was drawn as PNG pictures, one per slice, on the grid that ``read_series`` gives.
 
     Slices and pictures belong together in the order of their names; where a slice lies, its header says.
 
@@ -93,57 +128,74 @@ def _by_numbers(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
+def _grey(path: Path) -> NDArray[np.float32]:
+    frames = decode(path).frames
+    if frames.ndim != 3:
+        raise DataError(f"{path} is in colour.", "Export grey slices.")
+    return frames
+
+
 def _geometry(folder: Path, files: Sequence[Path], one_series: bool) -> Geometry:
-    heads = [_head(path, one_series) for path in files]
-    first = heads[0]
-    if one_series and len({str(head.SeriesInstanceUID) for head in heads}) > 1:
-        raise DataError(f"{folder} mixes several DICOM series.", "Keep one series a folder.")
-    for path, head in zip(files, heads, strict=True):
-        same = (head.Rows, head.Columns) == (first.Rows, first.Columns)
-        turned = np.subtract(head.ImageOrientationPatient, first.ImageOrientationPatient)
-        if not same or np.abs(turned.astype(float)).max() > 1e-3:
+    heads = [header(path) for path in files]
+    series = {str(value_of(head, "SeriesInstanceUID") or "") for head in heads}
+    if one_series and len(series) > 1:
+        raise DataError(f"{folder} mixes several DICOM series.", "Keep one series per folder.")
+    slices = [(path, place) for path, head in zip(files, heads, strict=True) for place in placed(path, head)]
+    first = slices[0][1]
+    for path, place in slices:
+        turned = np.abs(np.concatenate([place.rows - first.rows, place.columns - first.columns])).max()
+        if place.size != first.size or turned > 1e-3:
             raise DataError(f"{path} has another size or orientation than {files[0].name}.", "Keep one series.")
-    if int(first.Rows) * int(first.Columns) * len(files) > MAX_VOXELS or not int(first.Rows) * int(first.Columns):
+        if np.abs(np.subtract(place.spacing, first.spacing)).max() > 1e-3 * max(first.spacing):
+            raise DataError(f"{path} has another PixelSpacing than {files[0].name}.", "Keep one series.")
+    if not 0 < first.size[0] * first.size[1] * len(slices) <= MAX_VOXELS:
         raise DataError(f"{files[0]} has a header with an impossible size.", "Export the series again.")
-    rows, columns = (np.array(first.ImageOrientationPatient[i : i + 3], float) for i in (0, 3))
+    return _ordered(folder, slices, str(value_of(heads[0], "Modality") or ""))
+
+
+def _ordered(folder: Path, slices: Sequence[tuple[Path, Placed]], modality: str) -> Geometry:
+    first = slices[0][1]
+    rows, columns, (dy, dx) = first.rows, first.columns, first.spacing
     normal = np.cross(rows, columns)
-    places = np.array([np.array(head.ImagePositionPatient, float) @ normal for head in heads])
-    order = np.argsort(places)
-    gaps = np.diff(places[order])
+    depths = np.array([place.position @ normal for _, place in slices])
+    order = np.argsort(depths)
+    gaps = np.diff(depths[order])
     if len(gaps) and (gaps.min() < 1e-3 or gaps.max() > 1.5 * float(np.median(gaps))):
         what = "two slices in one place" if gaps.min() < 1e-3 else "missing slices"
         at = int(np.argmin(gaps) if gaps.min() < 1e-3 else np.argmax(gaps))
-        raise DataError(f"{folder} has {what} after {files[order[at]].name}.", "Export the series again.")
-    dy, dx = (float(value) for value in first.PixelSpacing)
-    dz = float(np.median(gaps)) if len(gaps) else float(getattr(first, "SliceThickness", 1) or 1)
-    if min(dx, dy, dz) <= 0:
-        raise DataError(f"{files[0]} has a spacing of 0.", "Correct its header.")
+        raise DataError(f"{folder} has {what} after {slices[order[at]][0].name}.", "Export the series again.")
+    dz = float(np.median(gaps)) if len(gaps) else first.thickness
+    if dz <= 0:
+        raise DataError(f"{slices[0][0]} has a spacing of 0.", "Correct its header.")
+    origin = slices[order[0]][1].position
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = rows * dx, columns * dy, normal * dz
-    affine[:3, 3] = np.array(heads[order[0]].ImagePositionPatient, float)
+    affine[:3, 3] = origin
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and back, RAS to the right and front
-    return Geometry(
-        tuple(int(i) for i in order), (int(first.Rows), int(first.Columns)), affine, str(getattr(first, "Modality", ""))
-    )
+    moved = np.array([slices[i][1].position - origin for i in order])
+    drift = np.stack([moved @ columns / dy, moved @ rows / dx], axis=1)
+    tilted = float(np.abs(drift).max()) > TILT
+    return Geometry(tuple(int(i) for i in order), affine, first.size, modality, drift if tilted else None)
 
 
-def _head(path: Path, one_series: bool) -> pydicom.Dataset:
-    try:
-        head = pydicom.dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is no readable DICOM file.", "Export it again.") from error
-    missing = [name for name in GEOMETRY if name not in head and (one_series or name != "SeriesInstanceUID")]
-    if missing:
-        raise DataError(f"{path} lacks {missing[0]}.", "Export the series as CT or MR images.")
-    return head
+def _upright(
+    planes: Sequence[NDArray[Any]], drift: NDArray[np.float64], affine: NDArray[np.float64]
+) -> tuple[list[NDArray[Any]], NDArray[np.float64]]:
+    """Moves each slice in its plane to where it lies, on a grid whose third axis is the normal.
 
-
-def _pixels(path: Path) -> np.ndarray:
-    try:
-        slice_ = pydicom.dcmread(path)
-        pixels = slice_.pixel_array.astype(np.float32)
-    except Exception as error:  # decoders raise what they like
-        raise DataError(f"{path} holds no readable pixels.", "Export it again, uncompressed.") from error
-    if pixels.ndim != 2:
-        raise DataError(f"{path} is no single grey slice.", "Export one grey slice a file.")
-    return pixels * float(getattr(slice_, "RescaleSlope", 1)) + float(getattr(slice_, "RescaleIntercept", 0))
+    The grid is widened so that nothing is cut off; what no slice covers gets the least value.
+    """
+    before, after = np.ceil(np.maximum(-drift.min(0), 0)).astype(int), np.ceil(np.maximum(drift.max(0), 0)).astype(int)
+    least = min(plane.min() for plane in planes)
+    widths = [(int(before[0]), int(after[0])), (int(before[1]), int(after[1]))]
+    moved: list[NDArray[Any]] = []
+    for plane, offset in zip(planes, drift, strict=True):
+        wide = np.pad(plane, widths, constant_values=least)
+        flags = wide.dtype == np.bool_
+        shifted = ndimage.shift(
+            wide.astype(np.float32), offset, order=1, mode="constant", cval=float(least), prefilter=False
+        )
+        moved.append(shifted >= 0.5 if flags else shifted)
+    wider = affine.copy()
+    wider[:3, 3] -= affine[:3, 0] * before[1] + affine[:3, 1] * before[0]
+    return moved, wider

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from uadbench.core.errors import DataError
 
+JUNK = ("thumbs.db", "desktop.ini", "dicomdir")
+"""Files that systems put beside images, in lower case."""
+
 
 def files(source: Path, *patterns: str) -> list[Path]:
     """Returns the files below a folder that match a glob pattern, sorted, without duplicates and hidden files.
@@ -14,7 +17,18 @@ def files(source: Path, *patterns: str) -> list[Path]:
         DataError: If one is a link that leaves the folder.
     """
     found = {path for pattern in patterns for path in source.rglob(pattern) if path.is_file()}
-    return [inside(source, path) for path in sorted(found) if not path.name.startswith(".")]
+    return [inside(source, path) for path in sorted(found) if not is_hidden(source, path)]
+
+
+def visible(root: Path) -> list[Path]:
+    """Returns all files below a folder, sorted; hidden files and folders, such as .ipynb_checkpoints, are left out."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not is_hidden(root, path))
+
+
+def is_hidden(root: Path, path: Path) -> bool:
+    """Returns whether a file, or a folder between it and the root, is hidden or what a system leaves behind."""
+    parts = path.relative_to(root).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts) or path.name.lower() in JUNK
 
 
 def inside(source: Path, path: Path) -> Path:

@@ -1,26 +1,26 @@
-"""New images for a trained method: found and read; ``incoming_scale`` brings them to the scale of a dataset.
+"""Images and volumes on disk: what a folder holds, and one way to read each, for every verb.
 
-A volume is (x, y, z) in RAS orientation; a frame is (c, h, w) in grey levels 0..255.
+A volume is (x, y, z) in RAS orientation; a frame is (c, h, w) as stored.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from uadbench.core.errors import DataError
+from uadbench.data.reading.folder import inside, is_hidden, visible
+from uadbench.data.reading.formats import VOLUME_KINDS, format_of, is_dicom, stem_of
 from uadbench.data.reading.nifti import read_volume
-
-PICTURES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-NIFTI = (".nii", ".nii.gz")
+from uadbench.data.reading.raster import COLOUR_TOLERANCE, Frame, read_picture
+from uadbench.data.reading.volume import Volume
 
 ANONYMISED = "DICOM_anon"
 """How CHAOS calls the folder of a series; anonymisation gave each slice in it a series of its own."""
@@ -28,22 +28,35 @@ ANONYMISED = "DICOM_anon"
 
 @dataclass(frozen=True)
 class Incoming:
-    """A new image or volume on disk.
+    """An image or volume on disk.
 
     Attributes:
         name: Its path below the input without suffix, unique.
         files: One file, or the slices of a DICOM series in order.
         kind: How it is read.
+        shape: Whether it is a volume or a 2-D frame.
+        frame: Which frame of a file of several.
+        patient: What a DICOM file says of the person, to group images while they are read and never to be written.
+        modality: What a DICOM file says; "" for other files.
     """
 
     name: str
     files: tuple[Path, ...]
     kind: Literal["picture", "nifti", "dicom"]
+    shape: Literal["volume", "frame"] = "frame"
+    frame: int = 0
+    patient: str = ""
+    modality: str = ""
 
     @property
     def first(self) -> Path:
         """The file that messages name."""
         return self.files[0]
+
+    @property
+    def place(self) -> Path:
+        """The file, or the folder of a series of several files."""
+        return self.first.parent if self.is_series else self.first
 
     @property
     def is_series(self) -> bool:
@@ -57,15 +70,17 @@ class NewVolume:
 
     Attributes:
         data: Intensities in RAS order, float32 (x, y, z).
-        spacing: Millimetres a voxel in RAS order.
-        original: The image as it lies on disk, whose grid the heat-map gets; of a DICOM series its volume.
+        spacing: Millimetres per voxel in RAS order.
+        original: The image as it lies on disk, whose grid the heat-map gets; of other formats than NIfTI its volume.
         modality: What a DICOM series says; "" for other files.
+        notes: What was done to it while it was read.
     """
 
     data: NDArray[np.float32]
     spacing: tuple[float, float, float]
     original: nib.Nifti1Image
     modality: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def affine(self) -> NDArray[np.float64]:
@@ -82,137 +97,131 @@ def find_incoming(path: Path) -> list[Incoming]:
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Check --input.")
     root = path if path.is_dir() else path.parent
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]
-    plain = [file for file in files if _suffix(file)]
-    stems = Counter(_stem(file, root) for file in plain)
-    found = [
-        Incoming(
-            # Where a.png and a.tif lie side by side, each keeps its whole name.
-            _stem(file, root) if stems[_stem(file, root)] == 1 else file.relative_to(root).as_posix(),
-            (file,),
-            "picture" if _suffix(file) in PICTURES else "nifti",
-        )
-        for file in plain
-    ]
-    found += _series([file for file in files if not _suffix(file) and _is_dicom(file)], root, path)
+    found, _ = discover(root, visible(path) if path.is_dir() else [path])
+    if path.is_file() and found and found[0].kind == "dicom":
+        found = [
+            Incoming(f"{path.stem}-{one.frame:04d}" if len(found) > 1 else path.stem, *_rest(one)) for one in found
+        ]
     if not found:
         raise DataError(f"{path} holds no image.", "Give PNG, TIFF, NIfTI or DICOM.")
-    return sorted(found, key=lambda each: each.name)
+    return found
+
+
+def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter[str]]:
+    """Returns the images and volumes among files, sorted by name, and how many others were passed over, by ending.
+
+    Args:
+        root: Folder that names are relative to.
+        files: Files below it.
+
+    Raises:
+        DataError: If a file is a link that leaves the folder.
+    """
+    listed = [inside(root, file) for file in files if not is_hidden(root, file)]
+    dicom = [file for file in listed if is_dicom(file)]
+    known = set(dicom)
+    plain = [file for file in listed if file not in known and format_of(file)]
+    passed = Counter(file.suffix.lower() or "no ending" for file in listed if file not in known and not format_of(file))
+    stems = Counter(_stem(file, root) for file in plain)
+    found: list[Incoming] = []
+    for file in plain:
+        form = format_of(file)
+        volume = form is not None and form.kind in VOLUME_KINDS
+        # Where a.png and a.tif lie side by side, each keeps its whole name.
+        name = _stem(file, root) if stems[_stem(file, root)] == 1 else file.relative_to(root).as_posix()
+        found.append(Incoming(name, (file,), "nifti" if volume else "picture", "volume" if volume else "frame"))
+    return sorted(found + _series(dicom, root), key=lambda each: each.name), passed
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
-    """Reads a picture or a single DICOM frame as grey levels 0..255, float32 (channels, h, w).
+    """Reads a picture or a DICOM frame as grey levels 0..255 by the range of its type, float32 (channels, h, w).
 
     Raises:
-        DataError: If it cannot be read, has several pages, or is neither 8 nor 16 bits deep.
+        DataError: If it cannot be read, or the method needs neither 1 nor 3 channels.
     """
-    file = incoming.first
-    if incoming.kind == "dicom":
-        return _dicom_frame(incoming, channels)
-    try:
-        with Image.open(file) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise DataError(f"{file} holds several pages.", "Give one image a file.")
-            if image.mode.startswith("I;16"):
-                grey = np.asarray(image, dtype=np.float32) / np.float32(257)
-                return np.repeat(grey[None], channels, axis=0)
-            if image.mode in ("I", "F"):
-                raise DataError(f"{file} is neither 8 nor 16 bits deep.", "Save it as 8-bit grey.")
-            return _planes(image, channels)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{file} is truncated or no image.", "Save it again as PNG.") from error
+    frame = read_stored(incoming)
+    values = frame.pixels * np.float32(255 / frame.top)
+    if values.min() < 0 or values.max() > 255 + COLOUR_TOLERANCE:
+        raise DataError(
+            f"{frame.path} holds values outside [0, {frame.top:g}], the range of its type.", "Scale it to that range."
+        )
+    if channels not in (1, 3):
+        raise DataError(f"the method needs {channels} channels, a picture has 1 or 3", "Use another run.")
+    if channels == 1:
+        grey = Frame(frame.path, values, 8).grey()[None]
+        return np.round(grey) if frame.is_coloured else grey
+    return np.ascontiguousarray(np.broadcast_to(values, (3, *values.shape[1:])))
 
 
-def read_new_volume(incoming: Incoming) -> NewVolume:
-    """Reads a NIfTI file or a DICOM series.
+def read_stored(incoming: Incoming) -> Frame:
+    """Reads a 2-D image as it is stored.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    if incoming.kind != "dicom":
+        return read_picture(incoming.first)
+    from uadbench.data.reading.dicom import read_dicom_frame  # pydicom and SimpleITK, only where there is DICOM
+
+    return read_dicom_frame(incoming.first, incoming.frame)
+
+
+def read_any_volume(incoming: Incoming) -> Volume:
+    """Reads a volume of any format.
 
     Raises:
         DataError: If it cannot be read or has no geometry.
     """
-    file = incoming.first
     if incoming.kind == "nifti":
-        volume = read_volume(file)
-        original = nib.load(file)
-        assert isinstance(original, nib.Nifti1Image)  # noqa: S101 (read_volume accepts nothing else)
-        return NewVolume(volume.data, volume.spacing, original)
-    if len(incoming.files) < 2:
-        raise DataError(f"{file} is no slice of a volume.", "Give a folder with the whole series.")
-    read_series: Any = _dicom(file).read_series
+        return read_volume(incoming.first)
+    from uadbench.data.reading.dicom import read_series
+
     # What belongs to one series was told when it was found.
-    volume, modality = read_series(file.parent, incoming.files, one_series=False)
-    return NewVolume(volume.data, volume.spacing, nib.Nifti1Image(volume.data, volume.affine), modality)
+    return read_series(incoming.place, incoming.files, one_series=False)[0]
 
 
-def _suffix(file: Path) -> str:
-    name = file.name.lower()
-    return next((end for end in (*NIFTI[::-1], *PICTURES) if name.endswith(end)), "")
+def read_new_volume(incoming: Incoming) -> NewVolume:
+    """Reads a volume with the grid it came on.
+
+    Raises:
+        DataError: If it cannot be read or has no geometry.
+    """
+    volume = read_any_volume(incoming)
+    original = nib.load(incoming.first) if str(incoming.first).lower().endswith((".nii", ".nii.gz")) else None
+    if not isinstance(original, nib.Nifti1Image):
+        original = nib.Nifti1Image(volume.data, volume.affine)
+    return NewVolume(volume.data, volume.spacing, original, volume.modality, volume.notes)
+
+
+def _rest(one: Incoming) -> tuple[tuple[Path, ...], Literal["dicom"], Literal["volume", "frame"], int, str, str]:
+    return one.files, "dicom", one.shape, one.frame, one.patient, one.modality
 
 
 def _stem(file: Path, root: Path) -> str:
-    return file.relative_to(root).as_posix()[: -len(_suffix(file))]
+    return file.relative_to(root).with_name(stem_of(file)).as_posix()
 
 
-def _is_dicom(file: Path) -> bool:
-    if file.suffix.lower() in (".dcm", ".dicom", ".ima"):
-        return True
-    with file.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+def _series(files: Sequence[Path], root: Path) -> list[Incoming]:
+    """Groups DICOM files by folder and series; a name says file or folder and never an identifier."""
+    if not files:
+        return []
+    from uadbench.data.reading.dicom_header import grouped
 
-
-def _series(files: Sequence[Path], root: Path, asked: Path) -> list[Incoming]:
-    """Groups DICOM files by folder and series; a name says the folder and never an identifier."""
-    if files and asked.is_file():
-        return [Incoming(asked.stem, (asked,), "dicom")]
     found: list[Incoming] = []
     for folder in sorted({file.parent for file in files}):
         place = folder.relative_to(root).as_posix()
         name = root.name if place == "." else place
-        groups: dict[str, list[Path]] = {}
-        for file in files:
-            if file.parent == folder:
-                groups.setdefault("" if folder.name == ANONYMISED else _series_of(file), []).append(file)
-        for number, group in enumerate(groups.values(), 1):
-            found.append(Incoming(name if len(groups) == 1 else f"{name}-{number}", tuple(group), "dicom"))
+        groups = grouped([file for file in files if file.parent == folder], one_series=folder.name == ANONYMISED)
+        series = [group for group in groups if group.shape == "volume" and len(group.files) > 1]
+        for group in groups:
+            if group.shape == "frame" or len(group.files) == 1:
+                stem = _stem(group.files[0], root)
+                for frame in range(group.frames):
+                    called = stem if group.frames == 1 else f"{stem}-{frame:04d}"
+                    found.append(
+                        Incoming(called, group.files, "dicom", group.shape, frame, group.patient, group.modality)
+                    )
+            else:
+                called = name if len(series) == 1 else f"{name}-{series.index(group) + 1}"
+                found.append(Incoming(called, group.files, "dicom", "volume", 0, group.patient, group.modality))
     return found
-
-
-def _dicom(file: Path) -> Any:
-    """Imports the reader of DICOM, which needs an extra."""
-    try:
-        from uadbench.data.reading import dicom
-    except ImportError as error:
-        raise DataError(f"{file} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
-    return dicom
-
-
-def _series_of(file: Path) -> str:
-    """Returns what tells the series of a file from others; "" if the file does not say."""
-    pydicom: Any = _dicom(file).pydicom
-    try:
-        return str(
-            pydicom.dcmread(file, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True).SeriesInstanceUID
-        )
-    except Exception:  # what cannot be read is named when its turn comes
-        return ""
-
-
-def _dicom_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
-    pydicom: Any = _dicom(incoming.first).pydicom
-    try:
-        pixels = np.squeeze(np.asarray(pydicom.dcmread(incoming.first).pixel_array))
-    except Exception as error:  # decoders raise what they like
-        raise DataError(f"{incoming.first} holds no readable pixels.", "Export the frame as PNG.") from error
-    coloured = pixels.ndim == 3 and pixels.shape[-1] == 3
-    if len(incoming.files) > 1 or pixels.dtype != np.uint8 or not (pixels.ndim == 2 or coloured):
-        raise DataError(f"{incoming.first} is no single 8-bit frame.", "Export the frame as PNG.")
-    return _planes(Image.fromarray(pixels), channels)
-
-
-def _planes(image: Image.Image, channels: int) -> NDArray[np.float32]:
-    """Returns (channels, h, w): grey for one channel, colours for three."""
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.float32)
-    planes = pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    if len(planes) != channels:
-        raise DataError(f"the method needs {channels} channels, a picture has 1 or 3", "Use another run.")
-    return planes

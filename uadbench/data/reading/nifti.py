@@ -1,13 +1,12 @@
-"""Reading NIfTI volumes and masks: always RAS, always checked, one volume in memory at a time.
+"""Reading volumes and masks of voxels: NIfTI by nibabel, NRRD and MetaImage by SimpleITK; always RAS, always checked.
 
-Arrays are (x, y, z) with x to the patient's right, y to the front and z up (RAS+). ``axial`` turns a z index into a
-picture as it is shown in the clinic: rows from front to back, columns from the patient's right to the left.
+nibabel says whether a NIfTI file has an orientation at all; SimpleITK would invent one.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +19,20 @@ from nibabel.spatialimages import HeaderDataError, SpatialImage
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
+from uadbench.data.reading.itk import is_itk, read_itk
+from uadbench.data.reading.volume import MAX_VOXELS, Volume, axial
 
-MAX_VOXELS = 2**30
-"""Larger headers are refused before anything is read; the largest public CT has 2.6e8 voxels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A 3-D image in RAS orientation.
-
-    Attributes:
-        path: Where it was read from.
-        data: Intensities, float32 of shape (x, y, z), finite.
-        affine: Voxel index to millimetres, RAS+, (4, 4).
-        spacing: Millimetres a voxel along x, y and z.
-    """
-
-    path: Path
-    data: NDArray[np.float32]
-    affine: NDArray[np.float64]
-    spacing: tuple[float, float, float]
-
-    @property
-    def slice_spacing(self) -> tuple[float, float]:
-        """Millimetres a pixel (row, column) of an axial slice."""
-        return self.spacing[1], self.spacing[0]
+__all__ = ["MAX_VOXELS", "Volume", "axial", "read_binary", "read_binary_labels", "read_labels", "read_volume"]
 
 
 def read_volume(path: Path) -> Volume:
-    """Reads a NIfTI image and turns it to RAS.
+    """Reads a volume of any format but DICOM and turns it to RAS.
 
     Raises:
         DataError: If the file is missing, truncated, not 3-D, without orientation or spacing, or holds NaN or inf.
     """
+    if is_itk(path):
+        return read_itk(path)
     image = _open(path)
     data = _data(image, path)
     if not np.isfinite(data).all():
@@ -71,13 +51,17 @@ def read_labels(path: Path, grid: Volume) -> NDArray[np.int16]:
     Raises:
         DataError: If the file cannot be read, lies on another grid, or holds values that are no labels.
     """
-    image = _open(path)
-    if image.shape != grid.data.shape or not _same_grid(np.asarray(image.affine, dtype=np.float64), grid):
+    if is_itk(path):
+        volume = read_itk(path)
+        data, affine = volume.data, volume.affine
+    else:
+        image = _open(path)
+        data, affine = _data(image, path), np.asarray(image.affine, dtype=np.float64)
+    if data.shape != grid.data.shape or not _same_grid(affine, grid):
         raise DataError(
             f"{path} has another grid (shape or affine) than {grid.path.name}.",
             "Use the mask drawn on that image, or resample it with nearest neighbour.",
         )
-    data = _data(image, path)
     if (
         not np.isfinite(data).all()
         or (data != np.round(data)).any()
@@ -85,7 +69,7 @@ def read_labels(path: Path, grid: Volume) -> NDArray[np.int16]:
         or data.max() > np.iinfo("i2").max
     ):
         raise DataError(
-            f"{path} holds values that are no labels (whole numbers from 0 on).",
+            f"{path} holds values that are not labels (whole numbers from 0 on).",
             "Binarise the mask, for example at 0.5.",
         )
     return data.astype(np.int16)
@@ -105,9 +89,20 @@ def read_binary(path: Path, grid: Volume) -> NDArray[np.bool_]:
     return labels > 0
 
 
-def axial(volume: NDArray[Any], z: int) -> NDArray[Any]:
-    """Returns an axial slice, (rows, columns): front to back, the patient's right to the left."""
-    return volume[::-1, ::-1, z].T
+def read_binary_labels(path: Path, grid: Volume, labels: Sequence[int]) -> NDArray[np.bool_]:
+    """Reads what is marked: the labels that are named, or 0 and one positive value where none is.
+
+    Raises:
+        DataError: As ``read_binary``; the remedy for several labels is to name those that count.
+    """
+    if labels:
+        return np.isin(read_labels(path, grid), labels)
+    try:
+        return read_binary(path, grid)
+    except DataError as error:
+        if "holds the labels" in error.message:
+            raise DataError(error.message, "Say which are lesions with --set lesion=2,3.") from error
+        raise
 
 
 def _open(path: Path) -> SpatialImage:
@@ -116,16 +111,20 @@ def _open(path: Path) -> SpatialImage:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check --source.") from error
     except (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{path} is no readable NIfTI file: {_line(error)}.", "Download it again.") from error
+        raise DataError(f"{path} is not a readable NIfTI file: {_line(error)}.", "Download it again.") from error
     if not isinstance(image, nib.Nifti1Image):
-        raise DataError(f"{path} is no NIfTI file.", "Convert it to NIfTI.")
+        raise DataError(f"{path} is not a NIfTI file.", "Convert it to NIfTI.")
     shape = image.shape
     if len(shape) == 4 and shape[3] == 1:
         image = image.slicer[..., 0]
     elif len(shape) != 3:
-        raise DataError(f"{path} has {len(shape)} dimensions {shape} instead of 3.", "Give one volume a file.")
+        raise DataError(f"{path} has {len(shape)} dimensions {shape} instead of 3.", "Give one volume per file.")
     if int(np.prod(shape, dtype=np.int64)) > MAX_VOXELS or min(shape) < 1:
         raise DataError(f"{path} has a header with the impossible shape {shape}.", "Download it again.")
+    kind = np.dtype(image.get_data_dtype())
+    if kind.kind not in "uif":
+        what = "colours (RGB)" if kind.fields else "complex numbers" if kind.kind == "c" else str(kind)
+        raise DataError(f"{path} holds {what}, not magnitudes.", "Save one channel of real numbers, magnitudes for MR.")
     # nibabel invents an affine where there is none and puts 1 for a spacing of 0: look at the header as it is stored.
     with ImageOpener(str(path)) as file:
         header = type(image.header).from_fileobj(file, check=False)

@@ -1,22 +1,80 @@
-"""Reading 2-D images (PNG, TIFF, JPEG, BMP) as grey levels in [0, 1], and masks; never rescaled by image."""
+"""Reading 2-D images (PNG, TIFF, JPEG, BMP, NPY): stored values as they are, never rescaled by image."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from uadbench.core.errors import DataError
+from uadbench.data.reading.formats import format_of
 
 MAX_PIXELS = 2**28
 """Larger headers are refused before anything is decoded."""
 
 COLOUR_TOLERANCE = 2
 """Channels of a grey picture stored as colour may differ by so many levels (JPEG)."""
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A 2-D image as it is stored.
+
+    Attributes:
+        path: Where it was read from.
+        pixels: Stored values, float32 (c, h, w) with one channel or three, finite.
+        bits: Bits of a stored value; 0 for floats.
+        modality: What a DICOM file says; "" for other files.
+        spacing: Millimetres per pixel (row, column); None if unknown.
+    """
+
+    path: Path
+    pixels: NDArray[np.float32]
+    bits: int
+    modality: str = ""
+    spacing: tuple[float, float] | None = None
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether the channels differ by more than JPEG makes grey ones differ."""
+        return len(self.pixels) == 3 and float(np.ptp(self.pixels, axis=0).max()) > COLOUR_TOLERANCE
+
+    @property
+    def top(self) -> float:
+        """The largest value of its type: 1 for floats."""
+        return float(2**self.bits - 1) if self.bits else 1.0
+
+    def grey(self) -> NDArray[np.float32]:
+        """Returns (h, w): the first of channels that agree, the luminance of colours."""
+        if len(self.pixels) == 1 or not self.is_coloured:
+            return self.pixels[0]
+        return np.tensordot(np.array(LUMA, np.float32), self.pixels, axes=1)
+
+
+def read_picture(path: Path) -> Frame:
+    """Reads a picture or a NumPy array.
+
+    Raises:
+        DataError: If the file is missing, damaged, too large, has several pages, or holds NaN.
+    """
+    pixels, bits, _ = decode(path)
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1]
+        pixels = pixels.transpose(2, 0, 1)
+    else:
+        pixels = pixels[None]
+    values = np.ascontiguousarray(pixels, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise DataError(f"{path} holds NaN or infinite values.", "Repair or remove the file.")
+    return Frame(path, values, bits)
 
 
 def read_grey(path: Path) -> NDArray[np.float32]:
@@ -28,22 +86,15 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: If the file is missing, damaged, too large, in colour, holds NaN, or is constant.
     """
-    pixels, bits = _decode(path)
-    if pixels.ndim == 3:
-        colour = pixels[..., :3].astype(np.int32) if pixels.shape[2] >= 3 else pixels[..., :1].astype(np.int32)
-        if np.ptp(colour, axis=2).max() > COLOUR_TOLERANCE:
-            raise DataError(f"{path} is a colour image.", "Convert it to grey.")
-        pixels = pixels[..., 0]
-    values = pixels.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise DataError(f"{path} holds NaN or infinite values.", "Repair or remove the file.")
+    frame = read_picture(path)
+    if frame.is_coloured:
+        raise DataError(f"{path} is a colour image.", "Convert it to grey.")
+    values = frame.grey()
     if values.min() == values.max():
         raise DataError(f"{path} is constant.", "Remove the file.")
-    if bits:
-        return values / np.float32(2**bits - 1)
-    if values.min() < 0 or values.max() > 1:
-        raise DataError(f"{path} holds floats outside [0, 1].", "Scale all images alike to [0, 1].")
-    return values
+    if values.min() < 0 or values.max() > frame.top:
+        raise DataError(f"{path} holds values outside [0, {frame.top:g}].", "Scale all images alike to [0, 1].")
+    return values / np.float32(frame.top)
 
 
 def read_channels(path: Path) -> NDArray[np.float32]:
@@ -55,31 +106,24 @@ def read_channels(path: Path) -> NDArray[np.float32]:
     Raises:
         DataError: If the file is missing, damaged, too large, or holds floats.
     """
-    pixels, bits = _decode(path)
-    if not bits:
+    frame = read_picture(path)
+    if not frame.bits:
         raise DataError(f"{path} holds floats.", "Save it with 8 or 16 bits.")
-    colour = np.stack([pixels] * 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
-    return colour.astype(np.float32) / np.float32(2**bits - 1)
+    planes = np.broadcast_to(frame.pixels, (3, *frame.pixels.shape[1:]))
+    return np.ascontiguousarray(planes.transpose(1, 2, 0)) / np.float32(frame.top)
 
 
-def read_mask(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.bool_]:
-    """Reads a mask: 0 and one positive value, on the grid of its image if its shape is given.
+def decode(path: Path) -> tuple[NDArray[Any], int, str]:
+    """Returns pixels (h, w) or (h, w, c), bits per channel (0 for floats), and Pillow's mode ("" for arrays).
+
+    Palettes are applied; alpha is the last of 2 or 4 channels.
 
     Raises:
-        DataError: If it cannot be read, has another shape, or more than two values.
+        DataError: If the file cannot be used.
     """
-    pixels, _ = _decode(path)
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3].max(axis=2)
-    if shape is not None and pixels.shape != shape:
-        raise DataError(f"{path} has the shape {pixels.shape}, its image {shape}.", "Use the mask of that image.")
-    if len(np.unique(pixels)) > 2 or (pixels.min() != 0 and pixels.min() != pixels.max()):
-        raise DataError(f"{path} holds more than 0 and one other value.", "Binarise the mask.")
-    return pixels > 0
-
-
-def _decode(path: Path) -> tuple[NDArray[Any], int]:
-    """Returns pixels and bits a channel (0 for floats)."""
+    found = format_of(path)
+    if found is not None and found.kind == "array":
+        return (*_array(path), "")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -87,14 +131,47 @@ def _decode(path: Path) -> tuple[NDArray[Any], int]:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{path} has a header of {image.width} x {image.height} pixels.", "Cut it up.")
                 if getattr(image, "n_frames", 1) > 1:
-                    raise DataError(f"{path} holds several pages.", "Save one image a file.")
-                wide = image.mode.startswith("I")
-                flat = image.convert("RGB") if image.mode in ("P", "CMYK", "YCbCr", "RGBA", "LA") else image
-                flat = image.convert("L") if image.mode == "1" else flat
-                return np.asarray(flat), 16 if wide else 0 if image.mode == "F" else 8
+                    raise DataError(f"{path} holds several pages.", "Save one image per file.")
+                mode = image.mode
+                alpha = mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
+                turned = ImageOps.exif_transpose(image)
+                if alpha:
+                    return np.asarray(turned.convert("RGBA")), 8, mode
+                if mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
+                    turned = turned.convert("RGB")
+                flat = turned.convert("L") if mode == "1" else turned
+                bits = 16 if mode.startswith("I") else 0 if mode == "F" else 8
+                pixels = np.asarray(flat)
+                if mode == "I" and pixels.size and (pixels.max() > 65535 or pixels.min() < -32768):
+                    raise DataError(f"{path} holds integers of more than 16 bits.", "Save it with 8 or 16 bits.")
+                return pixels, bits, mode
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the table and --source.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path} has a header of too many pixels.", "Download it again, or cut it up.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{path} is truncated or no image.", "Download it again.") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError) as error:
+        raise DataError(f"{path} is truncated or not an image.", "Download it again, or save it as PNG.") from error
+
+
+def _array(path: Path) -> tuple[NDArray[Any], int]:
+    try:
+        data: NDArray[Any] = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.", "Check the table and --source.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path} is not a NumPy array of numbers.", "Save it with numpy.save, without objects."
+        ) from error
+    if data.ndim == 3 and data.shape[0] in (1, 3) and data.shape[2] not in (1, 3, 4):
+        data = data.transpose(1, 2, 0)
+    if data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[2] not in (1, 3, 4)):
+        raise DataError(f"{path} has the shape {data.shape}.", "Save (h, w) or (h, w, 3); volumes as NIfTI.")
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8), 8
+    if data.dtype.kind not in "uif":
+        raise DataError(f"{path} holds {data.dtype}, not real numbers.", "Save magnitudes.")
+    if data.dtype.kind == "f":
+        return data, 0
+    if data.size and (data.max() > 65535 or data.min() < -32768):
+        raise DataError(f"{path} holds integers of more than 16 bits.", "Save it with 8 or 16 bits.")
+    return data, 8 if data.dtype.itemsize == 1 else 16

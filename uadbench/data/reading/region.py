@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from uadbench.core.errors import DataError
 from uadbench.data.reading.folder import inside
 from uadbench.data.reading.incoming import ANONYMISED, Incoming, NewVolume
+from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.nifti import Volume, read_binary, read_labels
-from uadbench.data.reading.raster import read_mask
 
 VOLUMES = (".nii.gz", ".nii")
 PICTURES = (".png", ".tif", ".tiff")

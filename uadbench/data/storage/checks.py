@@ -8,9 +8,9 @@ that body area predicts, and healthy patients of the test role who look unlike t
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import torch
@@ -35,12 +35,71 @@ OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside 
 SIDE = 64  # grid on which images of different shapes are compared
 
 
-def check_store(store: Store, published: Mapping[str, int] | None = None) -> list[str]:
+LISTED = 10  # pairs that a message names before it counts the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two nearly equal images of different patients, and their correlation over the body."""
+
+    one: Item
+    other: Item
+    value: float
+
+    @property
+    def leaks(self) -> bool:
+        """Whether they are in different roles."""
+        return self.one.role != self.other.role
+
+
+def near_duplicates(store: Store, *, within: bool = False) -> list[Pair]:
+    """Returns all pairs of nearly equal images in different roles, equal ones included.
+
+    Args:
+        store: The store.
+        within: Whether pairs of different patients in one role are returned too.
+    """
+    found: dict[tuple[str, str], Pair] = {}
+    first: dict[str, Item] = {}
+    for item in store.items:
+        other = first.setdefault(item.sha256, item)
+        if other.patient != item.patient and (within or other.role != item.role):
+            found[other.uid, item.uid] = Pair(other, item, 1.0)
+    for one, other in alike_across_roles(store, within=within):
+        key = (one.uid, other.uid)
+        if key not in found and key[::-1] not in found and (value := body_correlation(store, one, other)) > DUPLICATE:
+            found[key] = Pair(one, other, value)
+    return sorted(found.values(), key=lambda pair: (-pair.value, pair.one.uid, pair.other.uid))
+
+
+def duplicates_error(pairs: Sequence[Pair], name: Callable[[str], str]) -> DataError:
+    """Returns the error that lists near-duplicates in different roles as a table.
+
+    Args:
+        pairs: The pairs.
+        name: File of an item, by its uid.
+    """
+    rows = [(f"{name(p.one.uid)} ({p.one.role})", f"{name(p.other.uid)} ({p.other.role})", p.value) for p in pairs]
+    wide = [max(len(names[k]) for *names, _ in rows[:LISTED]) for k in (0, 1)]
+    lines = [f"  {one:<{wide[0]}}  {other:<{wide[1]}}  r = {value:.3f}" for one, other, value in rows[:LISTED]]
+    if len(rows) > LISTED:
+        lines.append(f"  and {len(rows) - LISTED} more pairs")
+    what = "pair of images is a near-duplicate" if len(rows) == 1 else "pairs of images are near-duplicates"
+    return DataError(
+        "\n".join([f"{len(rows)} {what} across roles:", *lines]),
+        "\nRemove one of each pair, or give both the same patient.",
+    )
+
+
+def check_store(
+    store: Store, published: Mapping[str, int] | None = None, name: Callable[[str], str] = str
+) -> list[str]:
     """Checks a store that was just prepared.
 
     Args:
         store: The store.
         published: Patients of each cohort, as the dataset's card has them.
+        name: File of an item, by its uid; messages name it.
 
     Returns:
         Warnings, one line each; none if there is nothing to say.
@@ -48,10 +107,12 @@ def check_store(store: Store, published: Mapping[str, int] | None = None) -> lis
     Raises:
         DataError: If an image is in two roles (as it is, or nearly), or lesions lie outside the body.
     """
-    _refuse_duplicates(store)
-    _refuse_lesions_outside(store)
+    pairs = near_duplicates(store)
+    if pairs:
+        raise duplicates_error(pairs, name)
+    _refuse_lesions_outside(store, name)
     counted = [f"{count}." for count in count_patients(store, published or {}) if count.found != count.published]
-    return [*counted, *_same_images(store), *_area_control(store), *_healthy_control(store)]
+    return [*counted, *_same_images(store, name), *_area_control(store), *_healthy_control(store)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +161,27 @@ def body_correlation(store: Store, one: Item, other: Item) -> float:
     return float(torch.nan_to_num(torch.corrcoef(values.double()))[0, 1])
 
 
-def alike_across_roles(store: Store) -> Iterator[tuple[Item, Item]]:
-    """Yields pairs of items of different roles whose hashes nearly agree, the nearest few of each item."""
+def alike_across_roles(store: Store, *, within: bool = False) -> Iterator[tuple[Item, Item]]:
+    """Yields pairs of items of different roles whose hashes nearly agree, the nearest few of each item.
+
+    Args:
+        store: The store.
+        within: Whether to yield pairs of different patients in one role too.
+    """
     roles = {role: store.role(role) for role in Role if store.role(role)}
     # As signs, so that the number of equal bits of all pairs is one matrix product.
     signs = {
         role: np.array([perceptual_hash(store.image(item)) for item in items]).astype(np.float32) * 2 - 1
         for role, items in roles.items()
     }
-    for left, right in combinations(roles, 2):
+    for left, right in (combinations_with_replacement if within else combinations)(roles, 2):
+        patients = np.array([item.patient for item in roles[right]])
         for start in range(0, len(roles[left]), BLOCK):
             block = signs[left][start : start + BLOCK]
             differing = (block.shape[1] - block @ signs[right].T) / 2
+            if left == right:
+                own = np.array([item.patient for item in roles[left][start : start + BLOCK]])
+                differing[own[:, None] == patients] = np.inf
             nearest = np.argsort(differing, axis=1, kind="stable")[:, :NEAREST]
             for i, row in enumerate(nearest):
                 for j in row:
@@ -131,44 +201,25 @@ def _far(value: float, n: int, m: int) -> bool:
     return abs(value - 0.5) > max(FAR, CHANCE_SDS * np.sqrt((n + m + 1) / (12 * n * m)))
 
 
-def _refuse_duplicates(store: Store) -> None:
-    seen: dict[str, Item] = {}
-    for item in store.items:
-        other = seen.setdefault(item.sha256, item)
-        if other.role != item.role:
-            raise _duplicate(other, item, 1.0)
-    for one, other in alike_across_roles(store):
-        value = body_correlation(store, one, other)
-        if value > DUPLICATE:
-            raise _duplicate(one, other, value)
-
-
-def _duplicate(one: Item, other: Item, value: float) -> DataError:
-    return DataError(
-        f"{one.uid} ({one.role}) and {other.uid} ({other.role}) are near-duplicates (r = {value:.3f}).",
-        "Remove one of them, or give both the same patient.",
-    )
-
-
-def _refuse_lesions_outside(store: Store) -> None:
+def _refuse_lesions_outside(store: Store, name: Callable[[str], str]) -> None:
     for item in store.items:
         if item.lesion:
             lesion = store.mask(item) == 1
             out = int((lesion & ~store.body(item)).sum())
             if out > max(1, OUTSIDE * int(lesion.sum())):
                 raise DataError(
-                    f"{item.uid}: {out} of {int(lesion.sum())} lesion pixels lie outside the body.",
+                    f"{name(item.uid)}: {out} of {int(lesion.sum())} lesion pixels lie outside the body.",
                     "Check that image, body and mask belong together.",
                 )
 
 
-def _same_images(store: Store) -> list[str]:
+def _same_images(store: Store, name: Callable[[str], str]) -> list[str]:
     """Two patients with one image, in one role: no leak, but counted twice."""
     seen: dict[str, Item] = {}
     for item in store.items:
         other = seen.setdefault(item.sha256, item)
         if other.patient != item.patient:
-            return [f"{other.uid} and {item.uid} are the same image of two patients: remove one."]
+            return [f"{name(other.uid)} and {name(item.uid)} are the same image of two patients: remove one."]
     return []
 
 

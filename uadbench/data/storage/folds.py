@@ -113,6 +113,8 @@ def write_folds(base: Store, out: Path, count: int, progress: Progress) -> list[
                 modality=head.modality,
                 ranked=False,
                 organ_masks=head.organ_masks,
+                intake=head.intake,
+                health_masks=head.health_masks,
                 notes=[*head.notes, _note(count)],
             ) as writer:
                 for done, item in enumerate(base.items):

@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from uadbench.core.dataset import Source
 from uadbench.core.roles import Role
+from uadbench.data.preprocessing.intake import Intake
 
 IGNORE = 255
 FORMAT = 2
-UNHASHED = {"items", "fingerprint", "format", "organ_masks", "modality"}
+UNHASHED = {"items", "fingerprint", "format", "organ_masks", "modality", "intake", "health_masks"}
 """Fields that are not part of the head in a fingerprint: those of the store, and what says nothing of the pixels."""
 
 
@@ -80,6 +81,8 @@ class StoreManifest(BaseModel):
         notes: Lines for the reader of a record.
         organ_masks: Whether images came here through a mask of an organ, as their body or by a crop. Who applies a
             method to a new patient needs that mask first; the ledger of each record says so.
+        intake: How new images come to this scale, for stores of anybody's images.
+        health_masks: Lesion masks that chose which slices of train and calib are healthy.
         items: The images.
         fingerprint: Hash of all but ``UNHASHED``, and of the items.
     """
@@ -96,6 +99,8 @@ class StoreManifest(BaseModel):
     ranked: bool = True
     notes: list[str] = Field(default_factory=list[str])
     organ_masks: bool = False
+    intake: Intake | None = None
+    health_masks: int = 0
     items: list[Item]
     fingerprint: str
 

@@ -17,6 +17,7 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.files import writing
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
+from uadbench.data.preprocessing.intake import Intake
 from uadbench.data.storage.manifest import FORMAT, IGNORE, UNHASHED, Item, StoreManifest, fingerprint
 from uadbench.data.storage.partial import Partial
 from uadbench.data.storage.workers import in_order
@@ -52,6 +53,8 @@ class StoreWriter:
         ranked: False for data that must never be ranked (say why in notes).
         notes: Lines for the reader of the record.
         organ_masks: Whether images come here through a mask of an organ, as their body or by a crop.
+        intake: How new images come to this scale; None where the dataset says it.
+        health_masks: Lesion masks that chose which slices of train and calib are healthy.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class StoreWriter:
         ranked: bool = True,
         notes: list[str] | None = None,
         organ_masks: bool = False,
+        intake: Intake | None = None,
+        health_masks: int = 0,
     ) -> None:
         with writing(out):
             taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
@@ -84,6 +89,8 @@ class StoreWriter:
             "ranked": ranked,
             "notes": notes or [],
             "organ_masks": organ_masks,
+            "intake": None if intake is None else intake.model_dump(mode="json"),
+            "health_masks": health_masks,
         }
         self._items: list[Item] = []
         self._uids: set[str] = set()
@@ -94,6 +101,10 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         self._partial.open()
         return self
+
+    def say(self, notes: Sequence[str]) -> None:
+        """Adds notes that are known only when all is converted."""
+        self._head["notes"] = [*self._head["notes"], *notes]
 
     @property
     def items(self) -> Sequence[Item]:

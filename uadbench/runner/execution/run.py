@@ -113,6 +113,7 @@ def execute(
         folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
+        folder.write_text("new_images.json", json.dumps(_for_new_images(plan)))
         failure: JobFailed | None = None
         try:
             record = _execute(execution, fresh=fresh)
@@ -281,6 +282,14 @@ def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Reco
     )
 
 
+def _for_new_images(plan: Plan) -> dict[str, Any]:
+    """Returns what `predict` needs of the store: its scale, and which calibration images are one case."""
+    intake = plan.train.manifest.intake
+    numbers: dict[str, int] = {}
+    cases = [numbers.setdefault(item.case, len(numbers)) for item in plan.train.role(Role.CALIB)]
+    return {"intake": None if intake is None else intake.model_dump(mode="json"), "calib_cases": cases}
+
+
 def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
     """Returns the supervision ledger: what the job takes of labels and priors.
 
@@ -293,7 +302,8 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
     published = plan.published
     preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
-        train_pixel_labels=len(_labelled(plan)) if _supervised(plan) else 0,
+        # Masks that chose which slices of patients with lesions are healthy count as labels.
+        train_pixel_labels=(len(_labelled(plan)) if _supervised(plan) else 0) + plan.train.manifest.health_masks,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
         threshold_labels=threshold_labels,
         polarity_prior=polarity,

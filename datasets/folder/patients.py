@@ -1,0 +1,102 @@
+"""Who images are of: a table's column, a pattern in the names, or what DICOM headers say."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from uadbench.core.errors import DataError, UserError
+from uadbench.data.reading.formats import stem_of
+from uadbench.datasets.folder.rows import NAMED, Row
+
+OFFERED = (
+    (r"^[^/]+/([^/]+)/", "folders"),
+    (r"([A-Za-z]*\d+)[_-]\d+[^/]*$", "names"),
+    (r"([^/]*[^/_-])[_-](?:slice|z|img|frame)?[_-]?\d+[^/]*$", "names"),
+)
+"""Patterns that are tried on paths to offer one, and what they look at."""
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Returns a pattern.
+
+    Raises:
+        UserError: If it is not a regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--patient-pattern '{pattern}' is not a regular expression: {error}.", "Quote it.") from error
+
+
+def patient_in(pattern: re.Pattern[str], name: str) -> str | None:
+    """Returns the patient in a path: the group called patient, else the first group, else all that matches."""
+    match = pattern.search(name)
+    if match is None:
+        return None
+    found = match.groupdict().get("patient") or (match.group(1) if pattern.groups else match.group(0))
+    return found or None
+
+
+def with_patients(source: Path, rows: Sequence[Row], pattern: str) -> tuple[list[Row], list[str], bool]:
+    """Returns rows with patients, notes, and whether the patients are known.
+
+    Args:
+        source: Folder that names are relative to.
+        rows: The images.
+        pattern: Finds the patient in a path; groups called series and slice may tell more. "" for none.
+
+    Raises:
+        DataError: Naming the images in which the pattern finds nobody.
+        UserError: If the pattern is not one.
+    """
+    if pattern:
+        return _by_pattern(source, rows, compiled(pattern))
+    if all(row.patient for row in rows):
+        return list(rows), [], True
+    named = {row.image.patient for row in rows}
+    if "" not in named and len(named) > 1:
+        told = [replace(row, patient=row.image.patient) for row in rows]
+        return told, [f"Patients by the PatientID of DICOM: {len(named)}."], True
+    alone = [replace(row, patient=row.image.name) for row in rows]
+    notes = ["No patients are named: each image or volume counts as a patient, and the store is never ranked."]
+    offered = offer([row.image.name for row in rows])
+    if offered:
+        notes.append(f"Names look as if they told patients: --patient-pattern '{offered[0]}' finds {offered[1]}.")
+    return alone, notes, False
+
+
+def offer(names: Sequence[str]) -> tuple[str, int] | None:
+    """Returns a pattern that names look made for, with how many patients it finds; None if there is none."""
+    for pattern, _ in OFFERED:
+        found = Counter(match.group(1) for name in names if (match := re.search(pattern, name)))
+        several = sum(count for count in found.values() if count > 1)
+        if len(found) > 2 and 2 * several > len(names) and sum(found.values()) == len(names):
+            return pattern, len(found)
+    return None
+
+
+def _by_pattern(source: Path, rows: Sequence[Row], pattern: re.Pattern[str]) -> tuple[list[Row], list[str], bool]:
+    told: list[Row] = []
+    missed: list[str] = []
+    for row in rows:
+        name = row.place.relative_to(source).as_posix()
+        patient = patient_in(pattern, name)
+        if patient is None:
+            missed.append(name)
+            continue
+        match = pattern.search(name)
+        groups = match.groupdict() if match else {}
+        index = int(groups["slice"]) if str(groups.get("slice") or "").isdigit() else row.index
+        told.append(replace(row, patient=patient, series=groups.get("series") or row.series, index=index))
+    if missed:
+        more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
+        raise DataError(
+            f"--patient-pattern '{pattern.pattern}' finds no patient in {', '.join(missed[:NAMED])}{more}.",
+            f"It is searched for in paths below the source; the stem of the first is {stem_of(Path(missed[0]))}.",
+        )
+    count = len({row.patient for row in told})
+    return told, [f"Patients by --patient-pattern: {count} in {len(told)} images."], True

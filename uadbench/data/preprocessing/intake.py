@@ -1,0 +1,288 @@
+"""How images of any modality come to the scale of a store: decided once, kept in it, reused by ``predict``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from uadbench.core.errors import DataError
+from uadbench.data.preprocessing.body import (
+    background_level,
+    fill_slices,
+    found_body,
+    large_parts,
+    largest_part,
+    tissue_level,
+)
+from uadbench.data.preprocessing.normalise import mr_scale, robust_location, window
+
+CT_WINDOW = (-160.0, 240.0)
+"""The usual soft-tissue window of the abdomen (level 40, width 400)."""
+
+AIR = -300.0
+"""HU below which a voxel is not body; for CT clipped above it, what is not its least value is body."""
+
+CT_FLOOR = -100.0
+"""Volumes with values below are taken for CT in HU: magnitudes are not negative."""
+
+RINGING = 0.05
+"""Share of the 99th percentile by which resampling may push magnitudes below their background."""
+
+MODALITY = r"(mr|ct|us)(-[a-z0-9]+)*|other"
+
+
+class Intake(BaseModel):
+    """The scale of a store made of anybody's images.
+
+    Attributes:
+        modality: mr, ct, us or other, with sequence or organ where told (mr-flair, ct-liver); "" before it is known.
+        window: Values mapped to -1 and 1; None for the rule of the modality.
+        hu: "windowed" for CT that is pictures of a window already.
+        colour: How 2-D colour images are taken: "" refuses them.
+        body: "frame" for all of the image, "auto" for the body found in it, "" for auto where there is a background by
+            nature (MR, CT volumes) and frame elsewhere.
+        plane: axial, coronal or sagittal; "" for the plane of acquisition.
+        keep_aspect: Whether slices are padded to squares.
+        together: Whether pictures are slices of volumes, scaled per patient and series.
+        tops: What white is in pictures: "8", "16" and "float" to the largest value.
+        patient_pattern: Regular expression that finds the patient in a path.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modality: str = ""
+    window: tuple[float, float] | None = None
+    hu: Literal["", "windowed"] = ""
+    colour: Literal["", "grey", "rgb"] = ""
+    body: Literal["", "auto", "frame"] = ""
+    plane: Literal["", "axial", "coronal", "sagittal"] = ""
+    keep_aspect: bool = False
+    together: bool = False
+    tops: dict[str, float] = Field(default_factory=lambda: {"8": 255.0, "16": 65535.0, "float": 1.0})
+    patient_pattern: str = ""
+
+    @field_validator("modality")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value and not re.fullmatch(MODALITY, value):
+            raise ValueError("mr, ct or us, with a sequence or organ such as mr-flair or ct-liver, or other")
+        return value
+
+    @property
+    def family(self) -> str:
+        """The modality without sequence and organ."""
+        return self.modality.split("-")[0]
+
+    @property
+    def finds_body(self) -> bool:
+        """Whether the body of pictures is found in them."""
+        return self.body == "auto" or (self.body == "" and self.together)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the values of a volume are like.
+
+    Attributes:
+        low: Least value.
+        high: Largest value.
+        top: 99th percentile.
+        level: The one value of its background; None if it has none.
+        modality: What a DICOM series says.
+    """
+
+    low: float
+    high: float
+    top: float
+    level: float | None
+    modality: str
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether header or values say CT."""
+        return self.modality == "CT" or (self.low <= CT_FLOOR and -self.low > RINGING * abs(self.top))
+
+
+def look_at(data: NDArray[np.float32], modality: str = "") -> Look:
+    """Returns what the values of a volume (x, y, z) are like."""
+    level = background_level(data)
+    return Look(float(data.min()), float(data.max()), float(np.quantile(data, 0.99)), level, modality)
+
+
+def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR0911 (a list of rules)
+    """Returns what is wrong with a volume under a scale, and the remedy; None if nothing is."""
+    if look.low == look.high:
+        return "is constant", "Remove the file."
+    if intake.window or intake.family in ("other", "us"):
+        return None
+    if intake.family == "ct" or (not intake.family and look.is_ct):
+        if intake.hu or look.modality == "CT" or look.low < -50:
+            return None
+        return (
+            f"is CT without Hounsfield units: its least value is {look.low:g}",
+            "Convert it with its rescale values, or say --set hu=windowed for CT that is windowed already.",
+        )
+    if look.modality == "CT":
+        return "says that it is CT, and the others are not", "Prepare CT apart, or say --set modality=ct."
+    floor = look.level or 0.0
+    if look.low < floor - RINGING * (look.top - floor):
+        return (
+            f"holds values down to {look.low:g}, and magnitudes are not negative: perhaps z-scored",
+            "Save the magnitudes, or say --set modality=other to scale all volumes by one range.",
+        )
+    return None
+
+
+def scale_volume(
+    data: NDArray[np.float32], intake: Intake, modality: str = "", region: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Brings a volume to [-1, 1].
+
+    Args:
+        data: Values, slices along the last axis.
+        intake: The scale.
+        modality: What a DICOM series says.
+        region: The body where a mask says it.
+
+    Returns:
+        Intensities and body, same shape.
+
+    Raises:
+        DataError: If the values are not what the scale is for.
+    """
+    look = look_at(data, modality)
+    fault = fault_of(look, intake)
+    if fault:
+        raise DataError(f"the volume {fault[0]}", fault[1])
+    ct = intake.family == "ct" or (not intake.family and look.is_ct)
+    body = region if region is not None else _body(data, look, intake, ct)
+    if not body.any():
+        raise DataError("no body was found", "Give it with a roi column or --roi, or say --set body=frame.")
+    if intake.window or ct:
+        return window(data, *(intake.window or CT_WINDOW)), body
+    if intake.family in ("us", "other"):
+        return window(data, 0.0, intake.tops["float"]), body
+    level = look.level or 0.0
+    return mr_scale(data - np.float32(level), body), body
+
+
+def _body(data: NDArray[np.float32], look: Look, intake: Intake, ct: bool) -> NDArray[np.bool_]:
+    if intake.body == "frame" or (intake.body == "" and intake.family in ("us", "other")):
+        return np.ones(data.shape, dtype=bool)
+    if ct and look.low < AIR:
+        return fill_slices(largest_part(data > AIR))
+    return found_body(data)
+
+
+@dataclass(frozen=True)
+class GroupScale:
+    """The scale of the slices of one volume that are given as pictures.
+
+    Attributes:
+        level: The one value of their background; None if it is noise.
+        threshold: Values above are tissue, where the background is noise.
+        location: Robust location of the body above the background.
+    """
+
+    level: float | None
+    threshold: float
+    location: float
+
+
+def group_scale(slices: Sequence[NDArray[np.float32]]) -> GroupScale:
+    """Returns the scale of the slices of a volume, (h, w) each and perhaps of several sizes.
+
+    Raises:
+        DataError: If they hold no signal.
+    """
+    stack = slices if len({one.shape for one in slices}) > 1 else [np.stack(slices, -1)]
+    levels = {background_level(part if part.ndim == 3 else part[..., None]) for part in stack}
+    level = levels.pop() if len(levels) == 1 else None
+    widest = max((part if part.ndim == 3 else part[..., None] for part in stack), key=lambda part: part.size)
+    whole = GroupScale(level, tissue_level(widest), 1.0)
+    inside = np.concatenate([one[body_of_slice(one, whole)] for one in slices])
+    location = robust_location(inside - np.float32(level or 0.0)) if inside.size else 0.0
+    if location <= 0:
+        raise DataError("the slices hold no signal inside the body", "Check that they are magnitudes.")
+    return GroupScale(level, whole.threshold, location)
+
+
+def body_of_slice(data: NDArray[np.float32], scale: GroupScale) -> NDArray[np.bool_]:
+    """Returns the body of a slice (h, w) by the threshold of its volume."""
+    inside = data > scale.threshold if scale.level is None else data != np.float32(scale.level)
+    return fill_slices(large_parts(inside)[..., None])[..., 0]
+
+
+def scale_picture(
+    pixels: NDArray[np.float32],
+    bits: int,
+    intake: Intake,
+    group: GroupScale | None = None,
+    region: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Brings a picture to [-1, 1].
+
+    Args:
+        pixels: Stored values, (c, h, w).
+        bits: Bits of a stored value, 0 for floats.
+        intake: The scale.
+        group: The scale of its volume, where pictures are scaled together.
+        region: The body where a mask says it, (h, w).
+
+    Returns:
+        Intensities (c, h, w) and body (h, w).
+
+    Raises:
+        DataError: If values lie outside the range of the store, or there is no body.
+    """
+    if group is not None:
+        level = np.float32(group.level or 0.0)
+        image = np.clip((pixels - level) * np.float32(1 / group.location) - 1, -1, 1).astype(np.float32)
+        body = body_of_slice(pixels[0], group) if intake.body != "frame" else np.ones(pixels.shape[1:], dtype=bool)
+        return image, body if region is None else region
+    if intake.window or (intake.family == "ct" and not intake.hu):
+        image = window(pixels, *(intake.window or CT_WINDOW))
+    else:
+        top = intake.tops[type_of(bits)]
+        if pixels.min() < 0 or pixels.max() > top:
+            raise DataError(
+                f"values from {pixels.min():g} to {pixels.max():g} lie outside the range 0 to {top:g} of the store",
+                "Save it as the training images were saved.",
+            )
+        image = (pixels * np.float32(2 / top) - 1).astype(np.float32)
+    if region is not None:
+        return image, region
+    body = found_body(pixels.mean(0)[..., None])[..., 0] if intake.finds_body else np.ones(pixels.shape[1:], dtype=bool)
+    if not body.any():
+        raise DataError("no body was found", "Say --set body=frame.")
+    return image, body
+
+
+def type_of(bits: int) -> str:
+    """Returns the key of ``Intake.tops`` for pictures of so many bits."""
+    return "float" if bits == 0 else "8" if bits <= 8 else "16"
+
+
+def squared(
+    planes: NDArray[Any], spacing: tuple[float, float] | None, fill: float
+) -> tuple[NDArray[Any], tuple[slice, slice]]:
+    """Pads (..., h, w) to a square in millimetres; with where the planes lie in it.
+
+    Args:
+        planes: What to pad.
+        spacing: Millimetres per pixel (row, column); None for square pixels.
+        fill: Value outside.
+    """
+    high, wide = planes.shape[-2:]
+    dy, dx = spacing or (1.0, 1.0)
+    side = max(high * dy, wide * dx)
+    rows, columns = max(round(side / dy), high), max(round(side / dx), wide)
+    top, left = (rows - high) // 2, (columns - wide) // 2
+    widths = [(0, 0)] * (planes.ndim - 2) + [(top, rows - high - top), (left, columns - wide - left)]
+    return np.pad(planes, widths, constant_values=fill), (slice(top, top + high), slice(left, left + wide))

@@ -1,0 +1,124 @@
+"""Decoding the pixels of a DICOM file: compressed or not, rescaled, with palettes and MONOCHROME1 applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813 (as its documentation has it)
+from numpy.typing import NDArray
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
+
+from uadbench.core.errors import DataError
+
+ABSOLUTE = ("CT", "MR", "PT", "NM")
+"""Modalities whose values are measured: MONOCHROME1 there says how they are shown, not what they are."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The frames of a file.
+
+    Attributes:
+        frames: Rescaled values, float32 (n, h, w), or colours (n, h, w, 3).
+        bits: Bits that a stored value may have: the range is 0..2**bits - 1 where nothing is rescaled.
+    """
+
+    frames: NDArray[np.float32]
+    bits: int
+
+
+def value_of(data: pydicom.Dataset, name: str) -> Any:
+    """Returns an attribute, None where it is missing or empty."""
+    value = data.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    return None if hasattr(value, "__len__") and len(value) == 0 else value
+
+
+def decode(path: Path) -> Pixels:
+    """Reads all frames of a file.
+
+    Raises:
+        DataError: If the pixels cannot be decoded (naming the transfer syntax), or CT says nothing of Hounsfield units.
+    """
+    try:
+        data = pydicom.dcmread(path)
+    except Exception as error:  # damaged files raise what they like
+        raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
+    photometric = str(value_of(data, "PhotometricInterpretation") or "MONOCHROME2")
+    slope, intercept = _rescale(path, data)
+    stored = _stored(path, data, slope, intercept)
+    if photometric == "PALETTE COLOR" and stored.shape[-1] != 3:
+        stored = np.asarray(apply_color_lut(stored.astype(np.uint16 if stored.max() > 255 else np.uint8), data))
+        wide = stored.dtype.itemsize > 1
+        stored = stored[..., :3] // (256 if wide else 1)
+    coloured = stored.ndim >= 3 and stored.shape[-1] == 3 and int(value_of(data, "SamplesPerPixel") or 1) == 3
+    coloured = coloured or photometric == "PALETTE COLOR"
+    frames = stored[None] if stored.ndim == (3 if coloured else 2) else stored
+    if frames.ndim != (4 if coloured else 3):
+        raise DataError(f"{path} does not hold grey or colour frames.", "Export the frames as PNG.")
+    bits = 8 if coloured else int(value_of(data, "BitsStored") or 8)
+    values = frames.astype(np.float32)
+    if photometric == "MONOCHROME1" and str(value_of(data, "Modality")) not in ABSOLUTE:
+        values = np.float32(2**bits - 1) - values
+    if not coloured:
+        values = values * np.float32(slope) + np.float32(intercept)
+    return Pixels(values, bits)
+
+
+def _rescale(path: Path, data: pydicom.Dataset) -> tuple[float, float]:
+    """Returns slope and intercept; of enhanced files those that all frames share."""
+    holder = data
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        group = value_of(data, groups)
+        inner = value_of(group[0], "PixelValueTransformationSequence") if group else None
+        if inner:
+            holder = inner[0]
+            break
+    slope, intercept = value_of(holder, "RescaleSlope"), value_of(holder, "RescaleIntercept")
+    if str(value_of(data, "Modality")) == "CT" and (slope is None or intercept is None):
+        lacking = "RescaleSlope" if slope is None else "RescaleIntercept"
+        raise DataError(
+            f"{path} is CT without Hounsfield units: {lacking} is missing or empty.",
+            "Export the series again with its rescale values, or convert it to NIfTI in HU.",
+        )
+    return float(1 if slope is None else slope) or 1.0, float(intercept or 0)
+
+
+def _stored(path: Path, data: pydicom.Dataset, slope: float, intercept: float) -> NDArray[Any]:
+    """Returns the stored values: by pydicom, else by SimpleITK, which decodes what pydicom needs plug-ins for."""
+    try:
+        return np.asarray(pixel_array(data))
+    except Exception as error:  # decoders raise what they like
+        syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
+        if syntax is None or not syntax.is_compressed:
+            raise DataError(f"{path} holds no readable pixels: {_line(error)}.", "Export it again.") from error
+        found = _by_itk(path)
+        if found is None:
+            raise DataError(
+                f"{path} is compressed as {syntax.name}, and its pixels cannot be decoded: they are damaged, or need "
+                "a plug-in.",
+                "Export it uncompressed, or install a decoder: pip install 'uadbench[dicom]' for JPEG 2000 and RLE, "
+                "pylibjpeg-libjpeg (GPL) for JPEG and JPEG Lossless.",
+            ) from error
+        return np.round((found - intercept) / slope) if found.shape[-1] != 3 else found
+
+
+def _by_itk(path: Path) -> NDArray[Any] | None:
+    """Reads a file with SimpleITK, which rescales; None if it cannot."""
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        found = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError:
+        return None
+    return found[0] if len(found) == 1 else found
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,109 @@
+"""Reading masks that are pictures: one rule for grey levels, labels, colours, transparency and JPEG.
+
+- Two values, 0 and another: the other marks.
+- Colours on black: whatever is not black marks; with ``labels`` each value of a grey or palette mask is a label.
+- Transparency that varies: what is opaque marks, where a colour other than black is drawn if there are any.
+- JPEG: values of at least half the range mark.
+- Anything else is refused: a mask is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from uadbench.core.errors import DataError
+from uadbench.data.reading.raster import decode
+
+MOST_COLOURS = 8
+"""Colours in a mask beyond which it is a picture, not a mask."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A mask.
+
+    Attributes:
+        inside: True where it marks, (h, w).
+        note: What was assumed; "" if nothing.
+    """
+
+    inside: NDArray[np.bool_]
+    note: str = ""
+
+
+def read_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """Reads a mask, on the grid of its image if its shape is given.
+
+    Raises:
+        DataError: As ``read_drawn_mask``.
+    """
+    return read_drawn_mask(path, shape, labels).inside
+
+
+def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Sequence[int] = ()) -> Drawn:
+    """Reads a mask with what was assumed.
+
+    Args:
+        path: The file.
+        shape: Shape (h, w) of its image; None if it does not matter.
+        labels: Values that mark; empty for masks of one kind.
+
+    Raises:
+        DataError: If it cannot be read, has another shape, or its values do not say what is marked.
+    """
+    pixels, bits, mode = decode(path)
+    if shape is not None and pixels.shape[:2] != tuple(shape):
+        raise DataError(f"{path} has the shape {pixels.shape[:2]}, its image {shape}.", "Use the mask of that image.")
+    if labels:
+        return Drawn(np.isin(_labels(path, pixels, mode), labels))
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        alpha, colours = pixels[..., -1], pixels[..., :-1]
+        if np.ptp(alpha) > 0:
+            opaque = alpha >= 128
+            drawn = np.ptp(colours[opaque], axis=0).max() > 0 if opaque.any() else False
+            inside = opaque & (colours.max(2) > 0) if drawn else opaque
+            return Drawn(inside, "masks with transparency: what is opaque counts as marked")
+        pixels = colours
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+        return Drawn(grey >= 128, "JPEG masks: values of at least half the range count as marked")
+    if pixels.ndim == 3:
+        return Drawn(_coloured(path, pixels))
+    values = np.unique(pixels)
+    if len(values) > 2 or (values[0] != 0 and len(values) > 1):
+        if bits == 0 or len(values) > MOST_COLOURS:
+            raise DataError(f"{path} holds more than 0 and one other value.", "Binarise the mask.")
+        named = ", ".join(f"{value:g}" for value in values)
+        raise DataError(
+            f"{path} holds the values {named}: more than 0 and one other value.",
+            "Binarise the mask, or say which mark with --set lesion=2,3.",
+        )
+    return Drawn(pixels > 0)
+
+
+def _coloured(path: Path, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    if np.ptp(pixels, axis=2).max() == 0 and len(np.unique(pixels)) > 2:
+        raise DataError(f"{path} holds more than 0 and one other value.", "Binarise the mask.")
+    colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
+    if len(colours) > MOST_COLOURS or (len(colours) > 1 and colours[0].max() > 0):
+        raise DataError(f"{path} is not colours on black.", "Binarise the mask.")
+    return pixels.max(axis=2) > 0
+
+
+def _labels(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
+    """Returns the label of each pixel: a palette's index, or the value of a grey mask."""
+    if mode == "P":
+        with Image.open(path) as image:
+            return np.asarray(image)
+    if pixels.ndim == 2:
+        return pixels
+    if np.ptp(pixels[..., :3], axis=2).max() == 0:
+        return pixels[..., 0]
+    raise DataError(f"{path} is a colour mask: its labels have no numbers.", "Leave --set lesion out, or save labels.")

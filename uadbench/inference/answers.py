@@ -1,0 +1,89 @@
+"""What a prediction says beyond its map: lesions by a calibrated threshold, their size, and how the score ranks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError, UnknownName
+from uadbench.core.reading import read_json
+from uadbench.data.preprocessing.intake import Intake
+
+HEADLINE = "healthy-fpr@0.01"
+ABNORMAL = 95.0
+"""Percentile among healthy calibration cases above which an image is said to be abnormal."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a run knows of healthy calibration cases.
+
+    Attributes:
+        threshold: Pixels above are lesion; None where the run has no such threshold.
+        rule: The rule that gave it.
+        scores: The method's own score of each healthy calibration case, sorted; empty where there are none.
+        intake: How new images come to the scale of training, for stores of anybody's images.
+    """
+
+    threshold: float | None
+    rule: str
+    scores: NDArray[np.float32]
+    intake: Intake | None
+
+    def percentile(self, score: float) -> float | None:
+        """Returns how many of 100 healthy calibration cases score lower; None where there are none."""
+        if not len(self.scores):
+            return None
+        return float(100 * np.searchsorted(self.scores, score, side="left") / len(self.scores))
+
+
+def read_calibration(run: Path, rule: str | None) -> Calibration:
+    """Reads what a run stored.
+
+    Args:
+        run: Its folder.
+        rule: The threshold rule; None for that of the benchmark's headline, where the run has it.
+
+    Raises:
+        UnknownName: If the run has no threshold by that rule.
+        DataError: If a file is damaged.
+    """
+    values: dict[str, float] = {}
+    about: dict[str, Any] = {}
+    for name, into in (("thresholds.json", values), ("new_images.json", about)):
+        file = run / name
+        try:
+            content = read_json(file) if file.exists() else {}
+            into.update(content.get("values", {}) if name == "thresholds.json" else content)
+        except (OSError, ValueError, AttributeError) as error:
+            raise DataError(f"{file} is damaged.", "Run again with --fresh.") from error
+    if rule is not None and rule not in values:
+        raise UnknownName("threshold rule of this run", rule, values)
+    wanted = rule or HEADLINE
+    stored = run / "maps" / "calib" / "scores.npy"
+    scores = np.load(stored, allow_pickle=False).astype(np.float32) if stored.exists() else np.empty(0, np.float32)
+    cases = about.get("calib_cases", [])
+    if len(cases) == len(scores):
+        best: defaultdict[Any, float] = defaultdict(lambda: -np.inf)
+        for case, score in zip(cases, scores.tolist(), strict=True):
+            best[case] = max(best[case], score)
+        scores = np.array(list(best.values()), np.float32)
+    told = about.get("intake")
+    try:
+        intake = None if told is None else Intake.model_validate(told)
+    except ValueError as error:
+        raise DataError(f"{run}/new_images.json is damaged.", "Run again with --fresh.") from error
+    return Calibration(values.get(wanted), wanted, np.sort(scores), intake)
+
+
+def lesion_size(mask: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> tuple[float, str]:
+    """Returns the size of a lesion and its unit: mm2 of a picture, mm3 of a volume, pixels without spacing."""
+    count = int(mask.sum())
+    if spacing is None:
+        return float(count), "pixels"
+    return round(count * float(np.prod(spacing)), 3), "mm3" if mask.ndim == 3 else "mm2"
