@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 2
 # As uadbench sets it for runs; here also for tests that load torch first.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup run check test slow bench docs report help
+.PHONY: setup run check test slow gpu-test bench docs report help
 .DEFAULT_GOAL := help
 
 help:
@@ -60,6 +60,10 @@ test: .venv/.stamp-medical
 
 slow: .venv/.stamp-cluster
 	$(BIN)/python -m pytest -m 'slow and not gpu' $(PYTEST_ARGS)
+
+# On a machine with CUDA; skipped with a reason elsewhere.
+gpu-test: .venv/.stamp
+	$(BIN)/python -m pytest -m gpu -rs tests $(PYTEST_ARGS)
 
 # On idle cores.
 bench: .venv/.stamp-medical
