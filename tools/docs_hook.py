@@ -82,6 +82,12 @@ def board() -> str:
     return re.sub(r"\[((?:[^\[\]]|\\[\[\]])+)\]\([^)\s]+\)", r"\1", shown)
 
 
+def carotid_us() -> str:
+    """Returns the card of the carotid dataset, which lies beside its code, without its title."""
+    card = Path(__file__).parent.parent / "datasets" / "carotid_us" / "README.md"
+    return card.read_text(encoding="utf-8").partition("\n")[2]
+
+
 def attributes(kind: type) -> dict[str, str]:
     """Returns the texts under ``Attributes:`` in a class's docstring by name."""
     if "__doc__" not in vars(kind) or not kind.__doc__:
@@ -105,4 +111,10 @@ def _line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PARTS: dict[str, Callable[[], str]] = {"commands": commands, "configs": configs, "schema": schema, "board": board}
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "configs": configs,
+    "schema": schema,
+    "board": board,
+    "carotid_us": carotid_us,
+}

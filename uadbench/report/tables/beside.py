@@ -58,6 +58,11 @@ class Group:
     measured: str
     lines: list[Line]
 
+    @property
+    def compared(self) -> bool:
+        """Whether a record of ours stands beside one of its numbers."""
+        return any(line.records for line in self.lines)
+
 
 def published_groups(ledger: Path, entries: Iterable[Entry]) -> list[Group]:
     """Sets published numbers beside the records, compared ones first.
@@ -115,21 +120,26 @@ def _line(item: Comparison) -> Line:
 
 
 def to_markdown(groups: list[Group]) -> str:
-    """Returns the page that a repository shows."""
+    """Returns the page that a repository shows: what can be compared first, the rest folded."""
+    compared = [group for group in groups if group.compared]
+    rest = [group for group in groups if not group.compared]
     parts = [INTRODUCTION]
-    heads = ["method", "metric", "published", "ours", "gap", "ours, 1 % healthy FPR", "why"]
-    for group in groups:
-        parts.append(f"## {escape.markdown(group.dataset)}, {escape.markdown(group.cohort)}\n")
-        parts.append(f"{escape.markdown(group.source)}. {escape.markdown(group.measured)}.\n")
-        lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-        for line in group.lines:
-            cells = [
-                *map(escape.markdown, (line.method, line.metric)),
-                line.published,
-                line.ours,
-                line.gap,
-                line.honest,
-            ]
-            lines.append("| " + " | ".join(cell or "–" for cell in [*cells, escape.markdown(line.why)]) + " |")
-        parts.append("\n".join(lines) + "\n")
+    if not compared:
+        parts.append("No record of ours is about the same real data as a published number yet.\n")
+    parts += [_section(group) for group in compared]
+    if rest:
+        count = sum(len(group.lines) for group in rest)
+        parts.append(f"<details><summary>{count} published numbers without a comparison, and why</summary>\n")
+        parts += [_section(group) for group in rest]
+        parts.append("</details>\n")
     return "\n".join(parts)
+
+
+def _section(group: Group) -> str:
+    heads = ["method", "metric", "published", "ours", "gap", "ours, 1 % healthy FPR", "why"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for line in group.lines:
+        cells = [*map(escape.markdown, (line.method, line.metric)), line.published, line.ours, line.gap, line.honest]
+        lines.append("| " + " | ".join(cell or "–" for cell in [*cells, escape.markdown(line.why)]) + " |")
+    title = f"## {escape.markdown(group.dataset)}, {escape.markdown(group.cohort)}\n"
+    return "\n".join([title, f"{escape.markdown(group.source)}. {escape.markdown(group.measured)}.\n", *lines, ""])
