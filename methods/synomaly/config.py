@@ -1,10 +1,10 @@
 """Config of ``synomaly``.
 
-Where the values come from: the published t, k, tau and sigma were chosen on TEST lesions by the authors (a grid over
-the test set), so no preset that uses them is free of labels; the record's ledger names this file. ``quick`` and
-``smoke`` start from a trial on real FLAIR slices with a small budget, split by patient (t = 200 with one stage and
-t = 100 with three did equally well there; the second is taken because it runs the whole method). Brain values are the
-defaults; README.md has those of liver CT and carotid ultrasound.
+Where the values come from: ``published.py`` holds what was published by modality, with its source; t, map_k, tau and
+sigma were chosen on TEST lesions by the authors (a grid over the test set), and the record's ledger says where they were
+taken. ``quick`` and ``smoke`` start from a trial on real FLAIR slices with a small budget, split by patient (t = 200
+with one stage and t = 100 with three did equally well there; the second is taken because it runs the whole method). The
+defaults are the values of brain FLAIR.
 """
 
 from __future__ import annotations
