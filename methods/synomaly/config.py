@@ -1,8 +1,8 @@
 """Config of ``synomaly``.
 
 Where the values come from: ``published.py`` holds what was published by modality, with its source; t, map_k, tau and
-sigma were chosen on TEST lesions by the authors (a grid over the test set), and the record's ledger says where they were
-taken. ``quick`` and ``smoke`` start from a trial on real FLAIR slices with a small budget, split by patient (t = 200
+sigma were chosen on TEST lesions by the authors (a grid over the test set), and the record's ledger says so.
+``quick`` and ``smoke`` start from a trial on real FLAIR slices with a small budget, split by patient (t = 200
 with one stage and t = 100 with three did equally well there; the second is taken because it runs the whole method). The
 defaults are the values of brain FLAIR.
 """
