@@ -8,8 +8,8 @@ from uadbench.core.types import ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.schedules import Schedule
 from uadbench.diffusion.simplex import Simplex
-from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.method import Synomaly
 
 DRAWS = 1000
 

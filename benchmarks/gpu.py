@@ -26,9 +26,8 @@ from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.simplex import Simplex
-from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.methods.synomaly.method import stage_rule
+from uadbench.methods.synomaly.method import Synomaly, stage_rule
 
 
 class Bench:

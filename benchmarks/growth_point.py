@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from benchmarks.short_run import TIMED, ShortRun
 from uadbench.core.types import ImageSpec
-from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.method import Synomaly
 from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.probe import pick_numerics
 from uadbench.testing.fakes import InMemoryBatches, image_generators

@@ -29,11 +29,10 @@ from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.samplers import ancestral_step
-from uadbench.methods.anoddpm import AnoDdpm
 from uadbench.methods.anoddpm.config import AnoDdpmConfig
-from uadbench.methods.synomaly import Synomaly
+from uadbench.methods.anoddpm.method import AnoDdpm
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.methods.synomaly.method import stage_rule
+from uadbench.methods.synomaly.method import Synomaly, stage_rule
 from uadbench.nn.training import initialise
 from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.probe import bf16_pays, fastest, is_shared

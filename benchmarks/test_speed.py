@@ -18,8 +18,8 @@ from benchmarks.ratios import ROWS
 from uadbench.core.types import ImageSpec
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.simplex import Simplex
-from uadbench.methods.anoddpm import AnoDdpm
 from uadbench.methods.anoddpm.config import AnoDdpmConfig
+from uadbench.methods.anoddpm.method import AnoDdpm
 
 Versus = Callable[..., float]
 CHAIN = 10  # timed steps of the long chain, each of the two paths in turns

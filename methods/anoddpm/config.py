@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from uadbench.core.config import ResidualConfig
-from uadbench.diffusion.partial import PartialConfig
-from uadbench.diffusion.schedules import ScheduleName
+from uadbench.diffusion.config import PartialConfig, ScheduleName
 
 
 class AnoDdpmConfig(PartialConfig, ResidualConfig):

@@ -1,5 +1,1 @@
 """Denoising autoencoder with coarse noise."""
-
-from uadbench.methods.dae.method import Dae
-
-__all__ = ["Dae"]

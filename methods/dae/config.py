@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field, field_validator
 
 from uadbench.core.config import ResidualConfig
-from uadbench.diffusion.epsilon import TrainingConfig
+from uadbench.diffusion.config import TrainingConfig
 
 
 class DaeConfig(TrainingConfig, ResidualConfig):

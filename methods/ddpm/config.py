@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from uadbench.core.config import ResidualConfig
-from uadbench.diffusion.partial import PartialConfig
+from uadbench.diffusion.config import PartialConfig
 
 
 class DdpmConfig(PartialConfig, ResidualConfig):

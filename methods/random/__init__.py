@@ -1,5 +1,1 @@
 """Noise: the trivial baseline that knows nothing."""
-
-from uadbench.methods.random.method import Random
-
-__all__ = ["Random"]

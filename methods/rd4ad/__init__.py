@@ -1,5 +1,1 @@
 """Reverse distillation from a frozen encoder."""
-
-from uadbench.methods.rd4ad.method import RD4AD
-
-__all__ = ["RD4AD"]

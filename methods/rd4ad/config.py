@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from uadbench.core.config import MethodConfig
-from uadbench.nn.training import Schedule
+from uadbench.nn.config import Schedule
 
 
 class RD4ADConfig(MethodConfig):

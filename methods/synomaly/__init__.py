@@ -1,5 +1,1 @@
 """Synomaly noise and multi-stage diffusion."""
-
-from uadbench.methods.synomaly.method import Synomaly
-
-__all__ = ["Synomaly"]

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from uadbench.diffusion.epsilon import DiffusionConfig
-from uadbench.diffusion.noises import Roi
+from uadbench.diffusion.config import DiffusionConfig, Roi
 from uadbench.methods.synomaly.published import PUBLISHED
 
 

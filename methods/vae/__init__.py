@@ -1,5 +1,1 @@
 """A convolutional variational autoencoder and its residual."""
-
-from uadbench.methods.vae.method import VAE
-
-__all__ = ["VAE"]

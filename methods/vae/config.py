@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from uadbench.core.config import ResidualConfig
-from uadbench.nn.training import Schedule
+from uadbench.nn.config import Schedule
 
 
 class VAEConfig(ResidualConfig):

@@ -25,7 +25,7 @@ from uadbench.diffusion.epsilon import Denoiser
 from uadbench.diffusion.noises import Gaussian
 from uadbench.diffusion.samplers import ancestral
 from uadbench.diffusion.schedules import Schedule
-from uadbench.methods.synomaly import Synomaly
+from uadbench.methods.synomaly.method import Synomaly
 from uadbench.testing.fakes import image_generators
 from uadbench.testing.images import synthetic_images
 from uadbench.testing.method_checks import FLIPPED, RTOL

@@ -9,8 +9,8 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.diffusion.noises import Synomaly as SynomalyNoise
-from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.method import Synomaly
 from uadbench.methods.synomaly.stages import StageRule, refine, residual
 
 RULE = StageRule(stages=6, floor=0, stage_k=1, stage_tau=0.1, map_k=1, tau=0.1)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uadbench.core.types import ImageBatch, ImageSpec
-from uadbench.methods.synomaly import Synomaly
 from uadbench.methods.synomaly.config import SynomalyConfig
+from uadbench.methods.synomaly.method import Synomaly
 from uadbench.methods.synomaly.stages import Refined, StageRule, refine_stream
 from uadbench.nn.training import initialise
 from uadbench.testing.fakes import image_generators

@@ -16,7 +16,7 @@ from benchmarks.growth_point import Axis, Point, config_of, pixel_file
 from benchmarks.profile import NOISE, OUTSIDE, RANDOM, Labelled, breakdown, operations
 from uadbench.core.types import ImageSpec
 from uadbench.diffusion.noises import Gaussian
-from uadbench.methods.synomaly import Synomaly
+from uadbench.methods.synomaly.method import Synomaly
 
 
 def law(rate: float, memory: float) -> pd.DataFrame:

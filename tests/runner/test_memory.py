@@ -16,8 +16,8 @@ from uadbench.core.errors import JobFailed
 from uadbench.core.types import ImageBatch, ImageSpec, Prediction
 from uadbench.data.storage.store import Store
 from uadbench.inference.new_images import load_fitted
-from uadbench.methods.autoencoder import Autoencoder
-from uadbench.methods.synomaly import Synomaly
+from uadbench.methods.autoencoder.method import Autoencoder
+from uadbench.methods.synomaly.method import Synomaly
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory, is_out_of_memory
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan, plan_run

@@ -126,7 +126,7 @@ def test_the_choice_is_in_the_record_and_kept_on_resume(
 
 def test_weights_are_cast_once_and_the_bits_stay() -> None:
     """What autocast would cast at every call, cast before: the same prediction, and never of older weights."""
-    from uadbench.methods.synomaly import Synomaly
+    from uadbench.methods.synomaly.method import Synomaly
     from uadbench.testing.fakes import image_generators
     from uadbench.testing.images import synthetic_images
 

@@ -14,7 +14,7 @@ from uadbench.core.method import FitContext
 from uadbench.core.record import Record
 from uadbench.core.types import Batches
 from uadbench.data.storage.store import Store
-from uadbench.methods.autoencoder import Autoencoder
+from uadbench.methods.autoencoder.method import Autoencoder
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.storage.run_folder import RunFolder

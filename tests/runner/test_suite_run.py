@@ -141,7 +141,7 @@ def test_a_failed_job_has_its_reason_does_not_stop_the_others_and_is_tried_again
 def test_a_bug_in_a_method_is_a_failed_job_with_its_traceback_kept(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uadbench.methods.intensity import Intensity
+    from uadbench.methods.intensity.method import Intensity
 
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("a bug\nof two lines")

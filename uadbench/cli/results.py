@@ -10,7 +10,7 @@ import typer
 
 from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stdout
-from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.errors import JobFailed, UnknownName, UserError
 
 if TYPE_CHECKING:
     from uadbench.core.record import Record
@@ -98,6 +98,8 @@ def report(
     ] = False,
 ) -> None:
     """Writes the leaderboard and the site from records alone; stored runs add the case viewer and the gallery."""
+    from uadbench.cli.arguments import check_source
+    from uadbench.core.catalog import DATASETS
     from uadbench.report import build_report
 
     sources: dict[str, Path] = {}
@@ -105,6 +107,9 @@ def report(
         name, sign, folder = pair.partition("=")
         if not sign:
             raise UserError(f"--source {pair!r} is not of the form DATASET=FOLDER.")
+        if name not in DATASETS.names():
+            raise UnknownName("dataset of --source", name, DATASETS.names())
+        check_source(folder)
         sources[name] = Path(folder)
     beside = records.parent / "published.yaml"
     ledger = published or (beside if beside.is_file() else None)

@@ -60,7 +60,22 @@ def run(
     ] = False,
 ) -> None:
     """Runs a method on a dataset and prints how it did against the best trivial baseline."""
+    from uadbench.cli.arguments import check_arguments
     from uadbench.core.config import parse_overrides
+
+    overrides = parse_overrides(set_ or [])
+    check_arguments(
+        method=method,
+        datasets=[dataset, test_on] if test_on else [dataset],
+        preset=preset,
+        seed=seed,
+        device=device,
+        precision=precision,
+        protocol=protocol,
+        overrides=overrides,
+        sources=(source, test_source),
+        out=out,
+    )
     from uadbench.data.storage.folds import fold_folders
     from uadbench.runner.execution.device import pick_device
     from uadbench.runner.execution.distributed import team
@@ -69,9 +84,6 @@ def run(
     from uadbench.runner.planning.plan import plan_run
     from uadbench.runner.planning.tuned_config import load_tuned
 
-    if precision not in ("auto", "fp32", "bf16"):
-        raise UserError(f"Unknown precision '{precision}'.", "Use auto, fp32 or bf16.")
-    overrides = parse_overrides(set_ or [])
     settings = load_tuned(method, dataset) if tuned else None
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, settings.config if settings else None, overrides)

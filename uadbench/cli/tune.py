@@ -55,17 +55,18 @@ def tune(
     ] = None,
 ) -> None:
     """Tunes a method on calib, or val, and writes METHOD/DATASET.yaml and a page; called again, it goes on."""
-    from uadbench.core.catalog import METHODS
+    from uadbench.cli.arguments import check_arguments
     from uadbench.core.experiments import FOLDER
-    from uadbench.core.job import check_seed
+
+    check_arguments(
+        method=method, datasets=[dataset], preset=preset, seed=seed, device=device, sources=[source], out=out
+    )
     from uadbench.runner.execution.device import pick_device
     from uadbench.runner.planning.datasets import open_source
     from uadbench.tuning.storage import shown
     from uadbench.tuning.tracked import tell_trials
     from uadbench.tuning.tune import tune as run_study
 
-    check_seed(seed)
-    METHODS.load(method).config_type.resolve(preset)
     shown(storage)  # a malformed address ends here, before a phantom is made
     pick_device(device)
     name = study or f"{method}-{dataset}-{preset}-{objective}-{measure}-seed{seed}{'-time' if with_time else ''}"

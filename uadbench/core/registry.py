@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from uadbench.core.errors import UnknownName, UserError
@@ -19,7 +21,8 @@ class Registry(Generic[T]):
     """Names to classes.
 
     Built-ins are the folders of a package (``uadbench.methods.<name>``); third parties use an entry-point group
-    of the same name whose value is the module to import. A module registers its class with ``@register``.
+    of the same name whose value is the module to import. A module registers its class with ``@register``; that of a
+    built-in is the package itself, or ``method.py`` or ``dataset.py`` in it.
 
     Args:
         kind: What the names stand for, in messages ("method").
@@ -80,6 +83,8 @@ class Registry(Generic[T]):
             module = plugins[name].value if name in plugins else f"{self.package}.{name}"
             try:
                 importlib.import_module(module)
+                if name not in self._classes and name in builtin and _holds(module, self.kind):
+                    importlib.import_module(f"{module}.{self.kind}")
             except UserError:
                 raise
             except Exception as error:
@@ -92,6 +97,19 @@ class Registry(Generic[T]):
         parent, _, child = self.package.partition(".")
         return Path(importlib.import_module(parent).__file__ or "").parent / child
 
+    def submodule(self, name: str, part: str) -> ModuleType | None:
+        """Returns a module of a built-in's folder, None where there is none: settings are read without the class.
+
+        Raises:
+            UnknownName: If there is no such name.
+        """
+        if name not in self._builtin():
+            if name not in self.names():
+                raise UnknownName(self.kind, name, self.names())
+            return None
+        package = f"{self.package}.{name}"
+        return importlib.import_module(f"{package}.{part}") if _holds(package, part) else None
+
     def _builtin(self) -> set[str]:
         folder = self._folder()
         if not folder.is_dir():
@@ -103,6 +121,10 @@ class Registry(Generic[T]):
 
     def _plugins(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.package)}
+
+
+def _holds(package: str, part: str) -> bool:
+    return importlib.util.find_spec(f"{package}.{part}") is not None
 
 
 def _origin(target: object) -> str:

@@ -5,60 +5,21 @@ from __future__ import annotations
 import copy
 import math
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from uadbench.core.method import FitContext
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, TrainBatch
+from uadbench.diffusion.config import DiffusionConfig, TrainingConfig
 from uadbench.diffusion.noises import Noise
-from uadbench.diffusion.schedules import Schedule, ScheduleName
+from uadbench.diffusion.schedules import Schedule
+from uadbench.nn.config import UNetConfig
 from uadbench.nn.statistics import require_images
 from uadbench.nn.training import Losses, initialise, train_network
-from uadbench.nn.unet_choice import UNetConfig, make_unet
-
-
-class TrainingConfig(UNetConfig):
-    """Settings that every method trained by denoising shares.
-
-    Attributes:
-        train_images: Images seen in training, repeats counted; steps = train_images // batch_size.
-        batch_size: Images a step.
-        lr: Learning rate of AdamW at the first step.
-        lr_decay: ``linear`` to zero over the training, or ``constant``.
-        weight_decay: Weight decay of AdamW.
-        clip: Largest norm of the gradient.
-        flip: Mirror half of the training images left to right. Set False where sides differ, as in liver CT.
-        flip_vertical: Mirror half of them top to bottom, as the public code of Synomaly does.
-    """
-
-    train_images: int = Field(default=4096, ge=1)
-    batch_size: int = Field(default=16, ge=1, le=4096)
-    lr: float = Field(default=5e-4, gt=0, le=1)
-    lr_decay: Literal["linear", "constant"] = "linear"
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip: float = Field(default=1.0, gt=0)
-    flip: bool = True
-    flip_vertical: bool = False
-
-
-class DiffusionConfig(TrainingConfig):
-    """Settings that every diffusion method shares.
-
-    Attributes:
-        t: Step that images are noised to.
-        schedule: Variance schedule.
-        timesteps: Its length T.
-        vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
-    """
-
-    t: int = Field(default=250, ge=0)
-    schedule: ScheduleName = "cosine"
-    timesteps: int = Field(default=1000, ge=2, le=10_000)
-    vlb: bool = False
+from uadbench.nn.unet_choice import make_unet
 
 
 class Denoiser(nn.Module):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 from uadbench.diffusion.blur import gaussian_blur
+from uadbench.diffusion.config import Roi
 
-Roi = Literal["none", "disc", "body"]
 GRID = 128  # the size on which the sigmas of the literature are stated
 
 

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Generic, Literal, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec
-from uadbench.diffusion.epsilon import Denoiser, DiffusionConfig, train_epsilon
+from uadbench.diffusion.config import DiffusionConfig, PartialConfig
+from uadbench.diffusion.epsilon import Denoiser, train_epsilon
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.schedules import Schedule
-
-
-class PartialConfig(DiffusionConfig):
-    """Settings of methods that reconstruct by partial diffusion.
-
-    Attributes:
-        chain: ``ancestral`` (Ho et al.) with fresh noise at each step, ``ddim`` without, or ``one_step``.
-        chain_steps: Network calls of a chain, evenly spaced; 0 for every step (ancestral alone).
-        samples: Reconstructions that are averaged, each from noise of its own.
-    """
-
-    chain: Literal["ancestral", "ddim", "one_step"] = "ancestral"
-    chain_steps: int = Field(default=0, ge=0, le=10_000)
-    samples: int = Field(default=1, ge=1, le=100)
-
 
 Config = TypeVar("Config", bound=DiffusionConfig)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from uadbench.core.errors import UserError
-
-ScheduleName = Literal["cosine", "linear"]
+from uadbench.diffusion.config import ScheduleName
 
 
 @dataclass(frozen=True)

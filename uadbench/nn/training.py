@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from uadbench.core.method import FitContext
 from uadbench.core.types import ImageBatch, TrainBatch
+from uadbench.nn.config import Schedule
 from uadbench.nn.parallel import divided
 
-Schedule = Literal["constant", "linear", "cosine"]
 Draw = Callable[[torch.Generator], TrainBatch]
 Losses = Callable[[TrainBatch, torch.Generator], Mapping[str, Tensor]]
 

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import Field
-
-from uadbench.core.config import MethodConfig
 from uadbench.core.errors import UserError
 from uadbench.core.types import ImageSpec
+from uadbench.nn.config import UNetConfig
 from uadbench.nn.unet import GuidedUNet, PlainUNet
-
-
-class UNetConfig(MethodConfig):
-    """Settings of the network.
-
-    Attributes:
-        network: ``plain`` (no attention, for small budgets) or ``guided`` (that of guided diffusion).
-        widths: Channels of the plain network's levels, finest first; its stride is 2 ** (levels - 1).
-        base: Channels of the guided network's finest level.
-        multipliers: Channels of its levels as multiples of ``base``.
-        blocks: Its residual blocks a level.
-        attention: Sides in pixels of the feature maps that get attention.
-        dropout: Its dropout.
-    """
-
-    network: Literal["plain", "guided"] = "plain"
-    widths: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1, max_length=7)
-    base: int = Field(default=128, ge=4, le=512)
-    multipliers: tuple[int, ...] = Field(default=(1, 1, 2, 3, 4), min_length=1, max_length=7)
-    blocks: int = Field(default=2, ge=1, le=8)
-    attention: tuple[int, ...] = (16, 8)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
 def make_unet(config: UNetConfig, spec: ImageSpec, *, time: bool = True) -> PlainUNet | GuidedUNet:

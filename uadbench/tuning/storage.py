@@ -37,6 +37,7 @@ def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            _lock_file(file).open("ab").close()  # where it cannot be made, the lock would wait for ever
         except OSError as error:
             raise UserError(f"The study's storage {file} cannot be made: {error.strerror}.") from error
     options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if file is not None else {"pool_pre_ping": True}
@@ -84,7 +85,11 @@ def sqlite_file(url: URL) -> Path | None:
 def lock(address: str) -> Any:
     """Returns a lock that makes several statements one: SQLite cannot lock rows, servers can."""
     file = sqlite_file(parse(address))
-    return nullcontext() if file is None else FileLock(file.with_name(f".{file.name}.lock"))
+    return nullcontext() if file is None else FileLock(_lock_file(file))
+
+
+def _lock_file(file: Path) -> Path:
+    return file.with_name(f".{file.name}.lock")
 
 
 @contextmanager

@@ -238,8 +238,9 @@ def _read(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
 
 def _read_npy(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
     try:
-        array: NDArray[Any] = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped, not read: what a header claims takes no memory, and a file that is shorter is refused.
+        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError, TypeError) as error:
         raise DataError(f"{file} is no readable NPY array.", "Save it with numpy.save.") from error
     if array.dtype.kind not in "fiub":
         raise DataError(f"{file} holds {array.dtype} instead of real numbers.", "Save it as float32.")

@@ -1,0 +1,66 @@
+"""Settings that the diffusion methods share. Importing them imports no torch: a wrong value is answered at once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from uadbench.nn.config import UNetConfig
+
+ScheduleName = Literal["cosine", "linear"]
+Roi = Literal["none", "disc", "body"]
+
+
+class TrainingConfig(UNetConfig):
+    """Settings that every method trained by denoising shares.
+
+    Attributes:
+        train_images: Images seen in training, repeats counted; steps = train_images // batch_size.
+        batch_size: Images a step.
+        lr: Learning rate of AdamW at the first step.
+        lr_decay: ``linear`` to zero over the training, or ``constant``.
+        weight_decay: Weight decay of AdamW.
+        clip: Largest norm of the gradient.
+        flip: Mirror half of the training images left to right. Set False where sides differ, as in liver CT.
+        flip_vertical: Mirror half of them top to bottom, as the public code of Synomaly does.
+    """
+
+    train_images: int = Field(default=4096, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    lr: float = Field(default=5e-4, gt=0, le=1)
+    lr_decay: Literal["linear", "constant"] = "linear"
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    flip: bool = True
+    flip_vertical: bool = False
+
+
+class DiffusionConfig(TrainingConfig):
+    """Settings that every diffusion method shares.
+
+    Attributes:
+        t: Step that images are noised to.
+        schedule: Variance schedule.
+        timesteps: Its length T.
+        vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
+    """
+
+    t: int = Field(default=250, ge=0)
+    schedule: ScheduleName = "cosine"
+    timesteps: int = Field(default=1000, ge=2, le=10_000)
+    vlb: bool = False
+
+
+class PartialConfig(DiffusionConfig):
+    """Settings of methods that reconstruct by partial diffusion.
+
+    Attributes:
+        chain: ``ancestral`` (Ho et al.) with fresh noise at each step, ``ddim`` without, or ``one_step``.
+        chain_steps: Network calls of a chain, evenly spaced; 0 for every step (ancestral alone).
+        samples: Reconstructions that are averaged, each from noise of its own.
+    """
+
+    chain: Literal["ancestral", "ddim", "one_step"] = "ancestral"
+    chain_steps: int = Field(default=0, ge=0, le=10_000)
+    samples: int = Field(default=1, ge=1, le=100)
