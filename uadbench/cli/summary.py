@@ -43,7 +43,10 @@ def print_summary(
         spent = "" if cost is None else f"Training {cost.train_s:.0f} s, {cost.predict_ms_per_image:.1f} ms per image."
         _line(console, rank + spent)
     shown = folder.name if folder.parent == Path("runs") else folder
-    _line(console, f"{folder / 'overview.png'}; all metrics: uadbench show {shown}")
+    if record.folds:
+        _line(console, f"Pooled from {len(record.folds)} folds: {', '.join(fold.record for fold in record.folds)}.")
+    picture = folder / "overview.png"
+    _line(console, f"{picture if picture.exists() else folder}; all metrics: uadbench show {shown}")
 
 
 def _value(metric: Metric) -> str:
