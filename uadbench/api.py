@@ -173,7 +173,7 @@ def load_method(run_folder: Path | str, device: str = "cpu") -> Method:
         device: auto, cpu or cuda.
 
     Raises:
-        DataError: If the folder holds no finished run.
+        DataError: If the folder does not hold a finished run.
     """
     return load_fitted(Path(run_folder), device).method
 

@@ -253,7 +253,7 @@ def test_what_cannot_be_applied_is_refused(frames_run: Path, tmp_path: Path) -> 
     grey(tmp_path / "in/a.png")
     with pytest.raises(DataError, match="inside the input"):
         apply_run(frames_run, tmp_path / "in", tmp_path / "in/out", "cpu", no_progress)
-    with pytest.raises(DataError, match="no finished run"):
+    with pytest.raises(DataError, match="does not hold a finished run"):
         apply_run(tmp_path, tmp_path / "in", tmp_path / "out", "cpu", no_progress)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +63,7 @@ def verify(
             raise UserError("A bundle is never run again here.", "Unpack it, and verify the folder with --rerun.")
         check_submission(run, accept, source, test_source)
         return
+    from uadbench.records.layout import VERIFICATION, beside, write_level
     from uadbench.verification.verify_run import compare_exported, note_level, verify_run
 
     exported = run.suffix == ".json" and run.name != "record.json"
@@ -78,7 +78,7 @@ def verify(
         raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     level = note_level(folder, result.level)
     if exported:
-        run.with_name(f"{run.stem}.verification.json").write_text(json.dumps({"level": level}))
+        write_level(beside(run, VERIFICATION), level)
     to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -116,7 +116,7 @@ def report(
     opener = None
     with progress_bar("phantom") as progress:
         if runs is not None:
-            from uadbench.runner.storage.open_cases import RunOpener  # imports torch, which records alone do not need
+            from uadbench.runner.storage.open_run import RunOpener  # imports torch, which records alone do not need
 
             opener = RunOpener(sources, progress)
         files = build_report(

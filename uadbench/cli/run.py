@@ -11,6 +11,7 @@ from uadbench.cli import complete
 from uadbench.cli.console import progress_bar, to_stderr, to_stdout
 from uadbench.cli.interrupt import says_what_is_kept
 from uadbench.cli.track import chosen_tracking
+from uadbench.core.config import is_result
 from uadbench.core.errors import JobFailed, UserError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def run(
         return
     with says_what_is_kept(out / plan.job.id):
         quiet = {**options, "precision": "fp32"}
-        baselines = _baselines(train, test, quiet, out, device) if preset != "smoke" else []
+        baselines = _baselines(train, test, quiet, out, device) if is_result(preset) else []
     if everything:
         from uadbench.cli.table import print_record
 
@@ -128,7 +129,7 @@ def _print_summary(record: Record, folder: Path, baselines: list[Record], notes:
     from uadbench.cli.summary import print_summary
 
     place, verdict = None, "No trivial baseline is stored beside it."
-    if record.method.preset != "smoke":
+    if is_result(record.method.preset):
         place = standing(record, beside(record, [folder.parent, Path("leaderboard/records")]))
         bar = best_trivial(baselines)
         verdict = verdict if bar is None else against(folder, record, bar)
@@ -158,7 +159,7 @@ def _run_folds(
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return
     beside: list[Record] = []
-    if options["preset"] != "smoke":
+    if is_result(options["preset"]):
         plain = {**options, "tuned": None, "overrides": {}, "precision": "fp32"}
         names = [name for name in TRIVIAL if name in METHODS.names() and name != options["method"]]
         beside = [pooled({**plain, "method": name}, again=False)[0] for name in names]

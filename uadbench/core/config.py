@@ -15,6 +15,11 @@ LARGEST = 10**9  # of any number in a config
 PRESET_NAMES = ("smoke", "quick", "standard", "paper")
 
 
+def is_result(preset: str) -> bool:
+    """Whether runs of a preset count as results; those of ``smoke`` show only that everything works."""
+    return preset != "smoke"
+
+
 class MethodConfig(BaseModel):
     """Base of every method's config.
 

@@ -25,7 +25,7 @@ from uadbench.core.errors import REMAKE, DataError
 from uadbench.core.files import atomic_text, writing
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.method import Method
-from uadbench.core.reading import read_json, read_yaml
+from uadbench.core.reading import read_json
 from uadbench.core.types import ImageBatch, ImageSpec
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.preprocessing.intake import GroupScale, group_scale, scale_picture, squared
@@ -109,18 +109,13 @@ def load_fitted(path: Path, device: str = "auto", rule: str | None = None) -> Fi
     """Loads a finished run without its data.
 
     Raises:
-        DataError: If it is no finished run with weights.
+        DataError: If it is not a finished run with weights.
     """
     folder = RunFolder(path)
-    record = folder.record()
-    if record is None or record.status != "done":
-        raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
+    record = folder.finished_record()
     if record.method.preset == EXTERNAL:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
-    try:
-        job = Job.model_validate(read_yaml(path / "config.yaml"))
-    except ValueError as error:
-        raise DataError(f"{path}/config.yaml is missing or damaged.", REMAKE) from error
+    job = folder.job()
     target = pick_device(device)
     config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
     dataset = DATASETS.load(job.dataset.name)()

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Literal
 
+from uadbench.core.files import atomic_text
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Record
+
+RECORD = "record.json"
+"""Name of the record in the folder of its run."""
+
+VERIFICATION = "verification.json"
+"""How far a record is verified: beside it, outside its hash."""
+
+Level = Literal["reported", "recomputed", "rerun"]
 
 TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
 """Tables beside a record, in a run's folder and (as ``<id>.<table>``) under ``leaderboard/records``."""
@@ -26,6 +37,25 @@ def record_path(job: Job | Record, records: Path) -> Path:
     """Returns ``records/<protocol>/<dataset>/<method>/<id>.json``, where the record of a job is exported to."""
     data = job.test_on or job.dataset
     return records / job.protocol.name / data.name / job.method.name / f"{job.id}.json"
+
+
+def beside(record_file: Path, name: str) -> Path:
+    """Returns where a table of a record stands: ``name`` in a run's folder, ``<id>.<name>`` of an exported record."""
+    return record_file.with_name(name if record_file.name == RECORD else f"{record_file.stem}.{name}")
+
+
+def write_level(file: Path, level: Level, record_hash: str = "") -> None:
+    """Notes how far a record is verified.
+
+    Args:
+        file: ``verification.json`` beside the record.
+        level: How far.
+        record_hash: SHA-256 of the record that was verified, where a later check is to know it again.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    atomic_text(file, json.dumps({"level": level} | ({"record": record_hash} if record_hash else {})))
 
 
 def hash_files(folder: Path) -> dict[str, str]:

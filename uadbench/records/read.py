@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +18,7 @@ from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Record
 from uadbench.records.curves import Curves
 from uadbench.records.gaps import Gaps, Ladder
+from uadbench.records.layout import VERIFICATION, Level
 
 MAX_RECORD_BYTES = 2_000_000
 MAX_CASES_BYTES = 100_000_000
@@ -28,7 +29,6 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}[/\\]?|\b[A-Za-z]:\\\S+")
 
-Level = Literal["reported", "recomputed", "rerun"]
 Beside = TypeVar("Beside", bound=BaseModel)
 
 
@@ -163,7 +163,7 @@ def _read(file: Path) -> Entry:
     return Entry(
         record,
         file,
-        _verification(file.with_name(f"{start}verification.json")),
+        _verification(file.with_name(f"{start}{VERIFICATION}")),
         cases,
         curves=_beside(Curves, "curves.json", file, start, record),
         ladder=_beside(Ladder, "ladder.json", file, start, record),

@@ -17,11 +17,10 @@ from uadbench.data.storage.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps, checked
 from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
 from uadbench.evaluation.metrics.pixels import Overlap
+from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.thresholds import best_dice_threshold, healthy_fpr_thresholds
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.storage.stored_cases import to_native
-
-HEALTHY_RATE = 0.01  # of the headline Dice
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def judge(lesions: Sequence[CaseMaps], healthy: Sequence[CaseMaps]) -> Judgement
     Raises:
         DataError: If no case has a lesion inside its body.
     """
-    threshold = healthy_fpr_thresholds(healthy, [HEALTHY_RATE])[0]
+    threshold = healthy_fpr_thresholds(healthy, [headline.RATE])[0]
     ap: dict[str, list[float]] = defaultdict(list)
     dice: dict[str, list[float]] = defaultdict(list)
     for case in checked(lesions, truth=True):

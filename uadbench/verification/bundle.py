@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
 from uadbench.core.files import atomic_write
@@ -78,20 +79,18 @@ def write_bundle(
 
     Raises:
         UserError: If the run is of preset smoke or the file cannot be written.
-        DataError: If it is no finished run.
+        DataError: If it is not a finished run.
         JobFailed: If it does not verify.
     """
     if out.suffix != ".zip":
         raise UserError(f"{out} does not end in .zip.", "Name the bundle with --out NAME.zip.")
-    record = RunFolder(run).record()
-    if record is None or record.status != "done":
-        raise DataError(f"{run} holds no finished run.", "Give the folder runs/ID of a run that ended.")
+    record = RunFolder(run).finished_record()
     if record.schema_version < SCHEMA:
         raise UserError(
             f"{run} was written by an earlier version, without a hash of every file.",
             f"Bring it up to date: uadbench evaluate --run {run} --in-place",
         )
-    if record.method.preset == "smoke":
+    if not is_result(record.method.preset):
         raise UserError("A run of preset smoke is never ranked.", "Submit one of preset quick, standard or paper.")
     problems = verify_run(run, source, test_source, progress).problems
     if problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,13 +10,14 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.job import Job
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
-from uadbench.records.layout import hash_files, needed_files
+from uadbench.records.layout import VERIFICATION, beside, hash_files, needed_files, write_level
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
 from uadbench.verification.check_record import recount
 from uadbench.verification.claims import check_claims
@@ -86,7 +86,7 @@ def check_bundle(
         if result.problems or records is None:
             return result
         target = export_record(record, folder, records)
-        target.with_name(f"{target.stem}.verification.json").write_text(json.dumps({"level": result.level}))
+        write_level(beside(target, VERIFICATION), result.level)
         return replace(result, exported=target)
 
 
@@ -98,8 +98,8 @@ def _compare_job(record: Record, config: Path) -> list[str]:
             return [f"record.json: the name {name[:60]!r} is not allowed"]
     if record.schema_version < SCHEMA:
         return ["record.json: an earlier version wrote it: uadbench evaluate --in-place, then submit it again"]
-    if record.status != "done" or record.method.preset == "smoke":
-        return ["record.json: it is no finished run above preset smoke"]
+    if record.status != "done" or not is_result(record.method.preset):
+        return ["record.json: it is not a finished run above preset smoke"]
     try:
         job = Job.model_validate(read_yaml(config))
     except ValueError:

@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import SCHEMA, Record, stable_hash
-from uadbench.records.layout import TABLES, needed_files, sha256_of
+from uadbench.records.layout import TABLES, VERIFICATION, Level, needed_files, sha256_of
 from uadbench.records.seeds import repeated_training
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
@@ -30,14 +30,12 @@ from uadbench.verification.check_record import read_cases, recount
 from uadbench.verification.claims import check_claims
 
 RECORDS, SUBMISSIONS = "records", "submissions"
-VERIFICATION = "verification.json"
 LARGEST_SUBMISSION = 50 * MEGA  # what a repository takes without complaint
 LEVELS = ("reported", "recomputed", "rerun")
 OF_A_CASE = ("patient", "lesion", "pixels", "lesion_pixels", "lesion_pixels_outside_body")
 _PLACE = re.compile(r"[\w.-]{1,80}/\w{1,80}/\w{1,80}/([0-9a-f]{8,64})\.([a-z.]{3,20})", re.ASCII)
 _BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
 
-Level = Literal["reported", "recomputed", "rerun"]
 Look = Callable[[Path], list[tuple[str, str]]]
 """Gets the folder of records, and returns what is refused of it: file and reason."""
 
@@ -155,7 +153,7 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
     tested = record.test_on or record.dataset
     if file != f"{record.protocol.name}/{tested.name}/{record.method.name}/{record.id}.json":
         found.note(file, "its record belongs elsewhere")
-    if record.method.preset == "smoke":
+    if not is_result(record.method.preset):
         found.note(file, "a run of preset smoke is never ranked")
     for name in TABLES:
         known, there = record.hashes.get(name), f"{start}{name}" in files

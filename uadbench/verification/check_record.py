@@ -19,11 +19,12 @@ from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Metric, Record
 from uadbench.core.roles import Supervision
+from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
 from uadbench.evaluation.scoring.folds import fold_metrics
 from uadbench.evaluation.scoring.gaps import oracle_gap
 from uadbench.evaluation.scoring.summary import summarise
-from uadbench.runner.scoring.score_run import GAP_BETWEEN, HEADLINE
+from uadbench.runner.scoring.score_run import GAP_BETWEEN
 
 FROM_MAPS = {
     "pixel_auroc_pooled",
@@ -145,7 +146,7 @@ def _compare_pooled(record: Record, curves: Path) -> list[str]:
 
 
 def _compare_gap(record: Record, table: pd.DataFrame, gaps: Path) -> list[str]:
-    ours = oracle_gap(table, HEADLINE, load_protocol(GAP_BETWEEN[0]), record.seed)
+    ours = oracle_gap(table, headline.RULE, load_protocol(GAP_BETWEEN[0]), record.seed)
     try:
         theirs = json.loads(gaps.read_bytes())["oracle_gap"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

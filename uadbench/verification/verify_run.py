@@ -23,7 +23,7 @@ from uadbench.core.record import Record
 from uadbench.data.storage.folds import fold_folders
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
-from uadbench.records.layout import SPEC, TABLES, hash_files, needed_files, sha256_of
+from uadbench.records.layout import RECORD, SPEC, TABLES, VERIFICATION, hash_files, needed_files, sha256_of, write_level
 from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.pool_folds import pool_folds
@@ -146,7 +146,7 @@ def note_level(folder: Path, level: Level) -> Level:
         folder: Folder of the run.
         level: What a verification has just shown.
     """
-    file, record = folder / "verification.json", sha256_of(folder / "record.json")
+    file, record = folder / VERIFICATION, sha256_of(folder / RECORD)
     try:
         before = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -154,7 +154,7 @@ def note_level(folder: Path, level: Level) -> Level:
     # A rerun stays shown for as long as the record is the same.
     if isinstance(before, dict) and before.get("level") == "rerun" and before.get("record") == record:
         level = "rerun"
-    file.write_text(json.dumps({"level": level, "record": record}))
+    write_level(file, level, record)
     return level
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from uadbench.core.record import stable_hash
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.read import Entry, plain
 from uadbench.report.escape import csv_cell
 from uadbench.report.figures.drawing import SOFT, Drawing, axes_of, colours, short, style, to_csv, to_svg
-from uadbench.report.figures.numbers import DICE
 from uadbench.report.tables.model import Arena, Row
 
 SHOWN = {"case_ap": "case AP", DICE: "Dice at 1 % healthy FPR"}

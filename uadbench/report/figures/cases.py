@@ -11,6 +11,7 @@ import scikit_posthocs
 import seaborn as sns
 
 from uadbench.core.errors import DataError
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.evaluation.statistics.comparisons import CriticalDifference, critical_difference, table_of
 from uadbench.evaluation.statistics.intervals import patient_means
 from uadbench.records.curves import mean_curve
@@ -28,7 +29,6 @@ from uadbench.report.figures.drawing import (
     to_csv,
     to_svg,
 )
-from uadbench.report.figures.numbers import DICE
 from uadbench.report.tables.model import Arena, Row, Table
 from uadbench.report.tables.patients import patient_values
 

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.read import Entry
 from uadbench.report.escape import csv_cell
 from uadbench.report.figures.drawing import (
@@ -28,7 +29,6 @@ from uadbench.report.figures.drawing import (
 from uadbench.report.tables.model import Arena, Row, Table
 
 MAX_ROWS = 40  # more would not be read; the table holds all
-DICE = "dice@healthy-fpr@0.01"
 FOREST = {"case_ap": "case AP", DICE: "Dice at 1 % healthy FPR"}
 COSTS = {
     "ms_per_image": ("time", "ms an image", "time an image"),

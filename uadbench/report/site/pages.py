@@ -15,8 +15,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 import uadbench
+from uadbench.evaluation.protocol import headline
 from uadbench.records.read import Entry, plain
-from uadbench.report.figures.numbers import DICE
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.report.tables.model import Arena, Row
 from uadbench.report.tables.matrix import Cell
 from uadbench.report.tables.tables import RANKING_KEY
@@ -27,7 +28,7 @@ CASE_COLUMNS = (
     ("ap", "AP"),
     (DICE, "Dice at 1 % healthy FPR"),
     ("auroc", "AUROC"),
-    ("fpr@healthy-fpr@0.01", "FPR"),
+    (headline.FPR, "FPR"),
     ("image_score", "image score"),
     ("lesion_pixels", "lesion pixels"),
 )

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from uadbench.evaluation.protocol import headline
 from uadbench.records.read import Entry, plain
 from uadbench.report.tables.model import Arena, Row, Table
 from uadbench.report.tables.patients import patient_bootstrap, patient_values
@@ -18,7 +19,7 @@ from uadbench.report.tables.tables import ABLATION, RANKING_KEY, TIERS
 
 MODALITIES = {"mri": "MRI", "ct": "CT", "us": "US"}
 """Datasets are called by organ and modality: brain_mri, liver_ct, carotid_us."""
-SHOWN = (("dice@healthy-fpr@0.01", "dice@healthy-fpr@0.01"), ("pixel_auroc", "auroc"))
+SHOWN = ((headline.DICE, headline.DICE), ("pixel_auroc", "auroc"))
 """The metrics of a cell with their columns in ``cases.csv``."""
 METHODS, FLOOR = "Learned without lesion labels", "Trivial baselines: the floor"
 BLOCKS = {TIERS[1]: "Tuned on lesion labels", TIERS[2]: "Supervised reference: lesion masks in training"}

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from uadbench.core.config import is_result
 from uadbench.core.errors import UserError
 from uadbench.core.record import Metric, ProtocolPart, Record, stable_hash
 from uadbench.evaluation.protocol.protocol import load_protocol
@@ -133,7 +134,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
         "a seed stands there twice": len(set(seeds)) < len(seeds),
         repeated: bool(repeated),
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
-        "preset smoke is never ranked": record.method.preset == "smoke",
+        "preset smoke is never ranked": not is_result(record.method.preset),
         "this protocol is for comparison with published numbers": _flagged(record.protocol),
         "its published values were chosen on lesions of this cohort": record.ledger.published_seen,
         ABLATION: bool(_changed(record)),

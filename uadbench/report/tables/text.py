@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
+from uadbench.evaluation.protocol import headline
 from uadbench.records.read import plain
 from uadbench.report import escape
 from uadbench.report.tables.model import Arena, Leaderboard, Number, Row, Table
@@ -12,7 +13,7 @@ from uadbench.report.tables.model import Arena, Leaderboard, Number, Row, Table
 # Key, heading, LaTeX heading. The first one ranks.
 COLUMNS = (
     ("case_ap", "case AP", "case AP"),
-    ("dice@healthy-fpr@0.01", "Dice at 1 % healthy FPR", r"Dice\textsubscript{1\,\%}"),
+    (headline.DICE, "Dice at 1 % healthy FPR", r"Dice\textsubscript{1\,\%}"),
     ("pixel_auroc", "pixel AUROC", "pixel AUROC"),
     ("image_auroc", "image AUROC", "image AUROC"),
 )

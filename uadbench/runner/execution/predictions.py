@@ -1,8 +1,7 @@
-"""Prediction of a role's items into memory-mappable raw maps, and their way back to the native grid."""
+"""Prediction of a role's items into raw maps on disk, and of arrays in memory."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from uadbench.core.types import ImageBatch
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
+from uadbench.runner.storage.maps import begin_maps, complete_maps, mapped
 
 
 def predict_items(
@@ -25,12 +25,8 @@ def predict_items(
         folder: Where the files go; uids.json is written last and marks the folder as complete.
         advance: Called with the number of images done.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "uids.json").unlink(missing_ok=True)
     spec, total = batches.spec, len(batches)
-    maps = np.lib.format.open_memmap(
-        folder / "maps.npy", mode="w+", dtype=np.float32, shape=(total, spec.height, spec.width)
-    )
+    maps = begin_maps(folder, (total, spec.height, spec.width))
     scores = np.zeros(total, np.float32)
     reconstructions: NDArray[np.float32] | None = None
     uids: list[str] = []
@@ -46,12 +42,8 @@ def predict_items(
         maps[rows], scores[rows] = found, own
         if restored is not None:
             if reconstructions is None:
-                reconstructions = np.lib.format.open_memmap(
-                    folder / "reconstruction.npy", mode="w+", dtype=np.float16, shape=(total, *restored.shape[1:])
-                )
+                reconstructions = mapped(folder / "reconstruction.npy", np.float16, (total, *restored.shape[1:]))
             reconstructions[rows] = restored
         done = rows.stop
         advance(len(found))
-    maps.flush()
-    np.save(folder / "scores.npy", scores)
-    (folder / "uids.json").write_text(json.dumps(uids))
+    complete_maps(folder, maps, uids, scores)

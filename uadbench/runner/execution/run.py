@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, JobFailed
+from uadbench.core.files import atomic_text
 from uadbench.core.method import FitContext, Method
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Cost, Ledger, Record
@@ -110,7 +110,7 @@ def execute(
         target = pick_device(device)
         numerics = _numerics(plan, folder, target)
         execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
-        folder.write_text("config.yaml", yaml.safe_dump(plan.job.model_dump(mode="json"), sort_keys=False))
+        folder.save_job(plan.job)
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
         folder.write_text("new_images.json", json.dumps(_for_new_images(plan)))
@@ -119,7 +119,7 @@ def execute(
             record = _execute(execution, fresh=fresh)
         except JobFailed as error:
             record, failure = _record(execution, status="failed", reason=str(error)), error
-        folder.write_text(folder.record_file.name, record.model_dump_json(indent=1))
+        folder.save_record(record)
         if watcher is not None:
             watcher.finish(record, folder.path)
         if failure is not None:
@@ -210,8 +210,7 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")
     folder.save_weights(method.state_dict())
     pointer = _fit_pointer(run)
-    pointer.parent.mkdir(exist_ok=True)
-    RunFolder(pointer.parent).write_text(pointer.name, plan.job.id)
+    atomic_text(pointer, plan.job.id)
     return context.train_seconds
 
 

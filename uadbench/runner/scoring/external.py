@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from uadbench.core.catalog import METHODS
@@ -27,8 +25,10 @@ from uadbench.data.reading.nifti import axial, read_volume
 from uadbench.data.storage.store import Item, Store
 from uadbench.evaluation.protocol.protocol import Protocol
 from uadbench.records.environment import environment
+from uadbench.records.layout import VERIFICATION, write_level
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.score_run import score_run
+from uadbench.runner.storage.maps import begin_maps, complete_maps
 from uadbench.runner.storage.run_folder import RunFolder
 
 ROLES = (Role.CALIB, Role.VAL, Role.TEST)
@@ -125,9 +125,9 @@ def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFol
         env=environment(torch.device("cpu"), PLAIN),
         hashes=hashes,
     )
-    run.write_text("config.yaml", yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False))
-    run.write_text("verification.json", json.dumps({"level": "reported"}))
-    run.write_text(run.record_file.name, record.model_dump_json(indent=1))
+    run.save_job(job)
+    write_level(run.path / VERIFICATION, "reported")
+    run.save_record(record)
     return record
 
 
@@ -213,9 +213,8 @@ def _match(folder: Path, items: Sequence[Item]) -> dict[str, Path]:
 
 def _store_maps(folder: Path, items: Sequence[Item], files: dict[str, Path]) -> None:
     """Writes the maps as one flat array on the native grids, items in stored order."""
-    folder.mkdir(parents=True)
     starts = np.concatenate([[0], np.cumsum([item.shape[1] * item.shape[2] for item in items])])
-    flat = np.lib.format.open_memmap(folder / "maps.npy", mode="w+", dtype=np.float32, shape=(int(starts[-1]),))
+    flat = begin_maps(folder, (int(starts[-1]),))
     rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
     for case, group in groupby(rows, key=lambda row: row[1].case):
         members = list(group)
@@ -223,8 +222,7 @@ def _store_maps(folder: Path, items: Sequence[Item], files: dict[str, Path]) -> 
         for position, (row, item) in enumerate(members):
             plane = _read(files[item.uid], [item])[0] if whole is None else whole[position]
             flat[starts[row] : starts[row + 1]] = plane.ravel()
-    flat.flush()
-    (folder / "uids.json").write_text(json.dumps([item.uid for item in items]))
+    complete_maps(folder, flat, [item.uid for item in items], None)
 
 
 def _read(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:

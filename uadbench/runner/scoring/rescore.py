@@ -10,7 +10,7 @@ from uadbench.core.errors import REMAKE, DataError, UserError
 from uadbench.core.job import Job
 from uadbench.core.record import SCHEMA, ProtocolPart, Record
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.records.layout import hash_files
+from uadbench.records.layout import VERIFICATION, hash_files
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, open_run
 from uadbench.runner.storage.run_folder import RunFolder
@@ -40,7 +40,7 @@ def rescore(
         The new record and its folder.
 
     Raises:
-        DataError: If it is no finished run, the data are others, or (in place) maps or weights changed since.
+        DataError: If it is not a finished run, the data are others, or (in place) maps or weights changed since.
         UserError: If ``in_place`` is asked for under another protocol than the run's.
     """
     run = open_run(path, source, test_source, progress)
@@ -72,10 +72,10 @@ def rescore(
             "schema_version": SCHEMA if in_place else record.schema_version,
         }
     )
-    target.write_text("record.json", again.model_dump_json(indent=1))
+    target.save_record(again)
     if in_place and not run.external:
         # What was verified before is no longer what stands here.
-        (path / "verification.json").unlink(missing_ok=True)
+        (path / VERIFICATION).unlink(missing_ok=True)
     return again, target.path
 
 

@@ -12,6 +12,7 @@ from uadbench.core.roles import Role
 from uadbench.data.simulation.synthetic import ForeignPatches
 from uadbench.data.storage.store import Item, Pixels, Store
 from uadbench.evaluation.cases import Cases, held
+from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
 from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
 from uadbench.evaluation.scoring.gaps import oracle_gap, protocol_gap
@@ -23,9 +24,7 @@ from uadbench.runner.scoring.overview import draw_overview
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.storage.stored_cases import StoredCases
 
-HEADLINE_RATE = 0.01
-HEADLINE = f"healthy-fpr@{HEADLINE_RATE}"
-GAP_BETWEEN = ("strict-v1", "paper-v1")
+GAP_BETWEEN = (headline.STRICT, "paper-v1")
 SYNTHETIC = "synthetic"
 LOWEST = float(np.finfo(np.float32).min)
 
@@ -80,7 +79,7 @@ def score_run(
     for name, content in extras:
         folder.write_text(name, json.dumps(content, indent=1, allow_nan=False))
     if picture:
-        threshold = evaluation.thresholds.get(HEADLINE)
+        threshold = evaluation.thresholds.get(headline.RULE)
         folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
 
@@ -97,9 +96,9 @@ def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict
     tuned_on = next((name for name in (SYNTHETIC, Role.VAL.value) if name in cases), None)
     if tuned_on is None or Role.CALIB.value not in cases:
         return None
-    rungs = choose_ladder(cases[Role.CALIB.value], cases[tuned_on], rate=HEADLINE_RATE)
+    rungs = choose_ladder(cases[Role.CALIB.value], cases[tuned_on], rate=headline.RATE)
     steps = ladder_on_test(rungs, cases[Role.TEST.value], protocol, seed)
-    return {"version": LADDER_VERSION, "tuned_on": tuned_on, "rule": HEADLINE, "steps": steps}
+    return {"version": LADDER_VERSION, "tuned_on": tuned_on, "rule": headline.RULE, "steps": steps}
 
 
 def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> dict[str, Any]:
@@ -108,9 +107,9 @@ def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> di
     calib = cases.get(Role.CALIB.value)
     gap = None
     if calib is not None:
-        threshold = healthy_fpr_thresholds(calib, [HEADLINE_RATE])[0]
+        threshold = healthy_fpr_thresholds(calib, [headline.RATE])[0]
         gap = protocol_gap(strict, paper, threshold, cases[Role.TEST.value])
-    return {"oracle_gap": oracle_gap(evaluation.cases, HEADLINE, strict, seed), "protocol_gap": gap}
+    return {"oracle_gap": oracle_gap(evaluation.cases, headline.RULE, strict, seed), "protocol_gap": gap}
 
 
 def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item]]]:

@@ -1,22 +1,25 @@
-"""A stored run with the data it was made on."""
+"""A stored run with the data it was made on: for verification, and its cases for the viewer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import REMAKE, DataError
+from uadbench.core.errors import DataError
 from uadbench.core.job import EXTERNAL, Job
-from uadbench.core.reading import read_yaml
 from uadbench.core.record import DatasetPart, Record
+from uadbench.core.roles import Role
 from uadbench.data.storage.store import Store
+from uadbench.evaluation.cases import Cases
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.planning.tuned_config import Tuned
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.storage.stored_cases import StoredCases
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class OpenRun:
 
     Attributes:
         folder: Where it is.
-        record: What it says.
+        record: Its record.
         plan: Its job with open data.
     """
 
@@ -45,7 +48,7 @@ class StoredRun:
 
     Attributes:
         folder: Where it is.
-        record: What it says.
+        record: Its record.
         job: The definition in config.yaml.
         train: Store that it was trained and calibrated on.
         test: Store that it was tested on.
@@ -94,15 +97,9 @@ def open_stored(path: Path, source: str | None, test_source: str | None, progres
         DataError: If it is not a finished run, or the data are not the same.
     """
     folder = RunFolder(path)
-    record = folder.record()
-    if record is None or record.status != "done":
-        raise DataError(f"{path} holds no finished run.", "Give the folder runs/ID of a run that ended.")
-    try:
-        job = Job.model_validate(read_yaml(path / "config.yaml"))
-    except ValueError as error:
-        raise DataError(f"{path}/config.yaml is missing or damaged.", REMAKE) from error
-    train = _open(job.dataset, source, progress)
-    test = _open(job.test_on, test_source, progress) if job.test_on else train
+    record, job = folder.finished_record(), folder.job()
+    train = open_part(job.dataset, source, progress)
+    test = open_part(job.test_on, test_source, progress) if job.test_on else train
     return StoredRun(folder, record, job, train, test)
 
 
@@ -125,10 +122,53 @@ def _other_data(part: DatasetPart, store: Store) -> DataError:
     )
 
 
-def _open(part: DatasetPart, source: str | None, progress: Progress) -> Store:
+def open_part(part: DatasetPart, source: str | None, progress: Progress) -> Store:
+    """Opens the data that a job names.
+
+    Raises:
+        DataError: If they are not there or have another fingerprint.
+    """
     if source is None and part.source != "phantom":
-        raise DataError(f"The run used prepared data of {part.name}.", "Name the folder with --source.")
+        remedy = f"Name their folder with --source (in a report: --source {part.name}=FOLDER)."
+        raise DataError(f"The run used prepared data of {part.name}.", remedy)
     store = open_source(part.name, source or "phantom", progress)
     if store.manifest.fingerprint != part.fingerprint:
         raise _other_data(part, store)
     return store
+
+
+class RunOpener:
+    """Opens the calibration and test cases of runs; each store is opened once.
+
+    Args:
+        sources: Folder of prepared data by dataset name; the phantom of a dataset needs none.
+        progress: Called while a phantom is made.
+    """
+
+    def __init__(self, sources: Mapping[str, Path], progress: Progress) -> None:
+        self._sources = sources
+        self._progress = progress
+        self._stores: dict[str, Store] = {}
+
+    def __call__(self, run: Path) -> tuple[Cases, Cases]:
+        """Returns the calibration cases (maybe none) and the test cases of a run.
+
+        Raises:
+            DataError: If its maps or its data are not there, or the data are not those of the run.
+        """
+        folder = RunFolder(run)
+        job = folder.job()
+        train = self._open(job.dataset)
+        test = self._open(job.test_on) if job.test_on else train
+        calib = train.role(Role.CALIB)
+        known = calib and (folder.maps / Role.CALIB.value).is_dir()
+        return (
+            StoredCases(train, calib, folder.maps / Role.CALIB.value, masks=True) if known else [],
+            StoredCases(test, test.role(Role.TEST), folder.maps / Role.TEST.value, masks=True),
+        )
+
+    def _open(self, part: DatasetPart) -> Store:
+        if part.fingerprint not in self._stores:
+            folder = self._sources.get(part.name)
+            self._stores[part.fingerprint] = open_part(part, None if folder is None else str(folder), self._progress)
+        return self._stores[part.fingerprint]

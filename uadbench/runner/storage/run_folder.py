@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
 from uadbench.core.errors import REMAKE, DataError, UserError
 from uadbench.core.files import atomic_text, atomic_write, sweep_leftovers, writing
+from uadbench.core.job import Job
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import Record
+from uadbench.records.layout import RECORD
 
 
 class InProgress(UserError):
@@ -31,7 +35,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.record_file = path / "record.json"
+        self.record_file = path / RECORD
+        self.job_file = path / "config.yaml"
         self.weights_file = path / "weights.safetensors"
         self.log_file = path / "log.jsonl"
         self.maps = path / "maps"
@@ -65,14 +70,46 @@ class RunFolder:
         """Returns the stored record, if there is one.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: If it is damaged or of another version of uadbench.
         """
         if not self.record_file.exists():
             return None
         try:
             return Record.model_validate_json(self.record_file.read_bytes())
-        except ValueError as error:
-            raise DataError(f"{self.record_file} cannot be read.", REMAKE) from error
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.record_file) from error
+
+    def finished_record(self) -> Record:
+        """Returns the record of a run that has ended.
+
+        Raises:
+            DataError: If there is none, or the run failed, or the record cannot be read.
+        """
+        record = self.record()
+        if record is None or record.status != "done":
+            raise DataError(
+                f"{self.path} does not hold a finished run.", "Give the folder runs/ID of a run that ended."
+            )
+        return record
+
+    def save_record(self, record: Record) -> None:
+        """Writes the record; with it a run has ended."""
+        self.write_text(self.record_file.name, record.model_dump_json(indent=1))
+
+    def job(self) -> Job:
+        """Returns the job of the run.
+
+        Raises:
+            DataError: If config.yaml is missing, damaged or of another version of uadbench.
+        """
+        try:
+            return Job.model_validate(read_yaml(self.job_file))
+        except (OSError, ValueError) as error:
+            raise _unreadable(self.job_file) from error
+
+    def save_job(self, job: Job) -> None:
+        """Writes the job to config.yaml."""
+        self.write_text(self.job_file.name, yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False))
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """Writes a file under a temporary name and renames it: a reader never sees half of it.
@@ -133,3 +170,7 @@ class RunFolder:
         """Appends a line to log.jsonl."""
         with writing(self.path), self.log_file.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+
+def _unreadable(file: Path) -> DataError:
+    return DataError(f"{file} is missing, damaged or of another version of uadbench.", REMAKE)

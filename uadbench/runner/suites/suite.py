@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from uadbench.core.catalog import DATASETS, METHODS
-from uadbench.core.config import PRESET_NAMES
+from uadbench.core.config import PRESET_NAMES, is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import UnknownName, UserError
 from uadbench.core.experiments import experiment_names
@@ -77,7 +77,7 @@ class Suite(BaseModel):
     @property
     def exports(self) -> bool:
         """Whether there are records to export: those of preset smoke are no results."""
-        return any(row.preset != "smoke" for row in rows(self))
+        return any(is_result(row.preset) for row in rows(self))
 
 
 class Row(BaseModel):

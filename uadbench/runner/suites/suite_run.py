@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
+from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record, stable_hash
@@ -129,7 +130,7 @@ class SuiteRun:
     def _export(self, plan: Plan, record: Record) -> None:
         """Exports what ended before it could be exported, or was scored anew; another run's record stays."""
         folder = self.root / plan.job.id
-        if plan.job.method.preset == "smoke" or not (folder / "record.json").exists():
+        if not is_result(plan.job.method.preset) or not (folder / "record.json").exists():
             return
         known = exported_record(plan.job, self.records)
         if known is None or (known.created == record.created and known != record):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from uadbench.core.config import is_result
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.data.storage.store import Store
@@ -86,7 +87,7 @@ def _run(
 def _execute(plan: Plan, task: Work, *, export: bool) -> None:
     """Runs a job and exports its record; that of one fold is a part of a record that the suite makes in the end."""
     record, folder, _ = execute(plan, root=task.root, device=task.device)
-    if export and plan.job.method.preset != "smoke":
+    if export and is_result(plan.job.method.preset):
         export_record(record, folder, task.records)
 
 
