@@ -23,7 +23,7 @@ from uadbench.cli import (
     submit,
     tune,
 )
-from uadbench.core.errors import JobFailed, UserError
+from uadbench.cli.endings import guarded
 
 app = typer.Typer(
     name="uadbench",
@@ -69,12 +69,6 @@ app.command("report")(results.report)
 
 
 def main() -> None:
-    """Runs the command line: 0 done, 1 a job or a verification failed, 2 bad input, 130 interrupted."""
-    try:
-        app()
-    except (UserError, JobFailed) as error:
-        print(f"uadbench: {error}", file=sys.stderr)  # noqa: T201 (the one place that talks to a person on error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("uadbench: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    """Runs the command line and exits: 0 done, 1 failed, 2 bad input, 130 interrupted, 143 terminated."""
+    if code := guarded(app):
+        sys.exit(code)

@@ -63,13 +63,8 @@ def bench(
     if dry_run:
         _print_jobs(run, costs, place.workers)
         return
-    try:
-        with _interrupts() as asked:
-            rows = _watch(run, run.run(place, device), costs, asked)
-    except KeyboardInterrupt:
-        # Caught here because the command line's library swallows it without a word.
-        to_stderr().print("uadbench: interrupted; the same command goes on where it stopped.")
-        raise typer.Exit(130) from None
+    with _interrupts() as asked:
+        rows = _watch(run, run.run(place, device), costs, asked)
     counts = Counter(row.state for row in rows)
     to_stdout().out(_summary(rows), highlight=False)
     if counts["failed"]:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from uadbench.core.files import writing
+from uadbench.core.files import atomic_text, atomic_write
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.storage.store import IGNORE, Item, Store
 
+PAGE = "contact_sheet.html"
 COLUMNS = 8
 BODY, LESION, SHADOW = "#4aa3ff", "#ff9d2e", "#c77dff"
 MOST_IMAGES = 400  # images a cohort that its histogram is made of
@@ -42,11 +43,9 @@ def write_contact_sheet(store: Store, out: Path, warnings: Sequence[str] = ()) -
     Raises:
         DataError: If they cannot be written; the store itself is whole.
     """
-    picture, page = out / "contact_sheet.png", out / "contact_sheet.html"
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        _draw(store, picture)
-        page.write_text(_page(store, picture.name, warnings), encoding="utf-8")
+    picture, page = out / "contact_sheet.png", out / PAGE
+    atomic_write(picture, lambda part: _draw(store, part))
+    atomic_text(page, _page(store, picture.name, warnings))
     return [picture, page]
 
 

@@ -172,6 +172,17 @@ class Partial:
         return digest.hexdigest()
 
 
+def discard_partial(out: Path) -> None:
+    """Removes what the writer of a store left that was stopped after the store was whole.
+
+    Raises:
+        DataError: If another process is still writing it.
+    """
+    partial = Partial(out)
+    partial.open()
+    partial.close(keep=False)
+
+
 def _bytes(name: str, item: Item) -> int:
     channels = item.shape[0] if name == "image" else 1
     return item.shape[1] * item.shape[2] * channels * ARRAYS[name]

@@ -1,0 +1,120 @@
+"""How commands end that are stopped, or that lack space or memory: one line, an exit code, and the state kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.datasets.test_folder import two_folders
+from uadbench.cli.endings import guarded
+from uadbench.core.errors import UserError
+
+COMMAND = [sys.executable, "-m", "uadbench"]
+KILLED_AT = """
+import os, sys
+sys.addaudithook(
+    lambda event, args: event == "uadbench.write" and args[1].endswith(sys.argv[1]) and os.kill(os.getpid(), 9)
+)
+from uadbench.cli import main
+sys.argv[1:] = sys.argv[2:]
+main()
+"""
+
+
+def prepare(raw: Path, out: Path) -> list[str]:
+    return ["prepare", "folder", "--source", str(raw), "--out", str(out)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".png"}
+
+
+def test_prepare_killed_before_its_contact_sheet_is_finished_by_the_next_call(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    subprocess.run([*COMMAND, *prepare(raw, tmp_path / "whole")], check=True, capture_output=True)
+    killed = [sys.executable, "-c", KILLED_AT, "contact_sheet.png", *prepare(raw, tmp_path / "out")]
+    assert subprocess.run(killed, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert (tmp_path / "out" / "manifest.json").exists()
+    again = subprocess.run([*COMMAND, *prepare(raw, tmp_path / "out")], check=False, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw", "whole"]
+    once_more = subprocess.run([*COMMAND, *prepare(raw, tmp_path / "out")], check=False, capture_output=True, text=True)
+    assert once_more.returncode == 2
+    assert "exists and is not empty" in once_more.stderr
+
+
+TERMINATED_AT = KILLED_AT.replace("os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)")
+
+
+def test_a_terminated_command_says_so_in_one_line_and_goes_on_later(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    stopped = [sys.executable, "-c", TERMINATED_AT, "contact_sheet.png", *prepare(raw, tmp_path / "out")]
+    ended = subprocess.run(stopped, check=False, capture_output=True, text=True)
+    assert ended.returncode == 143
+    assert ended.stderr.splitlines()[-1] == "uadbench: terminated; the same command goes on where it stopped."
+    assert "Traceback" not in ended.stderr
+    assert subprocess.run([*COMMAND, *prepare(raw, tmp_path / "out")], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "No space left on device. Free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied. Check the permissions"),
+        (ImportError("x.so: failed to map segment from shared object", name="torch"), "torch could not be loaded"),
+        (MemoryError(), "Not enough memory"),
+        (RuntimeError("database or disk is full"), "The disk is full"),
+        (UserError("Wrong.", "Do this."), "Wrong. Do this."),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_and_exit_code_2(
+    error: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        raise error
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert guarded(app) == 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_an_import_turns_into_another_error_is_still_one(
+    number: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException as error:
+            raise RecursionError("maximum recursion depth exceeded") from error
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert guarded(app) == code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    def app() -> None:
+        raise KeyError("defect")
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyError):
+            guarded(app)
+    finally:
+        signal.signal(signal.SIGTERM, before)

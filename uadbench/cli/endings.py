@@ -1,0 +1,100 @@
+"""How the command line ends: one line and an exit code, whether it was stopped, refused or out of space or memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.files import FULL
+
+INTERRUPTED, TERMINATED = 130, 143
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "not enough memory", "out of memory")
+_NO_SPACE = ("database or disk is full", "no space left on device")
+_REFUSED = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM. It unwinds like Ctrl-C, past the command line's library, which would turn that into its own exit."""
+
+
+class _Stop:
+    """Answers SIGTERM, and remembers it: an import that is broken into often raises another error."""
+
+    def __init__(self) -> None:
+        self.terminated = False
+        self._process = os.getpid()
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a forked worker ends as if nobody had asked to be told
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.terminated = True
+        raise Terminated
+
+
+def guarded(app: Callable[[], object]) -> int:
+    """Runs the command line and returns its exit code: 0, 1, 2, 130 or 143.
+
+    Everything else that is raised is a defect of uadbench and keeps its traceback.
+    """
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        app()
+    except BaseException as error:
+        code, text = _ending(error, terminated=stop.terminated)
+        if code is None:
+            raise
+        if text:
+            print(f"uadbench: {text}", file=sys.stderr)  # noqa: T201 (the one place that talks to a person on error)
+        return code
+    return 0
+
+
+def _ending(error: BaseException, *, terminated: bool) -> tuple[int | None, str]:
+    """Returns the exit code and the line of an error, None for one that is a defect."""
+    code = error.code if isinstance(error, SystemExit) else None
+    if terminated or isinstance(error, Terminated):
+        return TERMINATED, "terminated; the same command goes on where it stopped."
+    if code in (INTERRUPTED, None) and _was_interrupted(error):
+        return INTERRUPTED, "interrupted; the same command goes on where it stopped."
+    if isinstance(error, SystemExit):
+        return (code if isinstance(code, int) else 0 if code is None else 1), ""
+    if isinstance(error, UserError | JobFailed):
+        return error.exit_code, str(error)
+    text = _shortage(error)
+    return (None, "") if text is None else (UserError.exit_code, text)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C stands behind an error, as where it breaks into the loading of a module.
+
+    A command that has said itself what is kept raises its exit ``from None``.
+    """
+    before: BaseException | None = error
+    while before is not None:
+        if isinstance(before, KeyboardInterrupt):
+            return True
+        before = before.__cause__ or (None if before.__suppress_context__ else before.__context__)
+    return False
+
+
+def _shortage(error: BaseException) -> str | None:
+    """Returns what to tell where the machine lacks something, None for any other error."""
+    text = str(error)
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
+        loading = isinstance(error, ImportError) and error.name
+        what = f"{loading} could not be loaded" if loading else "the command could not be finished"
+        return f"Not enough memory: {what}. Free some, or take fewer --workers."
+    if isinstance(error, OSError) and error.errno in _REFUSED:
+        where = f" {error.filename}" if error.filename else ""
+        remedy = "Free some space" if error.errno in FULL else "Check the permissions"
+        return f"Cannot write or read{where}: {error.strerror}. {remedy} or choose another --out."
+    if any(words in text.lower() for words in _NO_SPACE):
+        return "The disk is full: no space left on device. Free some space or choose another --out."
+    return None
