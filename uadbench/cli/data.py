@@ -43,11 +43,6 @@ def prepare(
     from uadbench.core.catalog import DATASETS
     from uadbench.core.config import parse_overrides
     from uadbench.data.storage.contact_sheet import write_contact_sheet
-<<<<<<< HEAD
-=======
-    from uadbench.data.storage.partial import discard_partial
-    from uadbench.data.storage.store import Store
->>>>>>> efb45f5 (feat: SIGTERM ends with one line and 143, shortages of space and memory with one line and 2; fix: a prepare killed before its contact sheet is finished by the next call)
 
     if recipe not in ("strict", "paper"):
         raise UserError(f"Unknown recipe '{recipe}'.", "Use strict or paper.")
@@ -64,17 +59,8 @@ def prepare(
     folds = _folds(chosen.pop("folds", None), out)
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
     whole = out.with_name(f".{out.name}.whole") if folds else out
-<<<<<<< HEAD
     with progress_bar("prepare") as progress:
         store, found, warnings = _prepared(maker, source, whole, recipe, workers, progress)
-=======
-    if not folds and _left_to_finish(out, dataset, recipe):
-        found = "a finished store of this name, whose maker was stopped before it was checked"
-        discard_partial(out)
-    else:
-        with progress_bar("prepare") as progress:
-            found = maker.prepare(source, whole, recipe, workers, progress)
->>>>>>> efb45f5 (feat: SIGTERM ends with one line and 143, shortages of space and memory with one line and 2; fix: a prepare killed before its contact sheet is finished by the next call)
     if folds:
         _split(whole, out, folds, found)
         return
@@ -92,11 +78,16 @@ def _prepared(
 ) -> tuple[Store, str, list[str]]:
     """Prepares and checks a store; a dataset may settle near-duplicates and be prepared once more."""
     from uadbench.data.storage.checks import check_store
+    from uadbench.data.storage.partial import discard_partial
     from uadbench.data.storage.store import Store
 
     settle: Callable[[Store], bool] | None = getattr(maker, "settle", None)
     name: Callable[[str], str] = getattr(maker, "file_of", str)
-    found = maker.prepare(source, out, recipe, workers, progress)
+    if _left_to_finish(out, maker, recipe):
+        found = "a finished store, whose maker was stopped before it was checked"
+        discard_partial(out)
+    else:
+        found = maker.prepare(source, out, recipe, workers, progress)
     try:
         if settle is not None and settle(Store(out)):
             shutil.rmtree(out)
@@ -149,7 +140,7 @@ def _split(whole: Path, out: Path, count: int, found: str) -> None:
         write_contact_sheet(store, folder, warnings)
 
 
-def _left_to_finish(out: Path, dataset: str, recipe: str) -> bool:
+def _left_to_finish(out: Path, maker: Dataset, recipe: str) -> bool:
     """Whether a store of the same dataset and recipe is there whole, without the contact sheet that comes last."""
     from uadbench.data.storage.contact_sheet import PAGE
     from uadbench.data.storage.store import Store
@@ -157,7 +148,7 @@ def _left_to_finish(out: Path, dataset: str, recipe: str) -> bool:
     if not (out / "manifest.json").is_file() or (out / PAGE).exists():
         return False
     manifest = Store(out).manifest
-    return manifest.dataset == dataset and manifest.recipe == recipe
+    return manifest.dataset == maker.card.name and manifest.recipe == recipe
 
 
 def _how_to_get(dataset: str) -> str:

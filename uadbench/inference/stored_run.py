@@ -17,15 +17,16 @@ from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Metric, Record
 from uadbench.evaluation.cases import CaseMaps, Cases
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.words import metric_words
 from uadbench.runner.scoring.overview import Overview, overview_figure
-from uadbench.runner.storage.open_cases import RunOpener
+from uadbench.runner.storage.open_run import RunOpener
 from uadbench.runner.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINE = ("case_ap", "dice@healthy-fpr@0.01", "pixel_auroc", "image_auroc")
+HEADLINE = ("case_ap", DICE, "pixel_auroc", "image_auroc")
 
 
 @dataclass(frozen=True)
