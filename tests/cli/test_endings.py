@@ -18,9 +18,8 @@ from uadbench.core.errors import UserError
 COMMAND = [sys.executable, "-m", "uadbench"]
 KILLED_AT = """
 import os, sys
-sys.addaudithook(
-    lambda event, args: event == "uadbench.write" and args[1].endswith(sys.argv[1]) and os.kill(os.getpid(), 9)
-)
+name = sys.argv[1]
+sys.addaudithook(lambda event, args: event == "uadbench.write" and args[1].endswith(name) and os.kill(os.getpid(), 9))
 from uadbench.cli import main
 sys.argv[1:] = sys.argv[2:]
 main()
