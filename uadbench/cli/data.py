@@ -83,7 +83,7 @@ def _prepared(
 
     settle: Callable[[Store], bool] | None = getattr(maker, "settle", None)
     name: Callable[[str], str] = getattr(maker, "file_of", str)
-    if _left_to_finish(out, maker, recipe):
+    if _left_to_finish(out, type(maker).__module__.split(".")[-2], recipe):
         found = "a finished store, whose maker was stopped before it was checked"
         discard_partial(out)
     else:
@@ -140,7 +140,7 @@ def _split(whole: Path, out: Path, count: int, found: str) -> None:
         write_contact_sheet(store, folder, warnings)
 
 
-def _left_to_finish(out: Path, maker: Dataset, recipe: str) -> bool:
+def _left_to_finish(out: Path, name: str, recipe: str) -> bool:
     """Whether a store of the same dataset and recipe is there whole, without the contact sheet that comes last."""
     from uadbench.data.storage.contact_sheet import PAGE
     from uadbench.data.storage.store import Store
@@ -148,7 +148,7 @@ def _left_to_finish(out: Path, maker: Dataset, recipe: str) -> bool:
     if not (out / "manifest.json").is_file() or (out / PAGE).exists():
         return False
     manifest = Store(out).manifest
-    return manifest.dataset == maker.card.name and manifest.recipe == recipe
+    return manifest.dataset == name and manifest.recipe == recipe
 
 
 def _how_to_get(dataset: str) -> str:
