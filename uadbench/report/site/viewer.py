@@ -32,8 +32,8 @@ RATES = (0.01, 0.001, 0.05)
 THRESHOLDS, MAX_RULES = "thresholds.json", 20
 MAX_CASES = 300
 MAX_CASE_BYTES = 64_000_000
-VIEWER_BYTES = 22_000_000  # of all runs together: a site of 100 runs stays small enough to send
-MIN_CASES = 6
+VIEWER_BYTES = 16_000_000  # of all runs together: a site of 100 runs stays small enough to send
+MIN_CASES = 4
 _SAMPLE = 2_000_000  # pixels that the thresholds are spread over
 
 
