@@ -210,3 +210,11 @@ def test_a_hostile_config_of_a_run_is_one_line(here: Path, text: str) -> None:
     (run / "record.json").write_text(json.dumps(make_record()))
     (run / "config.yaml").write_text(text)
     assert "config.yaml" in refused(["evaluate", "--run", str(run)])
+
+
+def test_verify_names_what_it_was_given(here: Path) -> None:
+    assert "There is no /nowhere" in refused(["verify", "/nowhere"])
+    record = write(here, make_record())
+    gaps = record.with_name(f"{record.stem}.gaps.json")
+    gaps.write_text("{}")
+    assert f"Give {record}" in refused(["verify", str(gaps)])

@@ -25,7 +25,7 @@ NEVER_IMPORTED = "torch", "timm", "monai", "pandas", "matplotlib"
         (["run", "--method", "synomaly", "--dataset", "carotid_us", "--source", "nowhere"], "no prepared dataset"),
         (["run", "--method", "synomaly", "--dataset", "carotid_us", "--precision", "fp8"], "fp32 or bf16"),
         (["prepare", "carotid_us", "--source", "nowhere", "--out", "there"], "not a folder"),
-        (["verify", "nowhere"], "does not hold a finished run"),
+        (["verify", "nowhere"], "There is no nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:

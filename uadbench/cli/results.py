@@ -51,6 +51,11 @@ def verify(
     ] = None,
 ) -> None:
     """Checks hashes and recomputes every metric from the raw maps; of a leaderboard, what its own tables tell."""
+    if not run.exists():
+        raise UserError(f"There is no {run}.", "Give a run's folder, a record, a bundle or a leaderboard.")
+    record = run.with_name(f"{run.name.partition('.')[0]}.json")
+    if run.suffix == ".json" and run.name.count(".") > 1 and record.is_file():
+        raise UserError(f"{run} is a table beside a record, not a record.", f"Give {record}.")
     if (run / "records").is_dir():
         from uadbench.cli.submit import check_leaderboard
 
