@@ -24,7 +24,7 @@ class AnoDdpm(PartialDiffusion[AnoDdpmConfig]):
     """Anomaly map (x - x_hat)^2 of a partial diffusion with simplex noise."""
 
     name: ClassVar[str] = "anoddpm"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     config_type: ClassVar[type[AnoDdpmConfig]] = AnoDdpmConfig
 
     def __init__(self, config: AnoDdpmConfig, spec: ImageSpec) -> None:

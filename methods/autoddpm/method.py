@@ -26,7 +26,7 @@ class AutoDdpm(PartialDiffusion[AutoDdpmConfig]):
     """Anomaly map |x - x_inpainted| times the suspicion of the first reconstruction."""
 
     name: ClassVar[str] = "autoddpm"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     config_type: ClassVar[type[AutoDdpmConfig]] = AutoDdpmConfig
 
     def __init__(self, config: AutoDdpmConfig, spec: ImageSpec) -> None:

@@ -30,7 +30,7 @@ class Autoencoder(nn.Module):
     """Anomaly map |x - D(E(x))|."""
 
     name: ClassVar[str] = "autoencoder"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
     config_type: ClassVar[type[AutoencoderConfig]] = AutoencoderConfig
 

@@ -28,7 +28,7 @@ class Dae(nn.Module):
     """Anomaly map |x - f(x)| after a median filter."""
 
     name: ClassVar[str] = "dae"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
     config_type: ClassVar[type[DaeConfig]] = DaeConfig
 

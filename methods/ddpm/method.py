@@ -23,7 +23,7 @@ class Ddpm(PartialDiffusion[DdpmConfig]):
     """Anomaly map |x - x_hat| of a partial diffusion."""
 
     name: ClassVar[str] = "ddpm"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     config_type: ClassVar[type[DdpmConfig]] = DdpmConfig
 
     def __init__(self, config: DdpmConfig, spec: ImageSpec) -> None:

@@ -28,7 +28,7 @@ class MeanResidual(nn.Module):
     """|x - mu|: a reconstruction method whose reconstruction is the same for every image."""
 
     name: ClassVar[str] = "mean_residual"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
     config_type: ClassVar[type[MeanResidualConfig]] = MeanResidualConfig
 

@@ -29,7 +29,7 @@ class Synomaly(PartialDiffusion[SynomalyConfig]):
     """Anomaly map |blur(x0) - blur(x_hat)| of the last stage, before any threshold."""
 
     name: ClassVar[str] = "synomaly"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     config_type: ClassVar[type[SynomalyConfig]] = SynomalyConfig
 
     def __init__(self, config: SynomalyConfig, spec: ImageSpec) -> None:

@@ -37,7 +37,7 @@ class VAE(nn.Module):
     """Anomaly map |x - D(mu(x))|."""
 
     name: ClassVar[str] = "vae"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
     config_type: ClassVar[type[VAEConfig]] = VAEConfig
 

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 from uadbench.cli import app
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
+from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
 from uadbench.records.export import export_record
+from uadbench.records.layout import sha256_of
 from uadbench.records.read import read_entries
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
@@ -29,12 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("position", "intensity", "random")
 
 
-def look(records: Path) -> list[tuple[str, str]]:
-    return [(refusal.file, refusal.reason) for refusal in read_entries([records])[1]]
-
-
 def check(leaderboard: Path, base: Path | None = None) -> Audit:
-    return audit(leaderboard, look=look, progress=no_progress, base=base)
+    return audit(leaderboard, progress=no_progress, base=base)
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +294,31 @@ def test_the_workflow_calls_what_the_program_takes() -> None:
     assert context.params["base"] == Path("leaderboard")
     trusted = next(step for step in job["steps"] if step.get("with", {}).get("ref", "").endswith("base.sha }}"))
     assert "path" not in trusted["with"]
+
+
+def test_an_earlier_record_keeps_its_rank_only_by_the_hash_that_the_leaderboard_holds(
+    pristine: Path, tmp_path: Path
+) -> None:
+    board = Path(shutil.copytree(pristine, tmp_path / "board"))
+    records = board / "records"
+    file = next(file for file in sorted(records.rglob("*.json")) if file.name.count(".") == 1)
+    name = Record.model_validate_json(file.read_bytes()).id
+
+    def superseded(record: Record) -> tuple[list[str], str]:
+        return [], "made with version 0" if record.id == name else ""
+
+    def states() -> tuple[str, str]:
+        entry = next(entry for entry in read_entries([records], superseded)[0] if entry.record.id == name)
+        return entry.superseded, entry.kept
+
+    assert states() == ("made with version 0", "")
+    listed = board / "earlier.json"
+    listed.write_text(json.dumps({name: sha256_of(file)}))
+    assert states() == ("", "made with version 0")
+    base = Path(shutil.copytree(board, tmp_path / "base"))
+    listed.write_text(json.dumps({name: "0" * 64}))
+    assert states() == ("made with version 0", "")
+    assert any("list of earlier records" in problem for problem in check(board, base).problems)
+    listed.write_text("[1, 2]")
+    with pytest.raises(DataError, match=r"earlier\.json is not a list"):
+        states()

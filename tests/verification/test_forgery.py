@@ -155,7 +155,7 @@ def accepts(board: Path) -> tuple[list[str], list[int]]:
 def test_the_honest_run_holds(run: Path, tiny_store: Path, tmp_path: Path) -> None:
     assert verify_run(run, str(tiny_store), None, no_progress).problems == []
     board = exported(run, tmp_path / "board")
-    assert audit(board, look=lambda _: [], progress=no_progress).problems == []
+    assert audit(board, progress=no_progress).problems == []
     assert accepts(board / "records")[0] == []
 
 
@@ -182,7 +182,7 @@ def test_a_claim_that_contradicts_the_registry_reaches_nothing(
     if kind in NEEDS_THE_DATA:
         return
     board = exported(run, tmp_path / "board")
-    found = audit(board, look=lambda _: [], progress=no_progress, base=empty(tmp_path / "base")).problems
+    found = audit(board, progress=no_progress, base=empty(tmp_path / "base")).problems
     assert any(words in line for line in found), found
     refused, ranks = accepts(board / "records")
     assert ranks == []
@@ -213,7 +213,7 @@ def test_a_file_whose_hash_is_left_out_is_missed(run: Path, tiny_store: Path, tm
     forge(run, lambda record: record["hashes"].pop(name))
     assert f"{name}: missing" in verify_run(run, str(tiny_store), None, no_progress).problems
     if name != "spec.json":
-        found = audit(exported(run, tmp_path / "board"), look=lambda _: [], progress=no_progress).problems
+        found = audit(exported(run, tmp_path / "board"), progress=no_progress).problems
         assert any(f"{name} is not named in it" in line for line in found), found
 
 
@@ -234,9 +234,9 @@ def test_an_earlier_format_is_taken_only_where_it_stood_before(run: Path, tmp_pa
     (run / "thresholds.json").unlink()
     forge(run, older)
     board = exported(run, tmp_path / "board")
-    assert audit(board, look=lambda _: [], progress=no_progress).problems == []
-    assert audit(board, look=lambda _: [], progress=no_progress, base=board).problems == []
-    found = audit(board, look=lambda _: [], progress=no_progress, base=empty(tmp_path / "base")).problems
+    assert audit(board, progress=no_progress).problems == []
+    assert audit(board, progress=no_progress, base=board).problems == []
+    found = audit(board, progress=no_progress, base=empty(tmp_path / "base")).problems
     assert any("an earlier version wrote it" in line for line in found), found
     with pytest.raises(UserError, match="--in-place"):
         write_bundle(run, tmp_path / "a.zip", None, None, no_progress)
@@ -284,7 +284,7 @@ def test_one_training_as_three_seeds_is_neither_ranked_nor_taken(
         metrics = {key: metric.model_dump() for key, metric in evaluation.metrics.items()}
         forge(copy, lambda record, s=seed, m=metrics, h=hashes: record.update(seed=s, metrics=m, hashes=h))
         exported(copy, board)
-    found = audit(board, look=lambda _: [], progress=no_progress).problems
+    found = audit(board, progress=no_progress).problems
     assert any("seeds 0 and 1 have the same weights: one training is one seed" in line for line in found), found
     entries, refusals = read_entries([board / "records"], vouch)
     (row,) = make_leaderboard(entries, refusals).arenas[0].tables[0].rows
@@ -296,7 +296,7 @@ def test_a_baseline_that_draws_no_images_may_agree_over_seeds(tiny_store: Path, 
     for seed in range(3):
         plan = plan_run(method="position", train=Store(tiny_store), preset="quick", seed=seed)
         exported(execute(plan, root=tmp_path / "runs", device="cpu")[1], tmp_path / "board")
-    assert audit(tmp_path / "board", look=lambda _: [], progress=no_progress).problems == []
+    assert audit(tmp_path / "board", progress=no_progress).problems == []
 
 
 def test_maps_made_better_and_hashed_are_found_by_rerun_alone(run: Path, tiny_store: Path) -> None:
@@ -328,5 +328,5 @@ def test_a_claimed_rerun_without_a_base_counts_as_reported(run: Path, tmp_path: 
     board = exported(run, tmp_path / "board")
     (file,) = (path for path in (board / "records").rglob("*.json") if "." not in path.stem)
     file.with_name(f"{file.stem}.verification.json").write_text('{"level": "rerun"}')
-    assert audit(board, look=lambda _: [], progress=no_progress).levels == {"reported": 1}
-    assert audit(board, look=lambda _: [], progress=no_progress, base=board).levels == {"rerun": 1}
+    assert audit(board, progress=no_progress).levels == {"reported": 1}
+    assert audit(board, progress=no_progress, base=board).levels == {"rerun": 1}

@@ -38,14 +38,10 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
         DataError: If it is no bundle.
         JobFailed: If it does not verify.
     """
-    from uadbench.records.read import read_entries
     from uadbench.verification.check_bundle import check_bundle
 
-    def refused(folder: Path) -> list[str]:
-        return [refusal.reason for refusal in read_entries([folder])[1]]
-
     with progress_bar("verify") as progress:
-        result = check_bundle(bundle, source, test_source, progress, look=refused, records=accept)
+        result = check_bundle(bundle, source, test_source, progress, records=accept)
     problems = result.problems
     for problem in problems:
         to_stdout().out(problem, style="red", highlight=False)
@@ -67,14 +63,10 @@ def check_leaderboard(folder: Path, base: Path | None) -> None:
         DataError: If it is no leaderboard.
         JobFailed: If something does not hold.
     """
-    from uadbench.records.read import read_entries
     from uadbench.verification.check_leaderboard import LEVELS, audit
 
-    def refused(records: Path) -> list[tuple[str, str]]:
-        return [(refusal.file, refusal.reason) for refusal in read_entries([records])[1]]
-
     with progress_bar("verify") as progress:
-        found = audit(folder, look=refused, progress=progress, base=base)
+        found = audit(folder, progress=progress, base=base)
     for problem in found.problems:
         to_stdout().out(problem, style="red", highlight=False)
     if found.problems:

@@ -19,6 +19,8 @@ VERIFICATION = "verification.json"
 
 Level = Literal["reported", "recomputed", "rerun"]
 
+EARLIER = "earlier.json"
+"""Beside ``records/``: hashes of records of earlier versions that keep their rank."""
 TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
 """Tables beside a record, in a run's folder and (as ``<id>.<table>``) under ``leaderboard/records``."""
 

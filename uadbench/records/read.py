@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Record
 from uadbench.records.curves import Curves
 from uadbench.records.gaps import Gaps, Ladder
-from uadbench.records.layout import VERIFICATION, Level
+from uadbench.records.layout import EARLIER, VERIFICATION, Level, sha256_of
 
 MAX_RECORD_BYTES = 2_000_000
 MAX_CASES_BYTES = 100_000_000
@@ -54,6 +54,7 @@ class Entry:
         gaps: Its oracle gap and protocol gap, likewise.
         run: Folder of the stored run with its maps, if one was found.
         superseded: Why it is of an earlier version that nobody can check any more, "" if it is not.
+        kept: The same of a record that was verified while that version could be run: it keeps its rank.
     """
 
     record: Record
@@ -65,6 +66,7 @@ class Entry:
     gaps: Gaps | None = None
     run: Path | None = None
     superseded: str = ""
+    kept: str = ""
 
     @property
     def tested(self) -> DatasetPart:
@@ -74,6 +76,10 @@ class Entry:
     def beside(self, name: str) -> Path:
         """Returns where a file of the record lies: ``name`` in a stored run, ``<id>.name`` of an exported record."""
         return self.file.with_name(f"{_start(self.file, self.record)}{name}")
+
+
+class _Hashes(RootModel[dict[str, str]]):
+    """SHA-256 of a record's file by its id."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[En
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder}.", "Check --records and --runs.")
+        kept = _kept(folder)
         for file in _record_files(folder):
             shown = plain(file.relative_to(folder).as_posix())
             try:
@@ -119,13 +126,34 @@ def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[En
                 problems, superseded = vouch(entry.record)
                 if problems:
                     raise ValueError(problems[0])
-                entry = replace(entry, superseded=superseded)
+                if superseded and kept.get(entry.record.id) == sha256_of(file):
+                    entry = replace(entry, kept=superseded)
+                else:
+                    entry = replace(entry, superseded=superseded)
             except (ValueError, OSError) as error:
                 refusals.append(Refusal(shown, plain(_first_line(error))))
                 continue
             known = entries.setdefault(entry.record.id, entry)
             entries[known.record.id] = replace(known, run=known.run or entry.run)
     return [entries[key] for key in sorted(entries)], refusals
+
+
+def _kept(folder: Path) -> dict[str, str]:
+    """Returns id and hash of records of earlier versions that were verified while those versions could be run.
+
+    ``earlier.json`` lies beside ``records/``; only those who keep the leaderboard change it
+    (``verify leaderboard/ --base``).
+
+    Raises:
+        DataError: If it is not such a list.
+    """
+    file = folder.absolute().parent / EARLIER
+    if not file.is_file():
+        return {}
+    try:
+        return _Hashes.model_validate_json(file.read_bytes()).root
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} is not a list of ids and hashes.", "Take it from the repository again.") from error
 
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:

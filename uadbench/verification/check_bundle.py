@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from uadbench.core.reading import read_yaml
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
 from uadbench.records.layout import VERIFICATION, beside, hash_files, needed_files, write_level
+from uadbench.records.read import read_entries
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
 from uadbench.verification.check_record import recount
 from uadbench.verification.claims import check_claims
@@ -51,7 +51,6 @@ def check_bundle(
     test_source: str | None,
     progress: Progress,
     *,
-    look: Callable[[Path], list[str]] = lambda _: [],
     records: Path | None = None,
     with_data: bool = True,
 ) -> Submission:
@@ -64,7 +63,6 @@ def check_bundle(
         source: Where the data are, None for the phantom.
         test_source: Where the test data are.
         progress: Called while a phantom is made.
-        look: Gets the unpacked folder before anything is computed, and returns what is wrong with it.
         with_data: Whether the data are at hand; without them the hashes alone are compared.
         records: Where record and tables are put if all holds, with the level reached; None: nowhere.
 
@@ -76,7 +74,8 @@ def check_bundle(
             record = Record.model_validate_json((folder / "record.json").read_bytes())
         except ValidationError as error:
             raise DataError("record.json in the bundle is no record.", "Write it again.") from error
-        problems = [*look(folder), *_compare_job(record, folder / "config.yaml")]
+        refused = [refusal.reason for refusal in read_entries([folder])[1]]
+        problems = [*refused, *_compare_job(record, folder / "config.yaml")]
         if not problems:
             claims = check_claims(record)
             problems = [*claims.problems, *([f"record.json: {claims.superseded}"] if claims.superseded else [])]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import SCHEMA, Record, stable_hash
-from uadbench.records.layout import TABLES, VERIFICATION, Level, needed_files, sha256_of
+from uadbench.records.layout import EARLIER, TABLES, VERIFICATION, Level, needed_files, sha256_of
+from uadbench.records.read import read_entries
 from uadbench.records.seeds import repeated_training
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
@@ -35,9 +36,6 @@ LEVELS = ("reported", "recomputed", "rerun")
 OF_A_CASE = ("patient", "lesion", "pixels", "lesion_pixels", "lesion_pixels_outside_body")
 _PLACE = re.compile(r"[\w.-]{1,80}/\w{1,80}/\w{1,80}/([0-9a-f]{8,64})\.([a-z.]{3,20})", re.ASCII)
 _BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
-
-Look = Callable[[Path], list[tuple[str, str]]]
-"""Gets the folder of records, and returns what is refused of it: file and reason."""
 
 
 class _Verified(BaseModel):
@@ -69,12 +67,11 @@ class Audit:
         self.problems.append("".join(char if char.isprintable() else "?" for char in line)[:400])
 
 
-def audit(leaderboard: Path, *, look: Look, progress: Progress, base: Path | None = None) -> Audit:
+def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) -> Audit:
     """Checks a leaderboard.
 
     Args:
         leaderboard: The folder.
-        look: What else is asked of a record: the report's own rules.
         progress: Called while the phantom of a bundle is made.
         base: The leaderboard before the submission. A new or changed record may then claim no more than its bundle
             shows, an old one no more than before, and none may go.
@@ -87,10 +84,10 @@ def audit(leaderboard: Path, *, look: Look, progress: Progress, base: Path | Non
     if leaderboard.is_symlink() or records.is_symlink() or not records.is_dir():
         raise DataError(f"{leaderboard} holds no folder {RECORDS}.", "Give the folder of a leaderboard.")
     files = _known_files(records, found)
-    refused = look(records)
-    for file, reason in refused:
-        found.note(file, reason)
-    taken = [file for file in files if file not in {name for name, _ in refused}]
+    refused = read_entries([records])[1]
+    for refusal in refused:
+        found.note(refusal.file, refusal.reason)
+    taken = [file for file in files if file not in {refusal.file for refusal in refused}]
     entries = {file: record for file in taken if (record := _checked_record(records, file, files, found)) is not None}
     superseded: dict[str, str] = {}
     for file, record in entries.items():
@@ -256,11 +253,17 @@ def _compare_base(
         shown = max(_level(before) if same else "reported", found.bundles.get(record.id, "reported"), key=LEVELS.index)
         if LEVELS.index(claimed) > LEVELS.index(shown):
             found.note(file, f"it claims to be {claimed}, and what came with it shows {shown}")
+    if _content(records.parent / EARLIER) != _content(base.parent / EARLIER):
+        found.note(EARLIER, "a submission does not change the list of earlier records")
     there = {path.relative_to(base).as_posix() for path in base.rglob("*.json")}
     for file in sorted(there):
         place = _PLACE.fullmatch(file)
         if place is not None and place[2] == "json" and not (records / file).is_file():
             found.note(file, "a submission does not remove records")
+
+
+def _content(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def _level(file: Path) -> Level:

@@ -168,6 +168,8 @@ def _flagged(part: ProtocolPart) -> bool:
 def _remarks(group: list[Entry], key: Number | None) -> list[str]:
     record = group[0].record
     remarks: list[str] = []
+    if kept := next((entry.kept for entry in group if entry.kept), ""):
+        remarks.append(plain(kept, 160))
     if record.ledger.polarity_prior:
         remarks.append(f"polarity prior: {'bright' if record.ledger.polarity_prior > 0 else 'dark'} lesions")
     if record.ledger.published:
