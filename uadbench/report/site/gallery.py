@@ -134,7 +134,9 @@ def read_gallery(folder: Path) -> Gallery:
         strips = _Listing.model_validate_json(file.read_bytes()).strips
         pictures = {strip.file: (folder / strip.file).read_bytes() for strip in strips}
     except (OSError, ValidationError) as error:
-        raise DataError(f"The gallery in {folder} cannot be read.", "Make it again: uadbench report --runs runs.") from error
+        raise DataError(
+            f"The gallery in {folder} cannot be read.", "Make it again: uadbench report --runs runs."
+        ) from error
     for name, content in pictures.items():
         if len(content) > MAX_BYTES or not content.startswith(b"\xff\xd8\xff"):
             raise DataError(f"{folder / name} is not a small JPEG.", "Make it again: uadbench report --runs runs.")
@@ -202,9 +204,7 @@ def _strips(entry: Entry, run: Path, opener: CaseOpener) -> Iterator[tuple[Strip
     pairs = list(zip(cases, slices, strict=True))
     inputs = [tile for case, at in pairs for tile in (_grey(case, case.image, at), _outlined(case, at))]
     dataset, version, fingerprint = tested.name, plain(tested.version, 40), tested.fingerprint
-    shown = Strip(
-        dataset=dataset, version=version, fingerprint=fingerprint, file=f"{start}-input.jpg", cases=names
-    )
+    shown = Strip(dataset=dataset, version=version, fingerprint=fingerprint, file=f"{start}-input.jpg", cases=names)
     yield shown, _jpeg(inputs)
     low, high = _range(cases)
     tiles = [tile for case, at in pairs for tile in (_grey(case, case.reconstruction, at), _heat(case, at, low, high))]

@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 import uadbench
 from uadbench.evaluation.protocol import headline
-from uadbench.records.read import Entry, plain
 from uadbench.evaluation.protocol.headline import DICE
-from uadbench.report.tables.model import Arena, Row
+from uadbench.records.read import Entry, plain
 from uadbench.report.tables.matrix import Cell
+from uadbench.report.tables.model import Arena, Row
 from uadbench.report.tables.tables import RANKING_KEY
 from uadbench.report.tables.text import number_text
 

@@ -13,24 +13,24 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uadbench.core.errors import UserError
-from uadbench.report.site import pages
-from uadbench.report.site.gallery import Gallery
-from uadbench.report.figures.ablations import draw_ablations
-from uadbench.report.tables.beside import Group
-from uadbench.report.figures.drawing import Drawing
+from uadbench.core.files import atomic_text, atomic_write
 from uadbench.records.read import Entry, plain
 from uadbench.records.words import metric_words
-from uadbench.report.figures.numbers import draw_label_count, draw_numbers
+from uadbench.report.figures.ablations import draw_ablations
 from uadbench.report.figures.cases import draw_cases
 from uadbench.report.figures.choices import draw_choices
-from uadbench.core.files import atomic_text, atomic_write
+from uadbench.report.figures.drawing import Drawing
+from uadbench.report.figures.numbers import draw_label_count, draw_numbers
 from uadbench.report.figures.standing import draw_standing
+from uadbench.report.site import pages
+from uadbench.report.site.gallery import Gallery
+from uadbench.report.site.viewer import VIEWER_BYTES, CaseOpener, may_show, write_viewer
+from uadbench.report.tables.beside import Group
 from uadbench.report.tables.glance import answers, short_number
 from uadbench.report.tables.matrix import Matrix, modality
 from uadbench.report.tables.model import Arena, Leaderboard
 from uadbench.report.tables.tables import without_ablations
 from uadbench.report.tables.text import COLUMNS, notes
-from uadbench.report.site.viewer import VIEWER_BYTES, CaseOpener, may_show, write_viewer
 
 MAX_PICTURE_BYTES = 20_000_000
 ASSETS = ("style.css", "site.js", "viewer.js")

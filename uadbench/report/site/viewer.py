@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from uadbench.core.errors import UserError
+from uadbench.core.files import atomic_text
 from uadbench.evaluation.cases import CaseMaps, Cases
 from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
 from uadbench.records.read import Entry, plain
-from uadbench.core.files import atomic_text
 
 LEVELS = 255
 RATES = (0.01, 0.001, 0.05)
@@ -59,9 +59,7 @@ def may_show(entry: Entry, *, include_images: bool) -> bool:
     return include_images or (entry.tested.source == "phantom" and entry.record.dataset.source == "phantom")
 
 
-def write_viewer(
-    entry: Entry, opener: CaseOpener, folder: Path, root: str, room: int = VIEWER_BYTES
-) -> Viewer:
+def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str, room: int = VIEWER_BYTES) -> Viewer:
     """Writes one script a case and returns what the page needs to find them.
 
     Args:
