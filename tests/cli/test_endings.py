@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.datasets.test_folder import two_folders
+from tests.support.folder_data import two_folders
 from uadbench.cli.endings import guarded
 from uadbench.core.errors import UserError
 

@@ -60,7 +60,7 @@ def test_the_command_stores_a_complete_reported_entry(maps: Path, tiny_store: Pa
     command += ["--name", "their_system"]
     result = uadbench(*command, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "case_ap" in result.stdout
+    assert "Case AP" in result.stdout
     folder = next((tmp_path / "runs").glob("[0-9a-f]*"))
     assert {"record.json", "cases.csv", "curves.json", "config.yaml"} <= {file.name for file in folder.iterdir()}
     assert json.loads((folder / "verification.json").read_text()) == {"level": "reported"}

@@ -48,9 +48,13 @@ def lines_of(record: Record, folder: Path, width: int, verdict: str = "", **valu
     return console.export_text().rstrip("\n").splitlines()
 
 
-def test_a_run_ends_in_at_most_eight_lines_of_a_terminal(tmp_path: Path) -> None:
+def test_a_run_ends_in_at_most_eight_lines_of_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = stored_row(tmp_path, "synomaly", 0.5)
     bar = stored_row(tmp_path, "mean_residual", 0.3)
+    monkeypatch.chdir(tmp_path)
+    picture = Path("runs") / record.id / "overview.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"")
     verdict = against(tmp_path / record.id, record, bar)
     place = standing(record, beside(record, [tmp_path]))
     lines = lines_of(record, Path("runs") / record.id, 80, verdict, standing=place)

@@ -198,6 +198,7 @@ def test_option_that_the_dataset_does_not_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["uadbench", "prepare", "brain_mri", "--source", str(tmp_path), "--out", str(tmp_path / "out")]
+    (tmp_path / "any.nii.gz").write_bytes(b"")
     monkeypatch.setattr("sys.argv", [*command, "--set", "modalty=t2"])
     with pytest.raises(SystemExit) as caught:
         main()

@@ -138,7 +138,7 @@ def _link_out(raw: Path) -> None:
         (_remove("sweep00/vessel/0001.png"), r"0001.png has no mask vessel/0001.png"),
         (_remove("sweep14/plaque/0001.png"), r"Save an empty mask"),
         (_remove("sweep14/img/0001.png"), r"0001.png has no image"),
-        (_write("sweep00/img/0001.png", "hello"), r"truncated or no image"),
+        (_write("sweep00/img/0001.png", "hello"), r"truncated or not an image"),
         (_draw("sweep00/vessel/0001.png", disc(20, 20, 10)[:80]), r"has the shape \(80, 160\)"),
         (_draw("sweep00/vessel/0001.png", 200 * disc(20, 20, 2)), r"is a speck"),
         (_draw("sweep14/vessel/0000.png", np.zeros(SHAPE)), r"is empty, but the frame has plaque"),

@@ -46,7 +46,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Store:
     with StoreWriter(
         out,
         dataset="folder",
-        version="1",
+        version="2",
         source="real",
         recipe="strict",
         ranked=False,

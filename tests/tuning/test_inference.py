@@ -56,7 +56,9 @@ def test_weights_do_not_depend_on_inference_keys(name: str) -> None:
     _, changed = fitted(name, **changes)
     assert same(weights, changed)
     # the control: a key that is not declared does move the weights
-    key = "lr" if "lr" in type(config).model_fields else "coreset_fraction"
+    key = next((key for key in ("lr", "coreset_fraction") if key in type(config).model_fields), None)
+    if key is None:  # a trivial baseline: its only other key is the size of the images
+        return
     _, moved = fitted(name, **{key: 0.5 * getattr(config, key)})
     assert not same(weights, moved)
 

@@ -103,6 +103,7 @@ class ResidualConfig(MethodConfig):
 class ImageSizeConfig(MethodConfig):
     """Config of the trivial baselines: the size of the images is all that they have."""
 
+    INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32},
         "quick": {"image_size": 64},
