@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from numpy._core._multiarray_umath import (  # pyright: ignore[reportMissingTypeStubs]
+    __cpu_dispatch__,  # pyright: ignore[reportPrivateImportUsage]
+    __cpu_features__,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 import uadbench
 from uadbench.core.numerics import PLAIN
 from uadbench.core.record import Environment
-from uadbench.records.environment import environment
+from uadbench.records.environment import differing, environment
+
+DISPATCHED = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
 
 
 @pytest.fixture
@@ -55,3 +64,28 @@ def test_records_of_the_jobs_before_do_not(clone: Path) -> None:
 def test_outside_a_clone_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uadbench, "__file__", str(tmp_path / "uadbench" / "__init__.py"))
     assert here().commit == "unknown"
+
+
+def test_the_record_names_the_features_in_use(tmp_path: Path) -> None:
+    program = (
+        "import json, torch\nfrom uadbench.records.environment import cpu_features\nprint(json.dumps(cpu_features()))\n"
+    )
+
+    def features(**variables: str) -> dict[str, str]:
+        run = [sys.executable, "-c", program]
+        done = subprocess.run(run, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    plain = features(ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES=" ".join(DISPATCHED))
+    assert plain["torch"] == "DEFAULT"
+    assert not set(DISPATCHED) & set(plain["numpy"].split())
+    assert set(DISPATCHED) <= set(features()["numpy"].split())
+
+
+def test_what_differs_is_named_by_kind() -> None:
+    env = Environment(commit="a" * 40, dirty=False, device="cpu", precision="fp32", versions={"torch": "2.1"})
+    assert differing(env, env) == []
+    other = env.model_copy(update={"commit": "b" * 40, "versions": {"torch": "2.2"}})
+    code, rest = differing(env, other)
+    assert code.startswith("code: ")
+    assert rest == "environment: torch 2.1 there and 2.2 here"

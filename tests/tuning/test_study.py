@@ -23,10 +23,11 @@ from uadbench.core.roles import Role
 from uadbench.data.storage.store import Item, Store
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import execute
-from uadbench.runner.planning.plan import plan_run
-from uadbench.runner.planning.tuned_config import load_tuned
+from uadbench.runner.planning.plan import dataset_part, plan_run
+from uadbench.runner.planning.tuned_config import Tuned, load_tuned
 from uadbench.tuning.fits import Fits
 from uadbench.tuning.judge import judge, thin
+from uadbench.tuning.result import check_replaceable
 from uadbench.tuning.space import load_space
 from uadbench.tuning.task import StudyTask
 from uadbench.tuning.tune import Tuning, tune
@@ -83,6 +84,31 @@ def test_the_file_says_what_was_done(tuned: tuple[Tuning, Path], tiny_store: Pat
     values = [trial.values[0] for trial in result.outcome.trials]
     assert content["value"] == pytest.approx(max(values), abs=1e-6)
     assert result.outcome.preset is result.outcome.trials[0]
+
+
+def test_a_longer_study_or_one_of_another_kind_is_kept(tuned: tuple[Tuning, Path], tiny_store: Path) -> None:
+    result, folder = tuned
+    assert result.file is not None
+    before = result.file.read_text()
+    for options in ({"trials": 2, "settings": 1}, {"preset": "quick", "trials": 9}):
+        with pytest.raises(UserError, match="holds another study"):
+            run(tiny_store, folder, name="another", **options)  # before any trial
+    assert result.file.read_text() == before
+    content = yaml.safe_load(before)
+    check_replaceable(result.file, content, force=False)
+    check_replaceable(result.file, {**content, "trials": 99, "dataset_version": "3"}, force=False)
+    check_replaceable(result.file, {**content, "trials": 1}, force=True)
+
+
+def test_a_tuned_file_says_where_it_does_not_fit(tiny_store: Path) -> None:
+    data = dataset_part(Store(tiny_store))
+    tuned = Tuned({}, "none", "file", "quick", data.version, data.fingerprint)
+    assert tuned.misfit("quick", data) == ""
+    assert "preset quick (here smoke)" in tuned.misfit("smoke", data)
+    assert "version 1" in Tuned({}, "none", "file", "quick", "1", "0" * 64).misfit("quick", data)
+    committed = load_tuned("synomaly", "carotid_us")
+    assert committed.preset == "quick"
+    assert committed.data_version == "1"
 
 
 def test_settings_of_a_fit_share_its_calls(tuned: tuple[Tuning, Path]) -> None:

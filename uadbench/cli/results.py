@@ -80,11 +80,31 @@ def verify(
     for problem in problems:
         to_stdout().print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
     if problems:
+        _say_what_differs(folder)
         raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     level = note_level(folder, result.level)
     if exported:
         write_level(beside(run, VERIFICATION), level)
     to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_what_differs(folder: Path) -> None:
+    """Names what may be behind a difference: the code, or what it ran on; the data were the same, or nothing opened."""
+    import torch
+
+    from uadbench.core.numerics import PLAIN
+    from uadbench.records.environment import differing, environment
+    from uadbench.runner.storage.run_folder import RunFolder
+
+    record = RunFolder(folder).record()
+    if record is None:
+        return
+    here = environment(torch.device("cpu"), PLAIN)
+    lines = differing(record.env, here) or [
+        "Data, code and environment are those of the record: its files were changed."
+    ]
+    for line in lines:
+        to_stdout().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def report(

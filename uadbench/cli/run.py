@@ -100,6 +100,8 @@ def run(
         train = open_source(dataset, source, progress)
         test = open_source(test_on, test_source, progress) if test_on else None
     plan = plan_run(method=method, train=train, test=test, tuned=settings, overrides=overrides, **options)
+    if settings and (misfit := settings.misfit(preset, plan.job.dataset)):
+        to_stderr().print(f"Warning: {misfit}.", style="yellow", highlight=False, markup=False, soft_wrap=True)
     if plan.published.origin:
         told = ", ".join(f"{key} {value}" for key, value in plan.published.values.items())
         to_stderr().print(f"Values {plan.published.origin}: {told}.", highlight=False, markup=False)

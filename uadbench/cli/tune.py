@@ -47,6 +47,9 @@ def tune(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
     out: Annotated[Path | None, typer.Option(help="Root of METHOD/DATASET.yaml [default: experiments/tuned]")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file of a longer study, or of one of another kind.")
+    ] = False,
     track: Annotated[
         str | None, typer.Option(help="Tracker to tell of the trials: tensorboard or mlflow.", show_default=False)
     ] = None,
@@ -97,7 +100,8 @@ def tune(
         timeout=timeout,
     )
     stderr = to_stderr()
-    result = run_study(task, out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False), stderr)
+    root, say = out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False)
+    result = run_study(task, root, say, stderr, force=force)
     if tracking is not None:
         tell_trials(tracking, task, result.outcome.trials)
     _print(result, trials, measure)

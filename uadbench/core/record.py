@@ -122,7 +122,11 @@ class Cost(_Part):
 
 
 class Environment(_Part):
-    """Where it ran; no host, user or path. ``notes`` tell what the machine forced, such as a smaller batch."""
+    """Where it ran; no host, user or path. ``notes`` tell what the machine forced, such as a smaller batch.
+
+    ``cpu`` names what numbers may depend on in their last bits: the architecture, and the processor features that NumPy
+    and torch used.
+    """
 
     commit: str
     dirty: bool
@@ -131,6 +135,7 @@ class Environment(_Part):
     layout: str = "channels_first"
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list[str])
+    cpu: dict[str, str] = Field(default_factory=dict[str, str])
 
 
 class Fold(_Part):

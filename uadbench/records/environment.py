@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import uadbench
@@ -39,7 +40,32 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
         layout=numerics.layout,
         versions=versions,
         notes=list(notes),
+        cpu=cpu_features(),
     )
+
+
+def cpu_features() -> dict[str, str]:
+    """Returns the architecture and the features that NumPy and torch use of it, as they were told to at their start."""
+    found = np.show_config(mode="dicts")
+    features = found.get("SIMD Extensions", {}).get("found", []) if isinstance(found, dict) else []
+    return {
+        "machine": platform.machine(),
+        "numpy": " ".join(str(feature) for feature in features) or "baseline",
+        "torch": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def differing(there: Environment, here: Environment) -> list[str]:
+    """Returns what differs between the environment of a record and this one, a line on the code and one on the rest."""
+    lines: list[str] = []
+    if there.commit != here.commit or there.dirty or here.dirty:
+        states = [f"{env.commit[:12]}{' with changes' if env.dirty else ''}" for env in (there, here)]
+        lines.append(f"code: the record was made at commit {states[0]}, here is {states[1]}")
+    pairs = [("device", there.device, here.device)]
+    for theirs, ours in ((there.versions, here.versions), (there.cpu, here.cpu)):
+        pairs += [(name, value, ours.get(name, "none")) for name, value in theirs.items()]
+    told = [f"{name} {old} there and {new} here" for name, old, new in pairs if old != new]
+    return [*lines, *([f"environment: {'; '.join(told)}"] if told else [])]
 
 
 def peak_gb(device: torch.device) -> float:

@@ -13,7 +13,9 @@ import yaml
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from uadbench.core.errors import UserError
 from uadbench.core.files import atomic_text
+from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 from uadbench.evaluation.statistics.comparisons import Difference, paired_difference
 from uadbench.evaluation.statistics.intervals import Interval, patient_interval, weighted_mean
@@ -121,7 +123,39 @@ def mean_interval(values: NDArray[np.float64], seed: int) -> Interval:
     )
 
 
-def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, labels: str, out: Path) -> Path | None:
+KIND = ("method", "dataset", "source", "preset", "objective", "measure")
+"""What two studies must share for one to take the other's place."""
+
+
+def check_replaceable(file: Path, content: Mapping[str, Any], *, force: bool) -> None:
+    """Refuses to lose what a study of another kind, or a longer one, has found.
+
+    Args:
+        file: The tuned file that would be written.
+        content: What would be written: at least ``KIND`` and the number of trials.
+        force: Whether to replace it all the same.
+
+    Raises:
+        UserError: If the file there must stay.
+    """
+    if force or not file.exists():
+        return
+    known = read_yaml(file, "Repair it, or add --force.")
+    kept: dict[str, Any] = known if isinstance(known, dict) else {}
+    other = [f"{key} {kept.get(key)}" for key in KIND if str(kept.get(key)) != str(content[key])]
+    trials = kept.get("trials")
+    longer = isinstance(trials, int) and trials > content["trials"]
+    if other or longer:
+        told = ", ".join(other) or f"{trials} trials against {content['trials']}"
+        raise UserError(
+            f"{file.name} of {content['method']} holds another study ({told}), which stays.",
+            "Write elsewhere with --out, ask for at least as many --trials, or add --force.",
+        )
+
+
+def write_tuned(
+    task: StudyTask, definition: Mapping[str, Any], found: Outcome, labels: str, out: Path, *, force: bool = False
+) -> Path | None:
     """Writes ``<out>/<method>/<dataset>.yaml``; nothing if no trial may be used.
 
     Args:
@@ -130,6 +164,10 @@ def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, 
         found: Its outcome.
         labels: Labels that the objective consumed.
         out: Root of the tuned settings.
+        force: Whether to replace a longer study, or one of another kind.
+
+    Raises:
+        UserError: If there is one and it must stay.
     """
     if found.best is None:
         return None
@@ -138,6 +176,7 @@ def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, 
         "method": task.method,
         "method_version": definition["method_version"],
         "dataset": data["dataset"],
+        "dataset_version": data["version"],
         "source": data["source"],
         "fingerprint": data["fingerprint"],
         "preset": task.preset,
@@ -153,9 +192,15 @@ def write_tuned(task: StudyTask, definition: Mapping[str, Any], found: Outcome, 
         "gain_over_preset": None if found.gain is None else _rounded(found.gain),
         "config": json.loads(found.best.user_attrs["config"]),
     }
-    file = out / task.method / f"{task.dataset}.yaml"
+    file = tuned_file(task, out)
+    check_replaceable(file, content, force=force)
     head = "# Written by `uadbench tune`; read by `uadbench run --tuned`.\n"
     return atomic_text(file, head + yaml.safe_dump(content, sort_keys=False))
+
+
+def tuned_file(task: StudyTask, out: Path) -> Path:
+    """Returns where the settings of a study go."""
+    return out / task.method / f"{task.dataset}.yaml"
 
 
 def _rounded(found: Difference) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.roles import Role, Supervision
 from uadbench.tuning.page import write_page
-from uadbench.tuning.result import Outcome, outcome, write_tuned
+from uadbench.tuning.result import Outcome, check_replaceable, outcome, tuned_file, write_tuned
 from uadbench.tuning.space import load_space
 from uadbench.tuning.task import StudyTask
 from uadbench.tuning.view import TuningView
@@ -39,7 +39,7 @@ class Tuning:
     page: Path
 
 
-def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None) -> Tuning:
+def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *, force: bool = False) -> Tuning:
     """Fills the study's slots and writes the tuned settings and the page.
 
     Args:
@@ -47,14 +47,18 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None) -
         out: Root of the tuned settings.
         say: Told one line a trial.
         console: Where a single worker draws the progress of its fits.
+        force: Whether to replace the file of a longer study, or of one of another kind.
 
     Raises:
-        UserError: If the data, the space or the storage cannot be used, or the study was begun differently.
+        UserError: If the data, the space or the storage cannot be used, the study was begun differently, or the file of
+            another study would be lost.
         JobFailed: If no trial was finished, or workers died.
     """
     view = open_view(task)
     _require_roles(task, view)
     space = load_space(METHODS.load(task.method), view.head.polarity)
+    asked = {**task.model_dump(), "source": view.head.source}
+    check_replaceable(tuned_file(task, out), asked, force=force)
     book = open_book(task, view, space)  # refuses a changed study before any process is started
     if task.workers == 1:
         Worker(task, say, console).run()
@@ -65,7 +69,7 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None) -
     if not found.trials:
         raise JobFailed("No trial was finished in the time given; the same command goes on.")
     page = write_page(task, definition, found, book.study)
-    return Tuning(found, write_tuned(task, definition, found, labels_used(task, view), out), page)
+    return Tuning(found, write_tuned(task, definition, found, labels_used(task, view), out, force=force), page)
 
 
 def labels_used(task: StudyTask, view: TuningView) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from uadbench.core.errors import UserError
 from uadbench.core.experiments import experiment_file
 from uadbench.core.reading import read_yaml
+from uadbench.core.record import DatasetPart
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,27 @@ class Tuned:
         config: Config values.
         labels: Labels that the tuning consumed, "none" if there were none.
         origin: One line on file, study, budget and preset.
+        preset: Preset of the study, "" if the file does not say.
+        data_version: Version of its data, likewise.
+        fingerprint: Fingerprint of its data, likewise.
     """
 
     config: dict[str, Any]
     labels: str
     origin: str
+    preset: str = ""
+    data_version: str = ""
+    fingerprint: str = ""
+
+    def misfit(self, preset: str, data: DatasetPart) -> str:
+        """Returns what differs between the study and a run, in one line; "" where they fit."""
+        differing = []
+        if self.preset != preset:
+            differing.append(f"preset {self.preset or 'unknown'} (here {preset})")
+        if self.fingerprint != data.fingerprint:
+            version = f"version {self.data_version or 'unknown'}, fingerprint {self.fingerprint[:12] or 'unknown'}"
+            differing.append(f"{version} of {data.name} (here version {data.version}, {data.fingerprint[:12]})")
+        return f"Tuned for {' and '.join(differing)}: {self.origin}" if differing else ""
 
 
 def load_tuned(method: str, dataset: str) -> Tuned:
@@ -51,4 +68,7 @@ def load_tuned(method: str, dataset: str) -> Tuned:
         # A file that does not say so was not written by the tuner: its values may come from anywhere.
         labels=str(content.get("labels", "unknown")),
         origin=f"{name} ({', '.join(known) or 'without provenance'})",
+        preset=str(content.get("preset", "")),
+        data_version=str(content.get("dataset_version", "")),
+        fingerprint=str(content.get("fingerprint", "")),
     )
