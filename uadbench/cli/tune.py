@@ -100,8 +100,8 @@ def tune(
         timeout=timeout,
     )
     stderr = to_stderr()
-    root, say = out or FOLDER / "tuned", lambda line: stderr.out(line, highlight=False)
-    result = run_study(task, root, say, stderr, force=force)
+    root = out or FOLDER / "tuned"
+    result = run_study(task, root, lambda line: stderr.out(line, highlight=False), stderr, force=force)
     if tracking is not None:
         tell_trials(tracking, task, result.outcome.trials)
     _print(result, trials, measure)

@@ -47,7 +47,7 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
 def cpu_features() -> dict[str, str]:
     """Returns the architecture and the features that NumPy and torch use of it, as they were told to at their start."""
     found = np.show_config(mode="dicts")
-    features = found.get("SIMD Extensions", {}).get("found", []) if isinstance(found, dict) else []
+    features: list[str] = found.get("SIMD Extensions", {}).get("found", []) if found else []
     return {
         "machine": platform.machine(),
         "numpy": " ".join(str(feature) for feature in features) or "baseline",
