@@ -51,9 +51,9 @@ class BrainMri:
         """Returns a hash of the generator's version and parameters."""
         return stable_hash([phantom.VERSION, phantom.PARAMETERS])
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Simulates the FLAIR volumes of all patients into a store."""
-        everyone = list(phantom.patients())
+        everyone = list(phantom.patients(seed))
         grid = phantom.PARAMETERS["grid"]
         with StoreWriter(
             out,

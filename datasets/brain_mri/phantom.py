@@ -54,15 +54,20 @@ class ImageBatch:
     mask: NDArray[np.bool_]
 
 
-def patients() -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order."""
+def patients(seed: int = 0) -> Iterator[Patient]:
+    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+
+    Args:
+        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+    """
+    first = 1000 * seed
     for group, count in PARAMETERS["patients"].items():
         role = Role.TEST if group.startswith("test") else Role(group)
         for number in range(count):
             kind = ""
             if group in ("labelled", "val", "test_lesion"):
                 kind = "tumour" if number < round(PARAMETERS["tumour"]["share"] * count) else "ms"
-            yield Patient(f"{group}-{number:03d}", role, kind)
+            yield Patient(f"{group}-{first + number:03d}", role, kind)
 
 
 def simulate(patient: Patient) -> ImageBatch:

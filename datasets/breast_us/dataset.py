@@ -53,7 +53,7 @@ class BreastUS:
             "--out STORE, and name the store with --source.",
         )
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Refuses, as ``phantom_key``.
 
         Raises:

@@ -35,9 +35,9 @@ class CarotidUS:
         """Returns a hash of the generator's version and parameters."""
         return stable_hash([phantom.VERSION, phantom.PARAMETERS])
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Simulates all frames of all patients into a store."""
-        everyone = list(phantom.patients())
+        everyone = list(phantom.patients(seed))
         pixel = phantom.PARAMETERS["frame"]["pixel_mm"]
         with StoreWriter(
             out,

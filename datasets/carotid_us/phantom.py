@@ -70,14 +70,19 @@ class Frame:
     mask: NDArray[np.uint8]
 
 
-def patients() -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order."""
+def patients(seed: int = 0) -> Iterator[Patient]:
+    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+
+    Args:
+        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+    """
+    first = 1000 * seed
     counts = PARAMETERS["patients"]
     for group, count in counts.items():
         role = Role.TEST if group.startswith("test") else Role(group)
         lesion = group in ("labelled", "val", "test_lesion")
         for number in range(count):
-            yield draw_patient(f"{group}-{number:03d}", role, lesion)
+            yield draw_patient(f"{group}-{first + number:03d}", role, lesion)
 
 
 def draw_patient(uid: str, role: Role, lesion: bool) -> Patient:

@@ -81,7 +81,7 @@ class Folder:
         """
         raise UserError("folder has no phantom.", "Name a folder made by uadbench prepare folder with --source.")
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Refuses, as ``phantom_key``.
 
         Raises:

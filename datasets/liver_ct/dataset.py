@@ -45,9 +45,9 @@ class LiverCT:
         """Returns a hash of the generator's version and parameters."""
         return stable_hash([phantom.VERSION, phantom.PARAMETERS])
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Simulates all volumes into a store."""
-        everyone = list(phantom.patients())
+        everyone = list(phantom.patients(seed))
         scale = phantom.PARAMETERS["window"]
         with StoreWriter(
             out,

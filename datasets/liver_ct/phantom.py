@@ -65,13 +65,18 @@ class Volume:
     mask: NDArray[np.bool_]
 
 
-def patients() -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order."""
+def patients(seed: int = 0) -> Iterator[Patient]:
+    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+
+    Args:
+        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+    """
+    first = 1000 * seed
     for group, count in PARAMETERS["patients"].items():
         role = Role.TEST if group.startswith("test") else Role(group)
         for number in range(count):
             lesions = group in ("labelled", "val", "test_lesion")
-            yield draw_patient(f"{group.replace('_', '-')}-{number:03d}", role, lesions)
+            yield draw_patient(f"{group.replace('_', '-')}-{first + number:03d}", role, lesions)
 
 
 def draw_patient(uid: str, role: Role, lesions: bool) -> Patient:

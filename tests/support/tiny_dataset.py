@@ -28,10 +28,11 @@ class TinyDataset:
     def phantom_key(self) -> str:
         return "discs"
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         del progress
         recipe = f"phantom-{self.phantom_key()}"
-        write_store(out, dataset=NAME, frames=self.frames, version=self.version, recipe=recipe)
+        name = "tiny" if seed == 0 else f"tiny-{seed}"
+        write_store(out, dataset=NAME, name=name, frames=self.frames, version=self.version, recipe=recipe)
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
         del source, out, recipe, workers, progress

@@ -39,6 +39,13 @@ def verify(
         Path, typer.Argument(help="Folder of a run, its record.json, an exported record, a bundle, or a leaderboard.")
     ],
     rerun: Annotated[bool, typer.Option("--rerun", help="Predict again from the weights.")] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="With --rerun: fit and predict where images and body masks alone are.")
+    ] = False,
+    fresh_phantom: Annotated[
+        int | None,
+        typer.Option(help="With --rerun: fit and score on a phantom of this seed as well.", min=1, show_default=False),
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
     runs: Annotated[Path, typer.Option(help="Root of the runs, for an exported record.")] = Path("runs"),
@@ -75,17 +82,20 @@ def verify(
     folder = run if run.is_dir() else runs / run.stem if exported else run.parent
     problems = compare_exported(run, folder) if exported else []
     with progress_bar("phantom") as progress:
-        result = verify_run(folder, source, test_source, progress, rerun=rerun)
+        result = verify_run(
+            folder, source, test_source, progress, rerun=rerun, isolated=isolated, fresh_phantom=fresh_phantom
+        )
     problems += result.problems
     for problem in problems:
         to_stdout().print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
     if problems:
         _say_what_differs(folder)
         raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
-    level = note_level(folder, result.level)
+    level = note_level(folder, result.level, result.isolated)
+    how = "" if result.isolated == "none" else f", isolated by {result.isolated}"
     if exported:
-        write_level(beside(run, VERIFICATION), level)
-    to_stdout().print(f"{run}: verified ({result.level}).", highlight=False, markup=False, soft_wrap=True)
+        write_level(beside(run, VERIFICATION), level, isolated=result.isolated)
+    to_stdout().print(f"{run}: verified ({result.level}{how}).", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_what_differs(folder: Path) -> None:

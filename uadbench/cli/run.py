@@ -55,6 +55,9 @@ def run(
     include_images: Annotated[
         bool, typer.Option("--include-images", help="Show pictures of real patients to the tracker.")
     ] = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Fit and predict in a process that sees images and body masks alone.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Print every metric, as uadbench show does.", show_default=False)
@@ -93,6 +96,8 @@ def run(
     if source != "phantom" and (folds := fold_folders(Path(source))):
         if test_on:
             raise UserError("Folds are tested on themselves.", "Leave --test-on out.")
+        if isolated:
+            raise UserError("Folds are not run in isolation.", "Run one fold: --source FOLD --isolated.")
         settings_of = {"method": method, "tuned": settings, "overrides": overrides, **options}
         _run_folds(dataset, folds, settings_of, out, device, fresh=fresh, json=json)
         return
@@ -109,7 +114,14 @@ def run(
         if announce is None:
             return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest
         record, folder, stored = execute(
-            plan, root=out, device=device, fresh=fresh, console=to_stderr(), before_fit=announce, tracking=tracking
+            plan,
+            root=out,
+            device=device,
+            fresh=fresh,
+            console=to_stderr(),
+            before_fit=announce,
+            tracking=tracking,
+            isolated=isolated,
         )
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
@@ -122,7 +134,8 @@ def run(
 
         print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
         return
-    notes = ["stored already, --fresh redoes it"] if stored else []
+    how = " and not isolated" if isolated and record.env.isolated == "none" else ""
+    notes = [f"stored already{how}, --fresh redoes it"] if stored else []
     _print_summary(record, folder, [row for row in baselines if row.id != record.id], notes)
 
 

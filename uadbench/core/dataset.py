@@ -56,8 +56,14 @@ class Dataset(Protocol):
         """
         ...
 
-    def make_phantom(self, out: Path, progress: Progress) -> None:
-        """Simulates the dataset: the embedded default, always the same."""
+    def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
+        """Simulates the dataset, the same for the same seed.
+
+        Args:
+            out: Folder of the store, made by this call.
+            progress: Called with (done, total, what).
+            seed: 0 for the phantom that is benchmarked on; another gives other patients of the same parameters.
+        """
         ...
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:

@@ -126,6 +126,8 @@ class Environment(_Part):
 
     ``cpu`` names what numbers may depend on in their last bits: the architecture, and the processor features that NumPy
     and torch used.
+    ``isolated`` is a claim like the others: whether the method ran in a process that has a copy of the images alone
+    (``handles``), in namespaces without files of the data, other processes and network (``namespace``), or neither.
     """
 
     commit: str
@@ -136,6 +138,7 @@ class Environment(_Part):
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list[str])
     cpu: dict[str, str] = Field(default_factory=dict[str, str])
+    isolated: Literal["none", "handles", "namespace"] = "none"
 
 
 class Fold(_Part):

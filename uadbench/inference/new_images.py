@@ -40,7 +40,7 @@ from uadbench.inference.case_report import Picture, render
 from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_mask, write_nifti, write_picture
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
-from uadbench.runner.execution.run import build_seeded
+from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.storage.stored_cases import to_native
 

@@ -20,7 +20,7 @@ from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.nn.score import top_mean
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
-from uadbench.runner.execution.run import build_seeded
+from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.storage.stored_cases import to_native
 from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 

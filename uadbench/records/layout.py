@@ -46,18 +46,20 @@ def beside(record_file: Path, name: str) -> Path:
     return record_file.with_name(name if record_file.name == RECORD else f"{record_file.stem}.{name}")
 
 
-def write_level(file: Path, level: Level, record_hash: str = "") -> None:
+def write_level(file: Path, level: Level, record_hash: str = "", *, isolated: str = "none") -> None:
     """Notes how far a record is verified.
 
     Args:
         file: ``verification.json`` beside the record.
         level: How far.
         record_hash: SHA-256 of the record that was verified, where a later check is to know it again.
+        isolated: How far the method was kept from the truth while it was rerun.
 
     Raises:
         DataError: If the file cannot be written.
     """
-    atomic_text(file, json.dumps({"level": level} | ({"record": record_hash} if record_hash else {})))
+    told = {"level": level, "record": record_hash, "isolated": "" if isolated == "none" else isolated}
+    atomic_text(file, json.dumps({key: value for key, value in told.items() if value}))
 
 
 def hash_files(folder: Path) -> dict[str, str]:

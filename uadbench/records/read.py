@@ -38,6 +38,7 @@ class _Verification(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     level: Level
+    isolated: Literal["none", "handles", "namespace"] = "none"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Entry:
         ladder: What post-processing adds, likewise.
         gaps: Its oracle gap and protocol gap, likewise.
         run: Folder of the stored run with its maps, if one was found.
+        isolated: How far whoever reran it kept the method from the truth.
         superseded: Why it is of an earlier version that nobody can check any more, "" if it is not.
         kept: The same of a record that was verified while that version could be run: it keeps its rank.
     """
@@ -67,6 +69,7 @@ class Entry:
     run: Path | None = None
     superseded: str = ""
     kept: str = ""
+    isolated: str = "none"
 
     @property
     def tested(self) -> DatasetPart:
@@ -187,16 +190,18 @@ def _read(file: Path) -> Entry:
     record = Record.model_validate_json(file.read_bytes())
     _check(record, file)
     start = _start(file, record)
+    verified = _verification(file.with_name(f"{start}{VERIFICATION}"))
     cases = _cases(file.with_name(f"{start}cases.csv"), record)
     return Entry(
         record,
         file,
-        _verification(file.with_name(f"{start}{VERIFICATION}")),
+        verified.level,
         cases,
         curves=_beside(Curves, "curves.json", file, start, record),
         ladder=_beside(Ladder, "ladder.json", file, start, record),
         gaps=_beside(Gaps, "gaps.json", file, start, record),
         run=None if start else file.parent,
+        isolated=verified.isolated if verified.level == "rerun" else "none",
     )
 
 
@@ -239,10 +244,10 @@ def _check(record: Record, file: Path) -> None:
             raise ValueError("its cost is negative or not finite")
 
 
-def _verification(file: Path) -> Level:
+def _verification(file: Path) -> _Verification:
     if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
-        return "reported"
-    return _Verification.model_validate_json(file.read_bytes()).level
+        return _Verification(level="reported")
+    return _Verification.model_validate_json(file.read_bytes())
 
 
 def _cases(file: Path, record: Record) -> pd.DataFrame | None:

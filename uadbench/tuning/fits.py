@@ -20,7 +20,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
-from uadbench.runner.execution.run import build_seeded
+from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import fit_key
 from uadbench.runner.storage.run_folder import RunFolder

@@ -25,6 +25,7 @@ from uadbench.core.record import SCHEMA, Record, stable_hash
 from uadbench.records.layout import EARLIER, TABLES, VERIFICATION, Level, needed_files, sha256_of
 from uadbench.records.read import read_entries
 from uadbench.records.seeds import repeated_training
+from uadbench.runner.execution.sandbox import Isolation
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
 from uadbench.verification.check_record import read_cases, recount
@@ -45,6 +46,7 @@ class _Verified(BaseModel):
 
     level: Level
     record: str = ""
+    isolated: Isolation = "none"
 
 
 @dataclass

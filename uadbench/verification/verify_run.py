@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
 from uadbench.core.dataset import Progress
@@ -24,7 +23,9 @@ from uadbench.data.storage.folds import fold_folders
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
 from uadbench.records.layout import RECORD, SPEC, TABLES, VERIFICATION, hash_files, needed_files, sha256_of, write_level
-from uadbench.runner.execution.run import build_method, make_ledger, predict_roles
+from uadbench.runner.execution.isolated import isolation
+from uadbench.runner.execution.run import build_method, make_ledger
+from uadbench.runner.execution.sandbox import Isolation
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.pool_folds import pool_folds
 from uadbench.runner.scoring.score_run import score_run
@@ -32,11 +33,9 @@ from uadbench.runner.storage.open_run import OpenRun, StoredRun, open_stored
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
 from uadbench.verification.claims import check_claims, tuned_settings
+from uadbench.verification.rerun import compare_fresh, compare_rerun
 
 Level = Literal["recomputed", "rerun"]
-# What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
-# stored in half precision.
-TOLERANCES = {"maps.npy": (1e-4, 1e-5), "scores.npy": (1e-4, 1e-5), "reconstruction.npy": (1e-3, 2e-3)}
 
 
 @dataclass(frozen=True)
@@ -46,14 +45,23 @@ class Verification:
     Attributes:
         level: How far it went.
         problems: One line each, naming file or field; empty if the run holds.
+        isolated: How far the method was kept from the truth while it was rerun.
     """
 
     level: Level
     problems: list[str]
+    isolated: Isolation = "none"
 
 
 def verify_run(
-    path: Path, source: str | None, test_source: str | None, progress: Progress, *, rerun: bool = False
+    path: Path,
+    source: str | None,
+    test_source: str | None,
+    progress: Progress,
+    *,
+    rerun: bool = False,
+    isolated: bool = False,
+    fresh_phantom: int | None = None,
 ) -> Verification:
     """Verifies a run and names everything that does not hold.
 
@@ -63,12 +71,20 @@ def verify_run(
         test_source: Where its test data are.
         progress: Called while a phantom is made.
         rerun: Whether to predict again from the weights.
+        isolated: Whether the rerun is done in a child process that gets images and body masks alone; the method is
+            then also fitted anew, since weights may hold what an earlier fit has stolen.
+        fresh_phantom: Seed of another phantom that the method is fitted and scored on as well; None for none.
 
     Raises:
+        UserError: If the data have no phantom, or what is asked for needs a rerun.
         DataError: If the run or its data cannot be read at all.
     """
+    if (isolated or fresh_phantom is not None) and not rerun:
+        raise UserError("--isolated and --fresh-phantom are parts of a rerun.", "Add --rerun.")
     pooled = RunFolder(path).record()
     if pooled is not None and pooled.folds:
+        if isolated or fresh_phantom is not None:
+            raise UserError(f"{path} pools folds.", "Verify the run of each fold in isolation.")
         return _verify_folds(path, pooled, source, progress, rerun=rerun)
     stored = open_stored(path, source, test_source, progress)
     if rerun and stored.external:
@@ -88,8 +104,10 @@ def verify_run(
     run = stored.with_method(tuned)
     problems += [*_compare_spec(run), *_compare_ledger(run, evaluation)]
     if rerun:
-        problems += _compare_predictions(run)
-    return Verification(level, problems)
+        problems += compare_rerun(run, isolated=isolated)
+    if fresh_phantom is not None:
+        problems += compare_fresh(run, fresh_phantom, progress, isolated=isolated)
+    return Verification(level, problems, isolation()[0] if isolated else "none")
 
 
 def _verify_folds(path: Path, record: Record, source: str | None, progress: Progress, *, rerun: bool) -> Verification:
@@ -139,12 +157,13 @@ def compare_exported(record_file: Path, run: Path) -> list[str]:
     return problems
 
 
-def note_level(folder: Path, level: Level) -> Level:
+def note_level(folder: Path, level: Level, isolated: Isolation = "none") -> Level:
     """Notes beside a record, outside its hash, how far it is verified; returns the farthest that holds.
 
     Args:
         folder: Folder of the run.
         level: What a verification has just shown.
+        isolated: How far the method was kept apart while it was rerun.
     """
     file, record = folder / VERIFICATION, sha256_of(folder / RECORD)
     try:
@@ -154,7 +173,8 @@ def note_level(folder: Path, level: Level) -> Level:
     # A rerun stays shown for as long as the record is the same.
     if isinstance(before, dict) and before.get("level") == "rerun" and before.get("record") == record:
         level = "rerun"
-    write_level(file, level, record)
+        isolated = isolated if isolated != "none" else before.get("isolated", "none")
+    write_level(file, level, record, isolated=isolated)
     return level
 
 
@@ -256,7 +276,7 @@ def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
     problems = [
         f"record.json: ledger.{name} is {theirs[name]}, the job gives {value}"
         for name, value in ours.items()
-        if theirs[name] != value
+        if theirs[name] != value and not (name == "defaults_from" and run.record.schema_version == 1)
     ]
     parameters = sum(value.numel() for value in method.state_dict().values() if value.is_floating_point())
     if run.record.cost is not None and run.folder.weights_file.exists():
@@ -270,26 +290,4 @@ def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
             problems.append(
                 f"record.json: cost.parameters is {run.record.cost.parameters}, the weights have {parameters}"
             )
-    return problems
-
-
-def _compare_predictions(run: OpenRun) -> list[str]:
-    """Predicts again from the weights and compares everything a method returns."""
-    device = torch.device("cpu")
-    method = build_method(run.plan, device)
-    method.load_state_dict(run.folder.load_weights())
-    problems: list[str] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        predict_roles(method, run.plan, Path(scratch), device, None)
-        for file in sorted(Path(scratch).glob("*/*.npy")):
-            name = f"{file.parent.name}/{file.name}"
-            ours = np.load(file, mmap_mode="r")
-            rtol, atol = TOLERANCES[file.name]
-            try:
-                theirs = np.load(run.folder.maps / name, mmap_mode="r")
-                same = ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=rtol, atol=atol)
-            except (OSError, ValueError, EOFError):
-                same = False
-            if not same:
-                problems.append(f"maps/{name}: the weights give others")
     return problems

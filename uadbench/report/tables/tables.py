@@ -178,6 +178,8 @@ def _remarks(group: list[Entry], key: Number | None) -> list[str]:
         remarks.append("needs organ masks at test")
     if key is not None and MIN_PATIENTS <= key.n_patients < FLAG_PATIENTS:
         remarks.append(f"{key.n_patients} patients: intervals may be too narrow")
+    if all(entry.isolated == "namespace" for entry in group):
+        remarks.append("rerun in isolation")
     if any(entry.record.env.dirty for entry in group):
         remarks.append("run from uncommitted code")
     return remarks

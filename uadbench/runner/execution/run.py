@@ -17,15 +17,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import MethodConfig
 from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.files import atomic_text
 from uadbench.core.method import FitContext, Method
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Cost, Ledger, Record
 from uadbench.core.roles import Role, Supervision
-from uadbench.core.seeding import derive_seed
-from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Item
 from uadbench.evaluation.protocol.protocol import load_protocol
@@ -34,14 +31,17 @@ from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
+from uadbench.runner.execution.isolated import Isolated, isolation, take_weights
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.probe import Build, pick_numerics
+from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.score_run import score_run, scored_parts
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.tracking.tracker import Tracking, Watcher
 
+CHILD = "isolated"
 FIT_FILES = ("train_s.txt", "weights.safetensors")
 
 
@@ -79,6 +79,7 @@ def execute(
     before_fit: Callable[[Numerics], None] | None = None,
     tracking: Tracking | None = None,
     what: str = "",
+    isolated: bool = False,
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
 
@@ -92,6 +93,8 @@ def execute(
         before_fit: Called with the numerics if a fit is due: processes that train along wait for it.
         tracking: Tracker that is told of the run, and of a stored one if it does not know it.
         what: What progress bars call the job, "" for the method's name.
+        isolated: Whether the method runs in a child process that gets images and body masks alone. The job and its
+            numbers are the same; the record says how far the child was kept apart.
 
     Returns:
         The record, the run's folder, and whether it was stored already.
@@ -108,7 +111,7 @@ def execute(
                 watcher.finish(stored, folder.path)
             return stored, folder.path, True
         target = pick_device(device)
-        numerics = _numerics(plan, folder, target)
+        numerics = _numerics(plan, folder, target, probe=not isolated)
         execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
         folder.save_job(plan.job)
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
@@ -116,7 +119,7 @@ def execute(
         folder.write_text("new_images.json", json.dumps(_for_new_images(plan)))
         failure: JobFailed | None = None
         try:
-            record = _execute(execution, fresh=fresh)
+            record = _execute_isolated(execution) if isolated else _execute(execution, fresh=fresh)
         except JobFailed as error:
             record, failure = _record(execution, status="failed", reason=str(error)), error
         folder.save_record(record)
@@ -125,19 +128,13 @@ def execute(
         if failure is not None:
             raise failure
         folder.drop_checkpoints()
+        shutil.rmtree(folder.path / CHILD, ignore_errors=True)
         return record, folder.path, False
 
 
 def build_method(plan: Plan, device: torch.device) -> Method:
     """Builds the untrained method; its initial weights depend on the seed alone."""
     return build_seeded(plan.job.method.name, plan.config, plan.spec, plan.job.seed).to(device)
-
-
-def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) -> Method:
-    """Builds an untrained method by name; its initial weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("init", seed))
-        return METHODS.load(name).build(config, spec)
 
 
 def predict_roles(
@@ -184,6 +181,41 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes, notes=notes)
 
 
+def _execute_isolated(run: _Execution) -> Record:
+    """As ``_execute``, with the method in a child process; it is built here only after its maps are scored."""
+    plan, folder = run.plan, run.folder
+    kind, why = isolation()
+    child = Isolated(
+        plan,
+        run.device.type,
+        run.numerics,
+        hidden=[folder.path.parent],
+        progress=run.console is not None,
+        checkpoint_seconds=run.checkpoint_seconds,
+    )
+    fitted = child.fit(labelled_items(plan), folder.path / CHILD)
+    state = take_weights(folder.path / CHILD, folder)
+    folder.write_text(FIT_FILES[0], f"{fitted.seconds:.3f}")
+    parts = scored_parts(plan.train, plan.test)
+    predicted = child.predict(folder.weights_file, parts, folder.maps)
+    images = sum(len(items) for _, items in parts.values())
+    evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
+    cost = Cost(
+        train_s=round(fitted.seconds, 3),
+        predict_ms_per_image=round(1000 * predicted.seconds / images, 3),
+        peak_gb=round(max(fitted.peak_gb, predicted.peak_gb), 3),
+        parameters=sum(value.numel() for value in state.values() if value.is_floating_point()),
+        train_images_seen=plan.config.images_seen,
+    )
+    method = build_method(plan, torch.device("cpu"))
+    ledger = make_ledger(plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels)
+    notes = [*fitted.notes, *predicted.notes, *([f"isolated without a namespace: {why}"] if why else [])]
+    record = _record(
+        run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes, notes=notes
+    )
+    return record.model_copy(update={"env": record.env.model_copy(update={"isolated": kind})})
+
+
 def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     """Fits the method, or loads the weights of this run or of one with the same fit; returns training seconds."""
     plan, folder = run.plan, run.folder
@@ -218,7 +250,7 @@ def fit_method(method: Method, plan: Plan, run: FitContext) -> None:
     """Fits a method on the data of its plan."""
     train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
     calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
-    labelled = StoreBatches(plan.train, _labelled(plan), plan.spec, masks=True) if _supervised(plan) else None
+    labelled = StoreBatches(plan.train, labelled_items(plan), plan.spec, masks=True) if _supervised(plan) else None
     with torch.random.fork_rng(devices=[]):
         method.fit(train, calib, run, labelled=labelled)
 
@@ -241,16 +273,23 @@ def _supervised(plan: Plan) -> bool:
     return plan.job.method.supervision == Supervision.MASKS
 
 
-def _labelled(plan: Plan) -> list[Item]:
+def labelled_items(plan: Plan) -> list[Item]:
+    """Returns the items whose masks are lent to ``fit``: none unless the method is supervised."""
+    if not _supervised(plan):
+        return []
     fraction = float(getattr(plan.config, "label_fraction", 1.0))
     return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
 
 
-def _numerics(plan: Plan, folder: RunFolder, device: torch.device) -> Numerics:
-    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again."""
+def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, probe: bool) -> Numerics:
+    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again.
+
+    Where ``probe`` is False, ``auto`` is the plain way: a probe fits the method in this process.
+    """
     file = folder.path / "numerics.txt"
     if not file.exists():
-        folder.write_text(file.name, str(numerics_of(plan, device)))
+        plain = not probe and plan.job.precision == "auto"
+        folder.write_text(file.name, str(PLAIN if plain else numerics_of(plan, device)))
     try:
         return Numerics.parse(file.read_text())
     except (OSError, ValueError) as error:
@@ -302,7 +341,7 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
     preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
         # Masks that chose which slices of patients with lesions are healthy count as labels.
-        train_pixel_labels=(len(_labelled(plan)) if _supervised(plan) else 0) + plan.train.manifest.health_masks,
+        train_pixel_labels=len(labelled_items(plan)) + plan.train.manifest.health_masks,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
         threshold_labels=threshold_labels,
         polarity_prior=polarity,

@@ -1,0 +1,194 @@
+"""Fit and predict in a child process that gets images and body masks alone; the caller scores what it returns."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from uadbench.core.errors import DataError, JobFailed
+from uadbench.core.numerics import Numerics
+from uadbench.core.roles import Role
+from uadbench.data.storage.store import Item, Pixels
+from uadbench.runner.execution.lent_data import lend
+from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
+from uadbench.runner.execution.sandbox import Isolation, find_sandbox, start
+from uadbench.runner.planning.datasets import cache_folder
+from uadbench.runner.planning.plan import Plan
+from uadbench.runner.storage.run_folder import RunFolder
+
+MODULE = "uadbench.runner.execution.isolated_child"
+ARRAYS = {"maps.npy": np.float32, "scores.npy": np.float32, "reconstruction.npy": np.float16}
+LARGEST_WORDS = 10_000
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """A plan whose method runs in a child process.
+
+    Attributes:
+        plan: The job.
+        device: cpu or cuda.
+        numerics: Number format and layout to compute in.
+        hidden: Folders that the child must not see wherever they lie, beside the stores and the phantom cache.
+        progress: Whether the child draws its progress on stderr.
+        checkpoint_seconds: Least time between checkpoints.
+    """
+
+    plan: Plan
+    device: str
+    numerics: Numerics
+    hidden: Sequence[Path] = ()
+    progress: bool = False
+    checkpoint_seconds: float = 30.0
+
+    def fit(self, labelled: Sequence[Item], work: Path) -> Outcome:
+        """Fits into ``work/weights.safetensors``; checkpoints in ``work`` are gone on from.
+
+        Args:
+            labelled: Items whose masks are lent, for a supervised method; empty otherwise.
+            work: Folder that the child may write.
+
+        Raises:
+            JobFailed: If the child fails.
+        """
+        store = self.plan.train
+        with TemporaryDirectory() as scratch:
+            lent = Path(scratch)
+            lend(store, store.role(Role.TRAIN), lent / "train")
+            lend(store, store.role(Role.CALIB), lent / "calib")
+            if labelled:
+                lend(store, labelled, lent / "labelled", masks=True)
+            return self._run(FIT, lent, work)
+
+    def predict(self, weights: Path, parts: Mapping[str, tuple[Pixels, list[Item]]], maps: Path) -> Outcome:
+        """Predicts every part into ``maps/<part>``, as ``predict_items`` writes it.
+
+        Args:
+            weights: The fitted state.
+            parts: What is predicted, by name.
+            maps: Where the maps go.
+
+        Raises:
+            JobFailed: If the child fails, or returns something else than finite arrays of the right shapes.
+        """
+        with TemporaryDirectory() as scratch, TemporaryDirectory() as output:
+            lent, work = Path(scratch), Path(output)
+            shutil.copyfile(weights, lent / weights.name)
+            for name, (pixels, items) in parts.items():
+                lend(pixels, items, lent / name)
+            outcome = self._run(PREDICT, lent, work)
+            for name, (_, items) in parts.items():
+                _take(work / name, maps / name, self.plan, items)
+        return outcome
+
+    def _run(self, phase: str, lent: Path, work: Path) -> Outcome:
+        job, config = self.plan.job, self.plan.config
+        order = Order(
+            method=job.method.name,
+            config=config.model_dump(mode="json"),
+            spec=asdict(self.plan.spec),
+            seed=job.seed,
+            device=self.device,
+            numerics=str(self.numerics),
+            batch=config.predict_batch,
+            threads=torch.get_num_threads(),
+            checkpoint_seconds=self.checkpoint_seconds,
+            progress=self.progress,
+        )
+        (lent / ORDER).write_text(order.model_dump_json())
+        work.mkdir(parents=True, exist_ok=True)
+        for name in (RESULT, FAILED):
+            (work / name).unlink(missing_ok=True)
+        hidden = [self.plan.train.path, self.plan.test.path, cache_folder(), *self.hidden]
+        arguments = [MODULE, phase, "LENT", "WORK"]
+        places = [path.resolve() for path in hidden]
+        child = start(find_sandbox(), arguments, lent, work, places, gpu=self.device == "cuda")
+        try:
+            status = child.wait()
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+        if status != 0:
+            raise JobFailed(_words(work / FAILED) or f"The isolated process of {phase} ended with status {status}.")
+        try:
+            return Outcome.model_validate_json(_plain(work / RESULT).read_bytes())
+        except (OSError, ValidationError) as error:
+            raise JobFailed(f"The isolated process of {phase} left no result.") from error
+
+
+def isolation() -> tuple[Isolation, str]:
+    """Returns how a child is kept apart on this machine, and why it has no namespace of its own ("" if it has)."""
+    box = find_sandbox()
+    return box.isolation, box.why
+
+
+def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None:
+    """Copies the arrays of a part after their types, shapes and values have been checked."""
+    size, channels = plan.config.image_size, plan.train.channels
+    shapes: dict[str, tuple[int, ...]] = {
+        "maps.npy": (len(items), size, size),
+        "scores.npy": (len(items),),
+        "reconstruction.npy": (len(items), channels, size, size),
+    }
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, dtype in ARRAYS.items():
+        if name == "reconstruction.npy" and not (source / name).exists():
+            continue
+        try:
+            array = np.load(_plain(source / name), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise JobFailed(f"The isolated process left no readable {source.name}/{name}.") from error
+        finite = all(bool(np.isfinite(part).all()) for part in _chunks(array))
+        if array.dtype != dtype or array.shape != shapes[name] or not finite:
+            raise JobFailed(f"The isolated process left {source.name}/{name} of another type or shape, or not finite.")
+        np.save(target / name, array)
+    RunFolder(target).write_text("uids.json", json.dumps([item.uid for item in items]))
+
+
+def _chunks(array: np.ndarray) -> Iterable[np.ndarray]:
+    return (array[start : start + 256] for start in range(0, len(array), 256))
+
+
+def _plain(file: Path) -> Path:
+    """Returns a file that the child left, if it is one: a link could lead anywhere.
+
+    Raises:
+        OSError: If it is missing or something else.
+    """
+    if not stat.S_ISREG(file.lstat().st_mode) or file.parent.is_symlink():
+        raise OSError(f"{file.name} is not a plain file")
+    return file
+
+
+def _words(file: Path) -> str:
+    try:
+        text = _plain(file).read_bytes()[:LARGEST_WORDS].decode(errors="replace")
+    except OSError:
+        return ""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:
+    """Stores the weights that a child left with the run.
+
+    Raises:
+        JobFailed: If they are missing or not safetensors.
+    """
+    try:
+        _plain(work / folder.weights_file.name)
+        state = RunFolder(work).load_weights()
+    except (OSError, DataError) as error:
+        raise JobFailed("The isolated process left no readable weights.") from error
+    folder.save_weights(state)
+    return state

@@ -1,0 +1,86 @@
+"""The child of an isolated run: fits or predicts with nothing but lent images at hand.
+
+``python -m uadbench.runner.execution.isolated_child fit|predict LENT WORK``. It is a program of its own; only the names
+of its files and ``Order`` are shared with the parent, which believes nothing that it finds in them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.method import Method
+from uadbench.core.numerics import Numerics
+from uadbench.core.types import ImageSpec
+from uadbench.data.storage.batches import StoreBatches
+from uadbench.records.environment import peak_gb
+from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.fit_context import RunFitContext
+from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
+from uadbench.runner.execution.lent_data import LentData
+from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
+from uadbench.runner.execution.predictions import predict_items
+from uadbench.runner.execution.seeded import build_seeded
+from uadbench.runner.storage.run_folder import RunFolder
+
+
+def main(phase: str, lent: Path, work: Path) -> int:
+    """Does one phase; returns the exit status."""
+    keep_memory()
+    order = Order.model_validate_json((lent / ORDER).read_bytes())
+    torch.set_num_threads(order.threads)
+    try:
+        config = METHODS.load(order.method).config_type.model_validate(order.config)
+        method = build_seeded(order.method, config, ImageSpec(**order.spec), order.seed).to(torch.device(order.device))
+        outcome = (_fit if phase == FIT else _predict)(method, order, lent, work)
+    except (JobFailed, UserError) as error:
+        (work / FAILED).write_text(str(error))
+        return 1
+    (work / RESULT).write_text(outcome.model_dump_json())
+    return 0
+
+
+def _fit(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
+    device, folder = torch.device(order.device), RunFolder(work)
+    context = RunFitContext(
+        folder, order.seed, device, Numerics.parse(order.numerics), _console(order), order.checkpoint_seconds
+    )
+    data = {path.name: LentData(path) for path in lent.iterdir() if path.is_dir()}
+    spec = ImageSpec(**order.spec)
+    train, calib = (StoreBatches(data[name], data[name].items, spec) for name in ("train", "calib"))
+    labelled = None
+    if "labelled" in data:
+        labelled = StoreBatches(data["labelled"], data["labelled"].items, spec, masks=True)
+    with torch.random.fork_rng(devices=[]):
+        method.fit(train, calib, context, labelled=labelled)
+    folder.save_weights(method.state_dict())
+    return Outcome(seconds=context.train_seconds, peak_gb=peak_gb(device))
+
+
+def _predict(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
+    device, spec = torch.device(order.device), ImageSpec(**order.spec)
+    method.load_state_dict(RunFolder(lent).load_weights())
+    console = _console(order)
+    predict = FixedBatchPredictor(method, order.seed, order.batch, device, console.print if console else None)
+    began = time.monotonic()
+    for part in sorted(path for path in lent.iterdir() if path.is_dir()):
+        data = LentData(part)
+        predict_items(predict, StoreBatches(data, data.items, spec), work / part.name, lambda _: None)
+    seconds = time.monotonic() - began
+    return Outcome(seconds=seconds, peak_gb=peak_gb(device), notes=predict.notes)
+
+
+def _console(order: Order) -> Console | None:
+    return Console(stderr=True) if order.progress else None
+
+
+if __name__ == "__main__":
+    if sys.argv[1] not in (FIT, PREDICT):
+        sys.exit(2)
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))

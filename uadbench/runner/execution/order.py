@@ -1,0 +1,54 @@
+"""What passes between an isolated run and its child, besides arrays."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FIT, PREDICT = "fit", "predict"
+ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
+
+_Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
+class Order(BaseModel):
+    """What the child is to do.
+
+    Attributes:
+        method: Registry name.
+        config: Its resolved config.
+        spec: Shape of the images, the fields of an ``ImageSpec``.
+        seed: Seed of training and inference.
+        device: cpu or cuda.
+        numerics: Number format and layout, as text.
+        batch: Padded batch size of prediction.
+        threads: Threads of torch, as many as the parent has: numbers may depend on it.
+        checkpoint_seconds: Least time between checkpoints.
+        progress: Whether to draw progress on stderr.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: str
+    config: dict[str, Any]
+    spec: dict[str, int]
+    seed: int
+    device: str
+    numerics: str
+    batch: int
+    threads: int
+    checkpoint_seconds: float
+    progress: bool
+
+
+class Outcome(BaseModel):
+    """What the child says of a phase; it is shown, and no number is computed from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: _Number
+    peak_gb: _Number
+    notes: Annotated[list[Annotated[str, Field(max_length=300)]], Field(max_length=10)] = Field(
+        default_factory=list[str]
+    )

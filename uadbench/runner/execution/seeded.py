@@ -1,0 +1,18 @@
+"""Building a method with initial weights that depend on the seed alone."""
+
+from __future__ import annotations
+
+import torch
+
+from uadbench.core.catalog import METHODS
+from uadbench.core.config import MethodConfig
+from uadbench.core.method import Method
+from uadbench.core.seeding import derive_seed
+from uadbench.core.types import ImageSpec
+
+
+def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) -> Method:
+    """Builds an untrained method by name; its initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("init", seed))
+        return METHODS.load(name).build(config, spec)
