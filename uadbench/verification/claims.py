@@ -81,7 +81,12 @@ def _check_method(record: Record, superseded: list[str]) -> list[str]:
     if claimed.supervision != kind.supervision.value:
         return [_differs("method.supervision", claimed.supervision, kind.supervision.value)]
     if not _is_earlier(claimed.version, kind.version):
-        return _check_settings(record)
+        # A record of format 1 may be older than a setting that its method has lost since.
+        known = kind.config_type.model_fields
+        gone = sorted(claimed.config.keys() - known.keys()) if record.schema_version == 1 else []
+        if gone:
+            superseded.append(f"made with settings that {claimed.name} no longer has: {', '.join(gone)[:LONGEST]}")
+        return [] if gone else _check_settings(record)
     superseded.append(f"made with version {claimed.version} of {claimed.name}, the present one is {kind.version}")
     return []
 
@@ -94,6 +99,9 @@ def _check_settings(record: Record) -> list[str]:
         config, part = method_part(claimed.name, claimed.preset, record.dataset, tuned, claimed.config)
     except UserError as error:
         return [f"record.json: method: {error.message}"]
+    if record.schema_version == 1:  # or older than one that its method has got since, with a value that changes nothing
+        added = {key: value for key, value in part.config.items() if key not in claimed.config}
+        claimed = claimed.model_copy(update={"config": {**added, **claimed.config}})
     problems = list(_differences("method", part.model_dump(), claimed.model_dump()))
     if record.status != "done":
         return problems
@@ -144,7 +152,7 @@ def _differences(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Ite
     for key, value in ours.items():
         if key == "config":
             yield from _differences(f"{what}.config", value, theirs[key])
-        elif theirs.get(key) != value:
+        elif key not in theirs or theirs[key] != value:
             yield _differs(f"{what}.{key}", theirs.get(key), value)
 
 
