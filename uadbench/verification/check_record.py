@@ -186,7 +186,9 @@ def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> lis
     if supervision not in {kind.value for kind in Supervision}:
         problems.append(f"record.json: there is no supervision {supervision[:40]!r}")
     elif record.method.preset != EXTERNAL:
-        if (ledger.train_pixel_labels > 0) != (supervision == Supervision.MASKS):
+        # Masks that chose the healthy slices of somebody's own images count as well; a phantom has none of these.
+        used, supervised = ledger.train_pixel_labels > 0, supervision == Supervision.MASKS
+        if used < supervised or (used > supervised and record.dataset.source == "phantom"):
             problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {supervision}")
         if (ledger.train_image_labels > 0) != (supervision != Supervision.NONE):
             problems.append(f"record.json: ledger.train_image_labels does not go with supervision {supervision}")

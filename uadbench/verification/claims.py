@@ -110,7 +110,8 @@ def _check_settings(record: Record) -> list[str]:
         problems.append(_differs("ledger.published", ledger.published, published))
     if ledger.tuning_labels != (labels := tuned.labels if tuned else "none"):
         problems.append(_differs("ledger.tuning_labels", ledger.tuning_labels, labels))
-    if (ledger.train_pixel_labels > 0) != (part.supervision == Supervision.MASKS):
+    used, supervised = ledger.train_pixel_labels > 0, part.supervision == Supervision.MASKS
+    if used < supervised or (used > supervised and record.dataset.source == "phantom"):
         problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {part.supervision}")
     if record.cost is not None and record.cost.train_images_seen != config.images_seen:
         problems.append(_differs("cost.train_images_seen", record.cost.train_images_seen, config.images_seen))
