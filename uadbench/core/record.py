@@ -17,6 +17,7 @@ MAX_SEED = 2**63
 MAX_NUMBER = 10**15  # of what a record holds
 MAX_TEXT = 2000  # characters of a reason; more is cut
 Status = Literal["done", "failed", "skipped"]
+Isolation = Literal["none", "handles", "namespace"]
 
 
 class _Part(BaseModel):
@@ -138,7 +139,7 @@ class Environment(_Part):
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list[str])
     cpu: dict[str, str] = Field(default_factory=dict[str, str])
-    isolated: Literal["none", "handles", "namespace"] = "none"
+    isolated: Isolation = "none"
 
 
 class Fold(_Part):

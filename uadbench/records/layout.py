@@ -9,7 +9,7 @@ from typing import Literal
 
 from uadbench.core.files import atomic_text
 from uadbench.core.job import EXTERNAL, Job
-from uadbench.core.record import Record
+from uadbench.core.record import Isolation, Record
 
 RECORD = "record.json"
 """Name of the record in the folder of its run."""
@@ -46,7 +46,7 @@ def beside(record_file: Path, name: str) -> Path:
     return record_file.with_name(name if record_file.name == RECORD else f"{record_file.stem}.{name}")
 
 
-def write_level(file: Path, level: Level, record_hash: str = "", *, isolated: str = "none") -> None:
+def write_level(file: Path, level: Level, record_hash: str = "", *, isolated: Isolation = "none") -> None:
     """Notes how far a record is verified.
 
     Args:

@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from uadbench.core.errors import DataError
-from uadbench.core.record import DatasetPart, Record
+from uadbench.core.record import DatasetPart, Isolation, Record
 from uadbench.records.curves import Curves
 from uadbench.records.gaps import Gaps, Ladder
 from uadbench.records.layout import EARLIER, VERIFICATION, Level, sha256_of
@@ -38,7 +38,7 @@ class _Verification(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     level: Level
-    isolated: Literal["none", "handles", "namespace"] = "none"
+    isolated: Isolation = "none"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Entry:
     run: Path | None = None
     superseded: str = ""
     kept: str = ""
-    isolated: str = "none"
+    isolated: Isolation = "none"
 
     @property
     def tested(self) -> DatasetPart:

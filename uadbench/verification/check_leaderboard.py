@@ -21,11 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.record import SCHEMA, Record, stable_hash
+from uadbench.core.record import SCHEMA, Isolation, Record, stable_hash
 from uadbench.records.layout import EARLIER, TABLES, VERIFICATION, Level, needed_files, sha256_of
 from uadbench.records.read import read_entries
 from uadbench.records.seeds import repeated_training
-from uadbench.runner.execution.sandbox import Isolation
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
 from uadbench.verification.check_record import read_cases, recount

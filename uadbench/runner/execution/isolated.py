@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.numerics import Numerics
+from uadbench.core.record import Isolation
 from uadbench.core.roles import Role
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.runner.execution.lent_data import lend
 from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
-from uadbench.runner.execution.sandbox import Isolation, find_sandbox, start
+from uadbench.runner.execution.sandbox import find_sandbox, start
 from uadbench.runner.planning.datasets import cache_folder
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder

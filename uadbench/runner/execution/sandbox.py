@@ -18,11 +18,10 @@ from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import uadbench
+from uadbench.core.record import Isolation
 
-Isolation = Literal["none", "handles", "namespace"]
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/opt")
 LENT, WORK = "/uadbench-lent", "/uadbench-work"  # where the two folders lie within
 PASSED_ON = ("OMP_", "MKL_", "OPENBLAS_", "TORCH_", "ATEN_", "ONEDNN_", "CUDA_", "NVIDIA_", "LD_LIBRARY", "LANG", "LC_")
