@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -182,3 +183,15 @@ def test_a_locked_table_is_waited_for(table: JobTable) -> None:
         began = time.monotonic()
         assert table.claim(owner) is not None
         assert time.monotonic() - began > 0.3
+
+
+def test_a_table_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "jobs.sqlite"
+    JobTable(file).close()
+    JobTable(file).close()  # the same version opens again
+    with sqlite3.connect(file) as base:
+        base.execute("PRAGMA user_version = 0")  # as tables were before they carried a version
+    base.close()
+    with pytest.raises(UserError, match="version 0, this is version 1") as caught:
+        JobTable(file)
+    assert "Delete it" in str(caught.value)

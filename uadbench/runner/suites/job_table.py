@@ -27,6 +27,8 @@ OPEN = ("queued", "claimed", "running")
 MAX_ATTEMPTS = 3
 BUSY_SECONDS = 60.0
 
+VERSION = 1
+"""Of the table's columns, kept in SQLite's ``user_version``."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY,
@@ -105,7 +107,16 @@ class JobTable:
             path.parent.mkdir(parents=True, exist_ok=True)
             # The rollback journal stays: write-ahead logging needs memory shared by all workers, so one machine.
             self._base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        with self._transaction():  # workers open it at the same time
+            (found,) = self._base.execute("PRAGMA user_version").fetchone()
+            (columns,) = self._base.execute("SELECT count(*) FROM pragma_table_info('jobs')").fetchone()
+            if columns and found != VERSION:
+                raise UserError(
+                    f"{path} is a job table of version {found}, this is version {VERSION}.",
+                    "Delete it and start the suite again: what is done stands in the records.",
+                )
             self._base.execute(SCHEMA)
+            self._base.execute(f"PRAGMA user_version = {VERSION}")
 
     def close(self) -> None:
         """Closes the file."""
