@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.ratios import ROWS, machine
+from benchmarks.support.ratios import ROWS, machine
 from uadbench.runner.execution.allocator import keep_memory
 
 RESULTS = Path(".benchmarks/ratios.json")

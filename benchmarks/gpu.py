@@ -19,8 +19,8 @@ import torch
 from torch import nn
 
 from benchmarks import as_published
-from benchmarks.flops import operations
-from benchmarks.ratios import machine
+from benchmarks.support.flops import operations
+from benchmarks.support.ratios import machine
 from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec

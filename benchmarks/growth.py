@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator
 
 from benchmarks.growth_point import Axis, Point, Work
-from benchmarks.ratios import machine
+from benchmarks.support.ratios import machine
 from uadbench.report.figures.drawing import MARKERS, WIDTH, colours, style, to_csv, to_svg
 
 LABELS: dict[Axis, str] = {

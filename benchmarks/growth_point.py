@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.short_run import TIMED, ShortRun
+from benchmarks.support.short_run import TIMED, ShortRun
 from uadbench.core.types import ImageSpec
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.method import Synomaly
@@ -165,7 +165,7 @@ def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
 
 def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
     """Returns jobs a second of one worker, and the memory from before them."""
-    from benchmarks.small_suite import make_run, task_of
+    from benchmarks.support.small_suite import make_run, task_of
     from tests.support.stores import write_store
     from uadbench.runner.suites import worker
 

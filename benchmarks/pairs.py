@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import as_published
-from benchmarks.ratios import machine
+from benchmarks.support.ratios import machine
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, ImageSpec

@@ -21,9 +21,9 @@ from torch import Generator, Tensor
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.flops import operations
 from benchmarks.pairs import Pair, anoddpm_steps, synomaly_inference, synomaly_noise, synomaly_training
-from benchmarks.ratios import machine
+from benchmarks.support.flops import operations
+from benchmarks.support.ratios import machine
 from uadbench.diffusion.noises import Noise
 from uadbench.runner.execution.allocator import keep_memory
 

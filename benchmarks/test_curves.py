@@ -17,7 +17,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from benchmarks.ratios import ROWS
+from benchmarks.support.ratios import ROWS
 from uadbench.evaluation.metrics.distances import surface_scores
 from uadbench.evaluation.metrics.streaming import pixel_curves
 

@@ -22,10 +22,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.flops import operations
 from benchmarks.profile import breakdown, matrix_rate
-from benchmarks.ratios import ROWS
-from benchmarks.short_run import CountedRun, ShortRun
+from benchmarks.support.flops import operations
+from benchmarks.support.ratios import ROWS
+from benchmarks.support.short_run import CountedRun, ShortRun
 from uadbench.core.catalog import METHODS
 from uadbench.core.method import Method
 from uadbench.core.roles import Supervision

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.small_suite import make_run, task_of
+from benchmarks.support.small_suite import make_run, task_of
 from tests.support.stores import write_store
 from uadbench.runner.execution.run import execute
 from uadbench.runner.suites import worker

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks.as_published import stage_mask
 from benchmarks.pairs import anoddpm_steps, random_weights, scans, synomaly_inference, synomaly_noise, synomaly_training
-from benchmarks.ratios import ROWS
+from benchmarks.support.ratios import ROWS
 from uadbench.core.types import ImageSpec
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.simplex import Simplex

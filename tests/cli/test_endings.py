@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.folder_data import two_folders
-from uadbench.cli.endings import guarded
+from uadbench.cli.terminal.endings import guarded
 from uadbench.core.errors import UserError
 
 COMMAND = [sys.executable, "-m", "uadbench"]

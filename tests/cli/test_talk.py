@@ -17,11 +17,11 @@ import pytest
 from rich.console import Console
 
 from tests.support.report_records import PATIENTS, make_record, store
-from uadbench.cli import complete
-from uadbench.cli.interrupt import kept
-from uadbench.cli.standing import against, beside, best_trivial, standing
-from uadbench.cli.summary import print_summary
-from uadbench.cli.table import print_record
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.interrupt import kept
+from uadbench.cli.terminal.standing import against, beside, best_trivial, standing
+from uadbench.cli.terminal.summary import print_summary
+from uadbench.cli.terminal.table import print_record
 from uadbench.core.record import Record
 from uadbench.records.words import metric_words
 

@@ -23,7 +23,7 @@ from uadbench.cli import (
     submit,
     tune,
 )
-from uadbench.cli.endings import guarded
+from uadbench.cli.terminal.endings import guarded
 
 app = typer.Typer(
     name="uadbench",

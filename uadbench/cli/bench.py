@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uadbench.cli import complete
-from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.console import progress_bar, to_stderr, to_stdout
 from uadbench.core.errors import JobFailed, UnknownName, UserError
 
 if TYPE_CHECKING:

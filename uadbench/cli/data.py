@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uadbench.cli import complete
-from uadbench.cli.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.console import progress_bar, to_stderr, to_stdout
 from uadbench.core.errors import DataError, UnknownName, UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.console import to_stdout
 from uadbench.core.errors import JobFailed, UserError
 
 LOW_GB = 5.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uadbench.cli.console import progress_bar, to_stdout
+from uadbench.cli.terminal.console import progress_bar, to_stdout
 from uadbench.core.errors import DataError, UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.console import to_stdout
 from uadbench.core.errors import JobFailed, UnknownName
 
 
@@ -34,7 +34,7 @@ def list_names(
         return
     from rich.table import Table
 
-    from uadbench.cli.listing import described
+    from uadbench.cli.terminal.listing import described
 
     stdout = to_stdout()
     table = Table.grid(padding=(0, 2))
@@ -64,7 +64,7 @@ def check(
 
         results = check_method(METHODS.load(name))
     elif kind == "dataset":
-        from uadbench.cli.console import progress_bar
+        from uadbench.cli.terminal.console import progress_bar
         from uadbench.core.catalog import DATASETS
         from uadbench.runner.planning.datasets import open_source
         from uadbench.testing.dataset_checks import check_dataset

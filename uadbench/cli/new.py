@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.console import to_stdout
 
 
 def new(

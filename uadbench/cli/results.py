@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from uadbench.cli import complete
-from uadbench.cli.console import progress_bar, to_stdout
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.console import progress_bar, to_stdout
 from uadbench.core.errors import JobFailed, UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def evaluate(
 
     with progress_bar("phantom") as progress:
         record, folder = rescore(run, protocol, source, test_source, progress, in_place=in_place)
-    from uadbench.cli.table import print_record
+    from uadbench.cli.terminal.table import print_record
 
     print_record(to_stdout(), record, [], folder)
 
@@ -163,7 +163,7 @@ def report(
     page = out / "site" / "index.html"
     to_stdout().out(f"Open {page.resolve()}", highlight=False)
     if open_:
-        from uadbench.cli.serve import serve
+        from uadbench.cli.terminal.serve import serve
 
         serve(page.parent)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uadbench.cli import complete
-from uadbench.cli.console import progress_bar, to_stderr, to_stdout
-from uadbench.cli.interrupt import says_what_is_kept
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.console import progress_bar, to_stderr, to_stdout
+from uadbench.cli.terminal.interrupt import says_what_is_kept
 from uadbench.cli.track import chosen_tracking
 from uadbench.core.config import is_result
 from uadbench.core.errors import JobFailed, UserError
@@ -130,7 +130,7 @@ def run(
         quiet = {**options, "precision": "fp32"}
         baselines = _baselines(train, test, quiet, out, device) if is_result(preset) else []
     if everything:
-        from uadbench.cli.table import print_record
+        from uadbench.cli.terminal.table import print_record
 
         print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
         return
@@ -140,8 +140,8 @@ def run(
 
 
 def _print_summary(record: Record, folder: Path, baselines: list[Record], notes: list[str]) -> None:
-    from uadbench.cli.standing import against, beside, best_trivial, standing
-    from uadbench.cli.summary import print_summary
+    from uadbench.cli.terminal.standing import against, beside, best_trivial, standing
+    from uadbench.cli.terminal.summary import print_summary
 
     place, verdict = None, "No trivial baseline is stored beside it."
     if is_result(record.method.preset):

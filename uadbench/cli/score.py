@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli import complete
-from uadbench.cli.console import progress_bar, to_stdout
+from uadbench.cli.terminal import complete
+from uadbench.cli.terminal.console import progress_bar, to_stdout
 from uadbench.core.errors import UnknownName
 
 SUPERVISION = ("none", "healthy", "masks")
@@ -51,6 +51,6 @@ def score(
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return
-    from uadbench.cli.table import print_record
+    from uadbench.cli.terminal.table import print_record
 
     print_record(to_stdout(), record, [], folder)

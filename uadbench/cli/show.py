@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uadbench.cli.complete import runs as complete_runs
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.complete import runs as complete_runs
+from uadbench.cli.terminal.console import to_stdout
 from uadbench.core.errors import DataError
 
 
@@ -17,8 +17,8 @@ def show(
     runs: Annotated[Path, typer.Option(help="Root of the runs.")] = Path("runs"),
 ) -> None:
     """Prints every metric of a run, the best trivial baseline stored beside it, gaps and post-processing."""
-    from uadbench.cli.standing import beside
-    from uadbench.cli.table import print_record
+    from uadbench.cli.terminal.standing import beside
+    from uadbench.cli.terminal.table import print_record
     from uadbench.core.record import Record
     from uadbench.report.tables.tables import TRIVIAL
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.console import to_stdout
 from uadbench.core.errors import UnknownName
 
 if TYPE_CHECKING:

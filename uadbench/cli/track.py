@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from uadbench.cli.console import to_stderr
+from uadbench.cli.terminal.console import to_stderr
 from uadbench.core.errors import UserError
 
 if TYPE_CHECKING:

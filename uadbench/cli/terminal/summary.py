@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from uadbench.cli.standing import Standing
+from uadbench.cli.terminal.standing import Standing
 from uadbench.core.record import Metric, Record
 from uadbench.records.words import metric_words
 

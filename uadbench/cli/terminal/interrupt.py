@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from uadbench.cli.console import to_stderr
+from uadbench.cli.terminal.console import to_stderr
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.flops import Flops
+from benchmarks.support.flops import Flops
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.testing.fakes import LocalFitContext
 

@@ -7,7 +7,7 @@ import webbrowser
 from functools import partial
 from pathlib import Path
 
-from uadbench.cli.console import to_stdout
+from uadbench.cli.terminal.console import to_stdout
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
