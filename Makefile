@@ -14,7 +14,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 help:
 	@echo "make setup   environment in .venv with everything that development needs"
 	@echo "make run     the main job: synomaly on the embedded carotid phantom"
-	@echo "make check   format, lint, types, import contracts"
+	@echo "make check   format, lint, types, import contracts, layout"
 	@echo "make test    all tests that are not slow"
 	@echo "make slow    the slow tests"
 	@echo "make bench   measurements (benchmarks/)"
@@ -54,6 +54,7 @@ check: .venv/.stamp-cluster
 	$(BIN)/pyright
 	$(BIN)/python tools/import_contracts.py
 	$(BIN)/lint-imports --config .importlinter --no-logo
+	$(BIN)/python tools/layout.py
 
 test: .venv/.stamp-medical
 	$(BIN)/python -m pytest -m 'not slow and not gpu' $(PYTEST_ARGS)

@@ -23,7 +23,7 @@ from uadbench.core.roles import Role
 from uadbench.core.types import ImageBatch
 from uadbench.data.storage.batches import StoreBatches, resize_mask
 from uadbench.evaluation.statistics.comparisons import paired_difference
-from uadbench.inference.new_images import load_fitted
+from uadbench.inference.fitted import load_fitted
 from uadbench.methods.anoddpm.method import AnoDdpm
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.storage.open_run import open_run

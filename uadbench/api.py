@@ -22,8 +22,9 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.reading.region import Regions
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Store
+from uadbench.inference.fitted import load_fitted
 from uadbench.inference.frames import leaderboard, to_dataframe
-from uadbench.inference.new_images import apply_run, load_fitted
+from uadbench.inference.new_images import apply_run
 from uadbench.inference.sklearn_detector import Detector
 from uadbench.inference.stored_run import Run, stored_runs
 from uadbench.runner.execution.device import pick_device

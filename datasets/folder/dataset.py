@@ -9,19 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
-from uadbench.data.preprocessing.intake import GroupScale, Intake, group_scale
-from uadbench.data.reading.folder import visible
-from uadbench.data.reading.incoming import read_stored
-from uadbench.data.storage.checks import Pair, duplicates_error, near_duplicates
-from uadbench.data.storage.store import Item, Store, StoreWriter
+from uadbench.data.preprocessing.intake import GroupScale, Intake
+from uadbench.data.storage.checks import duplicates_error, near_duplicates
+from uadbench.data.storage.store import Store, StoreWriter
 from uadbench.data.storage.workers import in_order
+from uadbench.datasets.folder.groups import expendable, linked, near, number, odd_bodies, scales, unused
 from uadbench.datasets.folder.layouts import find
 from uadbench.datasets.folder.options import Options, read_options
 from uadbench.datasets.folder.patients import with_patients
@@ -29,9 +25,6 @@ from uadbench.datasets.folder.rows import Layout, Row, listed
 from uadbench.datasets.folder.slices import Conversion, Converted, convert
 from uadbench.datasets.folder.split import roles
 from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolved, survey
-
-LARGE, SMALL = 0.98, 0.02
-"""Shares of an image that a body found in it is warned of."""
 
 
 @dataclass
@@ -112,10 +105,10 @@ class Folder:
             remedy = "--near-duplicates drop leaves out images that are not of test."
             raise DataError(error.message, f"{error.remedy} {remedy}")
         if how == "drop":
-            self._dropped |= {self._row(one.uid).image.name for pair in pairs for one in _expendable(pair)}
+            self._dropped |= {self._row(one.uid).image.name for pair in pairs for one in expendable(pair)}
             return True
         every = near_duplicates(store, within=True)
-        groups = _linked([{self._row(p.one.uid).patient, self._row(p.other.uid).patient} for p in every])
+        groups = linked([{self._row(p.one.uid).patient, self._row(p.other.uid).patient} for p in every])
         patients = {item.patient for item in store.items}
         if max(len(group) for group in groups) > max(2, len(patients) // 2):
             raise DataError(f"{error.message}\nGrouping them would make most patients one.", error.remedy)
@@ -175,7 +168,7 @@ class Folder:
                 counted["slices with a lesion or near one in train and calib"] += made.left_out
                 progress(done, len(jobs), job.row.place.name)
             said = [f"Left out: {count} {what}." for what, count in counted.items() if count]
-            writer.say([*said, *_odd_bodies(shares, intake, rows)])
+            writer.say([*said, *odd_bodies(shares, intake, rows)])
         taken = f" Taken for: {found.decision.taken}." if found.decision.taken else ""
         return f"{found.layout.title}: {len(rows)} images or volumes of {len(numbers)} patients.{taken}"
 
@@ -210,7 +203,7 @@ class Folder:
         )
         role_of = {row.patient: role_of[row.patient] for row in kept}
         every = [*layout.notes, *notes, *decision.notes, *split_notes, *skipped, *self._grouping(rows)]
-        return _Found(layout, kept, decision, role_of, [*every, *_unused(source, layout)], known, lost)
+        return _Found(layout, kept, decision, role_of, [*every, *unused(source, layout)], known, lost)
 
     def _grouped(self, rows: list[Row]) -> list[Row]:
         owner = {patient: min(group) for group in self._together for patient in group}
@@ -228,18 +221,18 @@ class Folder:
 
     def _jobs(self, found: _Found, progress: Progress) -> list[Conversion]:
         intake, labels = found.decision.intake, self.options.lesion
-        scales: dict[tuple[str, str], GroupScale] = {}
+        volume_scales: dict[tuple[str, str], GroupScale] = {}
         if intake.together:
-            scales = _scales(found.rows, progress)
+            volume_scales = scales(found.rows, progress)
         by_slice = self.options.healthy == "slices"
-        near = _near(found.rows, self.options.gap) if by_slice else set[str]()
+        beside = near(found.rows, self.options.gap) if by_slice else set[str]()
         jobs: list[Conversion] = []
         for row in found.rows:
             role = found.role_of[row.patient]
             gap = self.options.gap if by_slice and role in (Role.TRAIN, Role.CALIB) else None
-            if gap is not None and row.image.name in near and not row.abnormal:
+            if gap is not None and row.image.name in beside and not row.abnormal:
                 continue
-            group = scales.get(row.group) if row.image.shape == "frame" else None
+            group = volume_scales.get(row.group) if row.image.shape == "frame" else None
             jobs.append(Conversion(row, intake, labels, group, gap))
         left = len(found.rows) - len(jobs)
         if left:
@@ -269,7 +262,7 @@ class Folder:
         sick: set[str],
     ) -> None:
         case = (
-            f"{patient}{row.series and '-' + str(_number(row, self._rows))}"
+            f"{patient}{row.series and '-' + str(number(row, self._rows))}"
             if row.index >= 0
             else f"{patient}-{done:05d}"
         )
@@ -294,77 +287,3 @@ class Folder:
                 thickness=one.thickness,
                 label_only=row.label_only,
             )
-
-
-def _expendable(pair: Pair) -> list[Item]:
-    """Returns the image of a pair that may be dropped: never one of test, and of two others the second."""
-    free = [item for item in (pair.one, pair.other) if item.role != Role.TEST]
-    return free[-1:]
-
-
-def _linked(pairs: Sequence[set[str]]) -> list[set[str]]:
-    """Returns the groups that pairs make, linked one to the next."""
-    groups: list[set[str]] = []
-    for pair in pairs:
-        touched = [group for group in groups if group & pair]
-        groups = [group for group in groups if not group & pair] + [pair.union(*touched)]
-    return groups
-
-
-def _number(row: Row, rows: Sequence[Row]) -> int:
-    """Returns which series of its patient a row is of."""
-    return sorted({other.series for other in rows if other.patient == row.patient}).index(row.series)
-
-
-def _scales(rows: Sequence[Row], progress: Progress) -> dict[tuple[str, str], GroupScale]:
-    """Returns the scale of each volume that is given as pictures."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row.image.shape == "frame":
-            groups.setdefault(row.group, []).append(row)
-    found: dict[tuple[str, str], GroupScale] = {}
-    for done, (key, members) in enumerate(groups.items()):
-        progress(done, len(groups), f"scale of {members[0].place.name}")
-        slices: list[NDArray[np.float32]] = [read_stored(row.image).grey() for row in members]
-        try:
-            found[key] = group_scale(slices)
-        except DataError as error:
-            raise DataError(f"{members[0].place}: {error.message}.", error.remedy) from error
-    return found
-
-
-def _near(rows: Sequence[Row], gap: int) -> set[str]:
-    """Returns the names of healthy numbered slices that lie within a gap of a lesion of their volume."""
-    lesions: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
-        if row.abnormal and row.index >= 0:
-            lesions.setdefault(row.group, []).append(row.index)
-    return {
-        row.image.name
-        for row in rows
-        if row.index >= 0 and any(abs(row.index - index) <= gap for index in lesions.get(row.group, ()))
-    }
-
-
-def _unused(source: Path, layout: Layout) -> list[str]:
-    """Says what lies in the folder and is no row's, by folder and ending."""
-    used = {file for row in layout.rows for file in row.files} | set(layout.used)
-    counts = Counter[str]()
-    for file in visible(source):
-        if file not in used:
-            folder = file.relative_to(source).parent.as_posix()
-            where = "" if folder == "." else f" in {folder}/"
-            counts[f"{file.suffix or file.name}{where}"] += 1
-    shown = sorted(counts.items())[:12]
-    rest = counts.total() - sum(count for _, count in shown)
-    text = ", ".join(f"{count} {what}" for what, count in shown) + (f" and {rest} more" if rest else "")
-    return [f"Found and not used: {text}."] if counts else []
-
-
-def _odd_bodies(shares: Sequence[float], intake: Intake, rows: Sequence[Row]) -> list[str]:
-    volumes = any(row.image.shape == "volume" for row in rows)
-    if intake.body == "frame" or not (volumes or intake.finds_body) or any(row.roi for row in rows):
-        return []
-    large, small = sum(one > LARGE for one in shares), sum(one < SMALL for one in shares)
-    notes = [f"The body fills over 98 % of {large} of {len(shares)} images: is there a background?"] if large else []
-    return [*notes, f"The body fills under 2 % of {small} of {len(shares)} images."] if small else notes

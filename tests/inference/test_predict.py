@@ -40,7 +40,8 @@ from uadbench.datasets.folder.dataset import Folder
 from uadbench.datasets.folder.rows import Row
 from uadbench.datasets.liver_ct import cases as liver_cases
 from uadbench.datasets.liver_ct.dataset import LiverCT
-from uadbench.inference.new_images import apply_run, load_fitted, predict_planes
+from uadbench.inference.fitted import load_fitted
+from uadbench.inference.new_images import apply_run, predict_planes
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.storage.stored_cases import to_native

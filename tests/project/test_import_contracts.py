@@ -80,3 +80,19 @@ def test_a_package_without_a_place_is_named(checkout: Path) -> None:
     )
     assert result.returncode == 1
     assert "uadbench/planted" in result.stderr
+
+
+def rooms(checkout: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, ROOT / "tools/layout.py", checkout], capture_output=True, text=True)
+
+
+def test_no_room_is_too_full_and_no_file_too_long(checkout: Path) -> None:
+    result = rooms(checkout)
+    assert result.returncode == 0, result.stderr
+    (checkout / "uadbench/records/long.py").write_text("x = 1\n" * 400)
+    for number in range(21):
+        (checkout / f"uadbench/inference/planted{number}.py").write_text("")
+    planted = rooms(checkout)
+    assert planted.returncode == 1
+    assert "uadbench/records/long.py has 400 lines" in planted.stderr
+    assert "uadbench/inference holds" in planted.stderr

@@ -15,7 +15,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed
 from uadbench.core.types import ImageBatch, ImageSpec, Prediction
 from uadbench.data.storage.store import Store
-from uadbench.inference.new_images import load_fitted
+from uadbench.inference.fitted import load_fitted
 from uadbench.methods.autoencoder.method import Autoencoder
 from uadbench.methods.synomaly.method import Synomaly
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory, is_out_of_memory

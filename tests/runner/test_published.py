@@ -11,7 +11,7 @@ from tests.support.command import uadbench
 from tests.support.stores import write_store
 from uadbench.data.storage.store import Store
 from uadbench.methods.synomaly.config import SynomalyConfig
-from uadbench.runner.execution.run import make_ledger
+from uadbench.runner.execution.ledger import make_ledger
 from uadbench.runner.planning.plan import plan_run
 
 

@@ -19,14 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import REMAKE, DataError
+from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text, writing
-from uadbench.core.job import EXTERNAL, Job
-from uadbench.core.method import Method
-from uadbench.core.reading import read_json
-from uadbench.core.types import ImageBatch, ImageSpec
+from uadbench.core.types import ImageBatch
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.preprocessing.intake import GroupScale, group_scale, scale_picture, squared
 from uadbench.data.reading.incoming import Incoming, NewVolume, find_incoming, read_frame, read_new_volume, read_stored
@@ -34,14 +30,10 @@ from uadbench.data.reading.region import Regions
 from uadbench.data.reading.volume import axial, slices_back, slices_last, slicing_axis
 from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.evaluation.metrics.pixels import top_mean
-from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.inference.answers import ABNORMAL, Calibration, lesion_size, read_calibration
+from uadbench.inference.answers import ABNORMAL, lesion_size
 from uadbench.inference.case_report import Picture, render
+from uadbench.inference.fitted import Fitted, load_fitted
 from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_mask, write_nifti, write_picture
-from uadbench.runner.execution.device import pick_device
-from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
-from uadbench.runner.execution.seeded import build_seeded
-from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.storage.stored_cases import to_native
 
 COLUMNS = (
@@ -75,60 +67,6 @@ class Applied:
     problems: list[str]
     scores: Path | None
     notes: list[str] = field(default_factory=list[str])
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A run ready to be applied.
-
-    Attributes:
-        path: Its folder.
-        job: Its definition.
-        predict: The method with its weights and its padded batch shape.
-        spec: Shape of its images.
-        top_fraction: Share of the body whose mean is the image score.
-        dataset: The dataset it was trained on: its scale and whether it is made of volumes.
-        calibration: Threshold, healthy scores and the scale of its store.
-    """
-
-    path: Path
-    job: Job
-    predict: FixedBatchPredictor
-    spec: ImageSpec
-    top_fraction: float
-    dataset: Any
-    calibration: Calibration
-
-    @property
-    def method(self) -> Method:
-        """The method with its weights."""
-        return self.predict.method
-
-
-def load_fitted(path: Path, device: str = "auto", rule: str | None = None) -> Fitted:
-    """Loads a finished run without its data.
-
-    Raises:
-        DataError: If it is not a finished run with weights.
-    """
-    folder = RunFolder(path)
-    record = folder.finished_record()
-    if record.method.preset == EXTERNAL:
-        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
-    job = folder.job()
-    target = pick_device(device)
-    config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
-    dataset = DATASETS.load(job.dataset.name)()
-    spec = _spec(path, config.image_size, record.ledger.polarity_prior or dataset.card.polarity)
-    method = build_seeded(job.method.name, config, spec, job.seed).to(target)
-    try:
-        method.load_state_dict(folder.load_weights())
-    except RuntimeError as error:
-        raise DataError(f"{path}/weights.safetensors does not fit its method.", REMAKE) from error
-    method.to(target)
-    fraction = load_protocol(job.protocol.name).image_top_fraction
-    predict = FixedBatchPredictor(method, job.seed, config.predict_batch, target)
-    return Fitted(path, job, predict, spec, fraction, dataset, read_calibration(path, rule))
 
 
 def apply_run(
@@ -389,17 +327,6 @@ def _page(fitted: Fitted, rows: Sequence[dict[str, Any]], pictures: Sequence[Pic
 
 def _about(incoming: Incoming, error: DataError) -> str:
     return f"{incoming.first}: {error.message.rstrip('.')}. {error.remedy}".strip()
-
-
-def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
-    """Returns the shape that a run was built for: its spec.json, or grey where there is none."""
-    file = path / "spec.json"
-    if not file.exists():
-        return ImageSpec(1, size, size, polarity)
-    try:
-        return ImageSpec(**{key: int(value) for key, value in read_json(file).items()})
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is damaged.", REMAKE) from error
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

@@ -24,7 +24,8 @@ from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
 from uadbench.records.layout import RECORD, SPEC, TABLES, VERIFICATION, hash_files, needed_files, sha256_of, write_level
 from uadbench.runner.execution.isolated import isolation
-from uadbench.runner.execution.run import build_method, make_ledger
+from uadbench.runner.execution.ledger import make_ledger
+from uadbench.runner.execution.run import build_method
 from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.pool_folds import pool_folds
 from uadbench.runner.scoring.score_run import score_run

@@ -21,10 +21,9 @@ from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.files import atomic_text
 from uadbench.core.method import FitContext, Method
 from uadbench.core.numerics import PLAIN, Numerics
-from uadbench.core.record import Cost, Ledger, Record
+from uadbench.core.record import Cost, Record
 from uadbench.core.roles import Role, Supervision
 from uadbench.data.storage.batches import StoreBatches
-from uadbench.data.storage.store import Item
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
@@ -32,10 +31,10 @@ from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.isolated import Isolated, isolation, take_weights
+from uadbench.runner.execution.ledger import labelled_items, make_ledger
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.probe import Build, pick_numerics
 from uadbench.runner.execution.seeded import build_seeded
-from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.score_run import score_run, scored_parts
 from uadbench.runner.storage.run_folder import RunFolder
@@ -273,14 +272,6 @@ def _supervised(plan: Plan) -> bool:
     return plan.job.method.supervision == Supervision.MASKS
 
 
-def labelled_items(plan: Plan) -> list[Item]:
-    """Returns the items whose masks are lent to ``fit``: none unless the method is supervised."""
-    if not _supervised(plan):
-        return []
-    fraction = float(getattr(plan.config, "label_fraction", 1.0))
-    return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
-
-
 def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, probe: bool) -> Numerics:
     """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again.
 
@@ -326,28 +317,3 @@ def _for_new_images(plan: Plan) -> dict[str, Any]:
     numbers: dict[str, int] = {}
     cases = [numbers.setdefault(item.case, len(numbers)) for item in plan.train.role(Role.CALIB)]
     return {"intake": None if intake is None else intake.model_dump(mode="json"), "calib_cases": cases}
-
-
-def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
-    """Returns the supervision ledger: what the job takes of labels and priors.
-
-    Args:
-        plan: The job.
-        polarity: The prior that the built method shows, 0 if none.
-        threshold_labels: Labels that each applied threshold rule consumed.
-    """
-    learns = plan.job.method.supervision != Supervision.NONE
-    published = plan.published
-    preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
-    return Ledger(
-        # Masks that chose which slices of patients with lesions are healthy count as labels.
-        train_pixel_labels=len(labelled_items(plan)) + plan.train.manifest.health_masks,
-        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
-        threshold_labels=threshold_labels,
-        polarity_prior=polarity,
-        organ_masks_at_test=plan.test.manifest.organ_masks,
-        tuning_labels=plan.tuned.labels if plan.tuned else "none",
-        defaults_from=plan.tuned.origin if plan.tuned else preset,
-        published=published.origin,
-        published_seen=bool(published.cohorts & {item.cohort for item in plan.test.role(Role.TEST)}),
-    )

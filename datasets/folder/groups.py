@@ -1,0 +1,98 @@
+"""What the images of a folder have to do with each other: pairs, volumes, neighbours, and what is left over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.dataset import Progress
+from uadbench.core.errors import DataError
+from uadbench.core.roles import Role
+from uadbench.data.preprocessing.intake import GroupScale, Intake, group_scale
+from uadbench.data.reading.folder import visible
+from uadbench.data.reading.incoming import read_stored
+from uadbench.data.storage.checks import Pair
+from uadbench.data.storage.store import Item
+from uadbench.datasets.folder.rows import Layout, Row
+
+LARGE, SMALL = 0.98, 0.02
+"""Shares of an image that a body found in it is warned of."""
+
+
+def expendable(pair: Pair) -> list[Item]:
+    """Returns the image of a pair that may be dropped: never one of test, and of two others the second."""
+    free = [item for item in (pair.one, pair.other) if item.role != Role.TEST]
+    return free[-1:]
+
+
+def linked(pairs: Sequence[set[str]]) -> list[set[str]]:
+    """Returns the groups that pairs make, linked one to the next."""
+    groups: list[set[str]] = []
+    for pair in pairs:
+        touched = [group for group in groups if group & pair]
+        groups = [group for group in groups if not group & pair] + [pair.union(*touched)]
+    return groups
+
+
+def number(row: Row, rows: Sequence[Row]) -> int:
+    """Returns which series of its patient a row is of."""
+    return sorted({other.series for other in rows if other.patient == row.patient}).index(row.series)
+
+
+def scales(rows: Sequence[Row], progress: Progress) -> dict[tuple[str, str], GroupScale]:
+    """Returns the scale of each volume that is given as pictures."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.image.shape == "frame":
+            groups.setdefault(row.group, []).append(row)
+    found: dict[tuple[str, str], GroupScale] = {}
+    for done, (key, members) in enumerate(groups.items()):
+        progress(done, len(groups), f"scale of {members[0].place.name}")
+        slices: list[NDArray[np.float32]] = [read_stored(row.image).grey() for row in members]
+        try:
+            found[key] = group_scale(slices)
+        except DataError as error:
+            raise DataError(f"{members[0].place}: {error.message}.", error.remedy) from error
+    return found
+
+
+def near(rows: Sequence[Row], gap: int) -> set[str]:
+    """Returns the names of healthy numbered slices that lie within a gap of a lesion of their volume."""
+    lesions: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        if row.abnormal and row.index >= 0:
+            lesions.setdefault(row.group, []).append(row.index)
+    return {
+        row.image.name
+        for row in rows
+        if row.index >= 0 and any(abs(row.index - index) <= gap for index in lesions.get(row.group, ()))
+    }
+
+
+def unused(source: Path, layout: Layout) -> list[str]:
+    """Says what lies in the folder and is no row's, by folder and ending."""
+    used = {file for row in layout.rows for file in row.files} | set(layout.used)
+    counts = Counter[str]()
+    for file in visible(source):
+        if file not in used:
+            folder = file.relative_to(source).parent.as_posix()
+            where = "" if folder == "." else f" in {folder}/"
+            counts[f"{file.suffix or file.name}{where}"] += 1
+    shown = sorted(counts.items())[:12]
+    rest = counts.total() - sum(count for _, count in shown)
+    text = ", ".join(f"{count} {what}" for what, count in shown) + (f" and {rest} more" if rest else "")
+    return [f"Found and not used: {text}."] if counts else []
+
+
+def odd_bodies(shares: Sequence[float], intake: Intake, rows: Sequence[Row]) -> list[str]:
+    """Warns of bodies that fill nearly the whole image, or next to nothing of it."""
+    volumes = any(row.image.shape == "volume" for row in rows)
+    if intake.body == "frame" or not (volumes or intake.finds_body) or any(row.roi for row in rows):
+        return []
+    large, small = sum(one > LARGE for one in shares), sum(one < SMALL for one in shares)
+    notes = [f"The body fills over 98 % of {large} of {len(shares)} images: is there a background?"] if large else []
+    return [*notes, f"The body fills under 2 % of {small} of {len(shares)} images."] if small else notes

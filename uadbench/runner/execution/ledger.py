@@ -1,0 +1,44 @@
+"""The supervision ledger of a job: which labels and priors it takes."""
+
+from __future__ import annotations
+
+from uadbench.core.record import Ledger
+from uadbench.core.roles import Role, Supervision
+from uadbench.data.storage.store import Item
+from uadbench.runner.planning.label_subset import subsample_patients
+from uadbench.runner.planning.plan import Plan
+
+CHILD = "isolated"
+
+
+def labelled_items(plan: Plan) -> list[Item]:
+    """Returns the items whose masks are lent to ``fit``: none unless the method is supervised."""
+    if plan.job.method.supervision != Supervision.MASKS:
+        return []
+    fraction = float(getattr(plan.config, "label_fraction", 1.0))
+    return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
+
+
+def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
+    """Returns the supervision ledger: what the job takes of labels and priors.
+
+    Args:
+        plan: The job.
+        polarity: The prior that the built method shows, 0 if none.
+        threshold_labels: Labels that each applied threshold rule consumed.
+    """
+    learns = plan.job.method.supervision != Supervision.NONE
+    published = plan.published
+    preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
+    return Ledger(
+        # Masks that chose which slices of patients with lesions are healthy count as labels.
+        train_pixel_labels=len(labelled_items(plan)) + plan.train.manifest.health_masks,
+        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
+        threshold_labels=threshold_labels,
+        polarity_prior=polarity,
+        organ_masks_at_test=plan.test.manifest.organ_masks,
+        tuning_labels=plan.tuned.labels if plan.tuned else "none",
+        defaults_from=plan.tuned.origin if plan.tuned else preset,
+        published=published.origin,
+        published_seen=bool(published.cohorts & {item.cohort for item in plan.test.role(Role.TEST)}),
+    )
