@@ -19,6 +19,7 @@ from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.nn.score import top_mean
 from uadbench.runner.execution.device import pick_device
+from uadbench.runner.execution.fit import fit_method
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.storage.stored_cases import to_native
@@ -107,8 +108,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         held = [row for row in range(len(images)) if row % CALIB_EVERY == CALIB_EVERY - 1]
         kept = [row for row in range(len(images)) if row % CALIB_EVERY != CALIB_EVERY - 1]
         train, calib = (InMemoryBatches(TrainBatch(batch.select(rows)), self.spec_) for rows in (kept, held))
-        with torch.random.fork_rng(devices=[]):
-            self.method_.fit(train, calib, LocalFitContext(self.seed, device=device, every=10**9))
+        fit_method(self.method_, train, calib, LocalFitContext(self.seed, device=device, every=10**9))
         self.offset_ = float(np.quantile(self._maps_of(images[held], bodies[held])[1], self.contamination))
         return self
 

@@ -104,7 +104,7 @@ class LocalFitContext:
 
     def generator(self, *key: str | int) -> torch.Generator:
         """Returns a CPU generator seeded from the run's seed and the key."""
-        return torch_generator(self.seed, *key)
+        return torch_generator("fit", self.seed, *key)  # as the runner derives them
 
     def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
         """Yields start..total-1 and, like the runner, reseeds the global generator at each step (for dropout)."""

@@ -15,13 +15,11 @@ from rich.console import Console
 from uadbench.core.config import MethodConfig
 from uadbench.core.method import Method
 from uadbench.core.numerics import Numerics
-from uadbench.core.roles import Role, Supervision
 from uadbench.core.types import ImageSpec
-from uadbench.data.storage.batches import StoreBatches
+from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.seeded import build_seeded
-from uadbench.runner.planning.label_subset import subsample_patients
 from uadbench.runner.planning.plan import fit_key
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.tuning.book import MILESTONES
@@ -134,25 +132,13 @@ class Fits:
             watch = None if trial is None or watched is None else Watchdog(trial, method, watched, config, self._task)
             run = RunFitContext(folder, self._task.seed, self._device, self._numerics, self._console, watch=watch)
             try:
-                self._fit(method, config, run)
+                fit_on_store(method, self._view, self.spec(config), config, self._task.seed, run)
             except optuna.TrialPruned:
                 self._drop(key)
                 raise
             folder.save_weights(method.state_dict())
             folder.drop_checkpoints()
             return {name: value.detach().cpu() for name, value in method.state_dict().items()}
-
-    def _fit(self, method: Method, config: MethodConfig, run: RunFitContext) -> None:
-        view, spec = self._view, self.spec(config)
-        train = StoreBatches(view, view.role(Role.TRAIN), spec)
-        calib = StoreBatches(view, view.role(Role.CALIB), spec)
-        labelled = None
-        if self._method.supervision == Supervision.MASKS:
-            fraction = float(getattr(config, "label_fraction", 1.0))
-            items = subsample_patients(view.role(Role.LABELLED), fraction, self._task.seed)
-            labelled = StoreBatches(view, items, spec, masks=True)
-        with torch.random.fork_rng(devices=[]):
-            method.fit(train, calib, run, labelled=labelled)
 
 
 class Watchdog:

@@ -23,7 +23,7 @@ from uadbench.records.layout import sha256_of
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.isolated import Isolated, take_weights
 from uadbench.runner.execution.ledger import labelled_items
-from uadbench.runner.execution.run import build_method, fit_method, predict_roles
+from uadbench.runner.execution.run import build_method, predict_roles
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.score_run import score_run, scored_parts
 from uadbench.runner.storage.open_run import OpenRun

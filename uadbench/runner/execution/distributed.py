@@ -18,8 +18,9 @@ from torch import distributed
 from uadbench.core.errors import JobFailed
 from uadbench.core.numerics import CHOICES, Numerics
 from uadbench.runner.execution.device import pick_device
+from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
-from uadbench.runner.execution.run import build_method, fit_method
+from uadbench.runner.execution.run import build_method
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
 
@@ -94,7 +95,7 @@ def _help(plan: Plan, root: Path, device: torch.device, numerics: Numerics) -> N
     """Fits along; what comes of it is kept by the first process alone, a failure too."""
     run = RunFitContext(_ReadOnly(root / plan.job.id), plan.job.seed, device, numerics, None)
     try:
-        fit_method(build_method(plan, device), plan, run)
+        fit_on_store(build_method(plan, device), plan.train, plan.spec, plan.config, plan.job.seed, run)
     except JobFailed:
         return
 

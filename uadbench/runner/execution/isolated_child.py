@@ -21,6 +21,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.records.environment import peak_gb
 from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.fit import fit_method
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.lent_data import LentData
@@ -57,8 +58,7 @@ def _fit(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
     labelled = None
     if "labelled" in data:
         labelled = StoreBatches(data["labelled"], data["labelled"].items, spec, masks=True)
-    with torch.random.fork_rng(devices=[]):
-        method.fit(train, calib, context, labelled=labelled)
+    fit_method(method, train, calib, context, labelled)
     folder.save_weights(method.state_dict())
     return Outcome(seconds=context.train_seconds, peak_gb=peak_gb(device))
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from uadbench.core.record import Ledger
 from uadbench.core.roles import Role, Supervision
 from uadbench.data.storage.store import Item
-from uadbench.runner.planning.label_subset import subsample_patients
+from uadbench.runner.planning.label_subset import labelled_subset
 from uadbench.runner.planning.plan import Plan
-
-CHILD = "isolated"
 
 
 def labelled_items(plan: Plan) -> list[Item]:
     """Returns the items whose masks are lent to ``fit``: none unless the method is supervised."""
-    if plan.job.method.supervision != Supervision.MASKS:
-        return []
-    fraction = float(getattr(plan.config, "label_fraction", 1.0))
-    return subsample_patients(plan.train.role(Role.LABELLED), fraction, plan.job.seed)
+    job = plan.job
+    return labelled_subset(plan.train.role(Role.LABELLED), job.method.supervision, plan.config, job.seed) or []
 
 
 def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:

@@ -19,15 +19,16 @@ from rich.progress import Progress
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.files import atomic_text
-from uadbench.core.method import FitContext, Method
+from uadbench.core.method import Method
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Cost, Record
-from uadbench.core.roles import Role, Supervision
+from uadbench.core.roles import Role
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
 from uadbench.runner.execution.device import pick_device
+from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.isolated import Isolated, isolation, take_weights
@@ -237,21 +238,12 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         track=None if run.watcher is None else run.watcher.step,
         what=f"1/3 {run.doing('training')}",
     )
-    fit_method(method, plan, context)
+    fit_on_store(method, plan.train, plan.spec, plan.config, run.seed, context)
     folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")
     folder.save_weights(method.state_dict())
     pointer = _fit_pointer(run)
     atomic_text(pointer, plan.job.id)
     return context.train_seconds
-
-
-def fit_method(method: Method, plan: Plan, run: FitContext) -> None:
-    """Fits a method on the data of its plan."""
-    train = StoreBatches(plan.train, plan.train.role(Role.TRAIN), plan.spec)
-    calib = StoreBatches(plan.train, plan.train.role(Role.CALIB), plan.spec)
-    labelled = StoreBatches(plan.train, labelled_items(plan), plan.spec, masks=True) if _supervised(plan) else None
-    with torch.random.fork_rng(devices=[]):
-        method.fit(train, calib, run, labelled=labelled)
 
 
 def _fitted_sibling(run: _Execution) -> Path | None:
@@ -266,10 +258,6 @@ def _fitted_sibling(run: _Execution) -> Path | None:
 def _fit_pointer(run: _Execution) -> Path:
     """The file that names a run with this fit: one look, however many runs there are."""
     return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
-
-
-def _supervised(plan: Plan) -> bool:
-    return plan.job.method.supervision == Supervision.MASKS
 
 
 def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, probe: bool) -> Numerics:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from uadbench.core.config import MethodConfig
+from uadbench.core.roles import Supervision
 from uadbench.core.seeding import numpy_generator
 from uadbench.data.storage.store import Item
 
@@ -15,3 +17,12 @@ def subsample_patients(items: Sequence[Item], fraction: float, seed: int) -> lis
     order = numpy_generator("labelled", seed).permutation(len(patients))
     keep = {patients[i] for i in order[: math.ceil(fraction * len(patients))]}
     return [item for item in items if item.patient in keep]
+
+
+def labelled_subset(
+    items: Sequence[Item], supervision: Supervision | str, config: MethodConfig, seed: int
+) -> list[Item] | None:
+    """Returns the labelled items whose masks a method gets, None unless it learns from masks."""
+    if supervision != Supervision.MASKS:
+        return None
+    return subsample_patients(items, float(getattr(config, "label_fraction", 1.0)), seed)
