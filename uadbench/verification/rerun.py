@@ -97,7 +97,8 @@ def _refit(run: OpenRun, plan: Plan, folder: RunFolder, *, isolated: bool) -> Me
     else:
         device = torch.device("cpu")
         method = build_method(plan, device)
-        fit_method(method, plan, RunFitContext(folder, plan.job.seed, device, _numerics(run), None))
+        context = RunFitContext(folder, plan.job.seed, device, _numerics(run), None)
+        fit_on_store(method, plan.train, plan.spec, plan.config, plan.job.seed, context)
         predict_roles(method, plan, folder.maps, device, None)
     rules = load_protocol(run.record.protocol.name)
     evaluation = score_run(plan.train, plan.test, folder, rules, plan.job.seed, picture=False)[0]
