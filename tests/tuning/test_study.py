@@ -245,7 +245,7 @@ def test_a_diverged_training_is_a_failed_trial_with_its_reason(
     def diverge(*arguments: Any, **named: Any) -> None:
         raise JobFailed("Training diverged at step 3.")
 
-    monkeypatch.setattr("uadbench.tuning.fits.Fits._fit", diverge)
+    monkeypatch.setattr("uadbench.tuning.fits.fit_on_store", diverge)
     result = run(tiny_store, tmp_path, trials=2)
     assert [trial.user_attrs["reason"] for trial in result.outcome.trials] == ["Training diverged at step 3."] * 2
     assert result.file is None

@@ -20,6 +20,7 @@ from uadbench.core.record import Metric
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.layout import sha256_of
+from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.isolated import Isolated, take_weights
 from uadbench.runner.execution.ledger import labelled_items
