@@ -40,4 +40,4 @@ def _linked(file: Path, root: Path) -> bool:
 
 if __name__ == "__main__":
     broken = problems(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent)
-    sys.exit("\n".join(f"tools/layout.py: {line}" for line in broken))
+    sys.exit("\n".join(f"tools/layout.py: {line}" for line in broken) or 0)
