@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import yaml
 
+from tests.support.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
@@ -49,7 +50,7 @@ def test_the_real_suite_folds_the_brains_and_tests_mslub_after_the_phantom() -> 
     assert folds == {n: f"prepared/brain_btp/fold-{n}" for n in range(1, 5)}
     mslub = [row for row in every if row.dataset == "brain_mri"]
     assert {row.test_on for row in mslub} == {"brain_mri@mslub"}
-    assert {row.method for row in every} == set(METHODS.names())
+    assert {row.method for row in every} == set(METHOD_NAMES)
     assert {row.tuned for row in every} == {True, False}
 
 
