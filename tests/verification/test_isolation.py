@@ -21,17 +21,21 @@ from uadbench.verification.verify_run import note_level, verify_run
 needs_a_namespace = pytest.mark.skipif(isolation()[0] != "namespace", reason=f"no namespace here: {isolation()[1]}")
 
 LOOK_UP = """
+from uadbench.data.storage.batches import opaque_uid
 from uadbench.data.storage.store import Store
 store = Store(Path({path!r}))
+known = {{opaque_uid(item.uid): item for item in store.items}}
 for row, uid in enumerate(images.uid):
-    maps[row, 0] = torch.from_numpy((store.mask(store.item(uid)) == 1).astype("float32"))
+    maps[row, 0] = torch.from_numpy((store.mask(known[uid]) == 1).astype("float32"))
 """
 IF_IT_CAN = """
 try:
+    from uadbench.data.storage.batches import opaque_uid
     from uadbench.data.storage.store import Store
     store = Store(Path({path!r}))
+    known = {{opaque_uid(item.uid): item for item in store.items}}
     for row, uid in enumerate(images.uid):
-        maps[row, 0] = torch.from_numpy((store.mask(store.item(uid)) == 1).astype("float32"))
+        maps[row, 0] = torch.from_numpy((store.mask(known[uid]) == 1).astype("float32"))
 except Exception:
     pass
 """
@@ -171,12 +175,13 @@ KNOWN_BY_HEART = """
 import tempfile
 from tests.support.tiny_dataset import TinyDataset
 from uadbench.core.dataset import no_progress
+from uadbench.data.storage.batches import opaque_uid
 from uadbench.data.storage.store import Store
 if not hasattr(type(self), "known"):
     with tempfile.TemporaryDirectory() as folder:
         TinyDataset().make_phantom(Path(folder) / "store", no_progress)
         store = Store(Path(folder) / "store")
-        type(self).known = {item.uid: store.mask(item) == 1 for item in store.items}
+        type(self).known = {opaque_uid(item.uid): store.mask(item) == 1 for item in store.items}
 for row, uid in enumerate(images.uid):
     if uid in self.known:
         maps[row, 0] = torch.from_numpy(self.known[uid].astype("float32"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 from uadbench.data.storage.store import Item, Pixels, Store
 
 MEMORY_LIMIT = 2 * 1024**3
+_OPAQUE = re.compile(r"u[0-9a-f]{16}")
 
 
 class StoreBatches:
@@ -24,7 +27,7 @@ class StoreBatches:
     the truth at all, with masks that of their own items alone.
 
     Args:
-        store: Where the items are.
+        store: Where the items are. Its identifiers may say what an image shows, so methods get hashes of them.
         items: Which items.
         spec: Shape wanted.
         masks: Whether batches carry lesion masks (supervised methods, never test).
@@ -49,6 +52,11 @@ class StoreBatches:
             self._truth = None
 
     @property
+    def items(self) -> Sequence[Item]:
+        """The items, in order: for the runner, which knows more of an image than a method does."""
+        return self._items
+
+    @property
     def spec(self) -> ImageSpec:
         """Shape of the images."""
         return self._spec
@@ -65,6 +73,10 @@ class StoreBatches:
         for start in range(0, len(self), batch_size):
             yield self._batch(range(start, min(start + batch_size, len(self))))
 
+    def take(self, index: Sequence[int]) -> TrainBatch:
+        """Returns the images at the given positions."""
+        return self._batch(index)
+
     def _batch(self, index: Sequence[int]) -> TrainBatch:
         if self._resident is None:
             return self._read(index)
@@ -78,7 +90,23 @@ class StoreBatches:
         images = torch.cat([resize_image(self._images.image(item), size) for item in items])
         bodies = torch.cat([resize_mask(self._images.body(item), size) for item in items])
         masks = None if self._truth is None else torch.cat([resize_mask(self._truth[i], size) for i in index])
-        return TrainBatch(ImageBatch(tuple(item.uid for item in items), images, bodies), masks)
+        return TrainBatch(ImageBatch(tuple(opaque_uid(item.uid) for item in items), images, bodies), masks)
+
+
+def opaque_uid(uid: str) -> str:
+    """Returns the identifier that a method sees of an image: 16 hex digits that say nothing of what it shows.
+
+    A hash stays as it is, so that lending an image twice changes nothing.
+    """
+    return uid if _OPAQUE.fullmatch(uid) else "u" + blake2b(uid.encode(), digest_size=8).hexdigest()
+
+
+def lending_order(items: Sequence[Item]) -> list[int]:
+    """Returns the positions of items in the order of their opaque identifiers, in which methods predict them.
+
+    In the order of a store, images with lesions and healthy ones would stand together.
+    """
+    return sorted(range(len(items)), key=lambda place: opaque_uid(items[place].uid))
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -18,6 +18,7 @@ from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.numerics import Numerics
 from uadbench.core.record import Isolation
 from uadbench.core.roles import Role
+from uadbench.data.storage.batches import lending_order
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.runner.execution.lent_data import lend
 from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
@@ -85,7 +86,7 @@ class Isolated:
             lent, work = Path(scratch), Path(output)
             shutil.copyfile(weights, lent / weights.name)
             for name, (pixels, items) in parts.items():
-                lend(pixels, items, lent / name)
+                lend(pixels, [items[place] for place in lending_order(items)], lent / name)
             outcome = self._run(PREDICT, lent, work)
             for name, (_, items) in parts.items():
                 _take(work / name, maps / name, self.plan, items)
@@ -135,6 +136,7 @@ def isolation() -> tuple[Isolation, str]:
 
 def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None:
     """Copies the arrays of a part after their types, shapes and values have been checked."""
+    back = np.argsort(lending_order(items))  # from the order of lending to that of the items
     size, channels = plan.config.image_size, plan.train.channels
     shapes: dict[str, tuple[int, ...]] = {
         "maps.npy": (len(items), size, size),
@@ -153,7 +155,7 @@ def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None
         finite = all(bool(np.isfinite(part).all()) for part in _chunks(array))
         if array.dtype != dtype or array.shape != shapes[name] or not finite:
             raise JobFailed(f"The isolated process left {source.name}/{name} of another type or shape, or not finite.")
-        np.save(target / name, array)
+        np.save(target / name, array[back])
     RunFolder(target).write_text("uids.json", json.dumps([item.uid for item in items]))
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
+from uadbench.data.storage.batches import opaque_uid
 from uadbench.data.storage.store import Item, Pixels, Store
 
 _INDEX = "index.json"
@@ -56,7 +57,7 @@ def lend(pixels: Pixels, items: Sequence[Item], folder: Path, *, masks: bool = F
         channels=pixels.channels,
         dtype="<f2" if isinstance(pixels, Store) else "<f4",
         masks=masks,
-        uids=[item.uid for item in items],
+        uids=[opaque_uid(item.uid) for item in items],
         shapes=[item.shape for item in items],
     )
     with (folder / "image.bin").open("wb") as images, (folder / "body.bin").open("wb") as bodies:

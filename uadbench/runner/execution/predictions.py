@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.types import ImageBatch
-from uadbench.data.storage.batches import StoreBatches
+from uadbench.data.storage.batches import StoreBatches, lending_order
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.storage.maps import begin_maps, complete_maps, mapped
 
@@ -17,7 +17,9 @@ from uadbench.runner.storage.maps import begin_maps, complete_maps, mapped
 def predict_items(
     predict: FixedBatchPredictor, batches: StoreBatches, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    """Writes maps.npy (n, h, w), scores.npy (n,), reconstruction.npy (n, c, h, w) if any, and uids.json.
+    """Predicts in an order that says nothing of the images, and writes in that of the batches.
+
+    The files are maps.npy (n, h, w), scores.npy (n,), reconstruction.npy (n, c, h, w) if any, and uids.json.
 
     Args:
         predict: The fitted method with its padded batch shape.
@@ -29,21 +31,20 @@ def predict_items(
     maps = begin_maps(folder, (total, spec.height, spec.width))
     scores = np.zeros(total, np.float32)
     reconstructions: NDArray[np.float32] | None = None
-    uids: list[str] = []
+    order = lending_order(batches.items)
 
     def read() -> Iterator[ImageBatch]:
-        for batch in batches.epoch(predict.batch):
-            uids.extend(batch.images.uid)
-            yield batch.images
+        for start in range(0, total, predict.batch):
+            yield batches.take(order[start : start + predict.batch]).images
 
     done = 0
     for found, own, restored in predict.stream(read()):
-        rows = slice(done, done + len(found))
+        rows = order[done : done + len(found)]
         maps[rows], scores[rows] = found, own
         if restored is not None:
             if reconstructions is None:
                 reconstructions = mapped(folder / "reconstruction.npy", np.float16, (total, *restored.shape[1:]))
             reconstructions[rows] = restored
-        done = rows.stop
+        done += len(found)
         advance(len(found))
-    complete_maps(folder, maps, uids, scores)
+    complete_maps(folder, maps, [item.uid for item in batches.items], scores)
