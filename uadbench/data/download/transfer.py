@@ -118,7 +118,7 @@ def fetch(file: RemoteFile, folder: Path, progress: Bytes) -> str:
             "Run the command again; if that does not help, the publisher has changed the file: see the landing page.",
         ) from error
     if file.checksum:
-        return f"{file.name}: as its published checksum says."
+        return f"{file.name}: as the checksum in sources.yaml says."
     if known:
         return f"{file.name}: as at the first download ({known}); no checksum is published."
     book[file.name] = f"sha256:{_sha256(Path(path))}"
