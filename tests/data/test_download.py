@@ -32,7 +32,7 @@ def test_a_file_is_fetched_once_and_checked(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     with serving(CONTENT) as served:
         file = RemoteFile(url=served.url, name="data.zip", checksum=SHA)
-        assert "published" in fetch(file, tmp_path, lambda done, total, _: seen.append((done, total)))
+        assert "sources.yaml" in fetch(file, tmp_path, lambda done, total, _: seen.append((done, total)))
         assert (tmp_path / "data.zip").read_bytes() == CONTENT
         assert seen[-1] == (len(CONTENT), len(CONTENT))
         fetch(file, tmp_path, quiet)
