@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import breast_data
 from tests.support.folder_data import prepare, two_folders
 from tests.support.shipped import DATASET_NAMES
 from uadbench.core.catalog import DATASETS
@@ -17,7 +18,8 @@ from uadbench.testing.results import run_check
 
 # Datasets without a phantom: the writer of a small source and its converter.
 PREPARED: Mapping[str, Callable[[Path], Path]] = {
-    "folder": lambda root: prepare(two_folders(root / "raw"), root / "out").path
+    "folder": lambda root: prepare(two_folders(root / "raw"), root / "out").path,
+    "breast_us": lambda root: breast_data.prepare(breast_data.write_uclm(root / "raw"), root / "out")[0].path,
 }
 SUBJECTS = pytest.StashKey[dict[str, DatasetSubject]]()
 
