@@ -164,7 +164,7 @@ def test_in_a_clone_one_folder_is_all_it_takes(tmp_path: Path, tiny_store: Path)
     assert "FAILED" not in uadbench("check", "method", "made_up")
     assert "made_up" in uadbench("list", "methods")
     run = ["run", "--method", "made_up", "--dataset", "carotid_us", "--source", str(tiny_store), "--preset", "smoke"]
-    assert "case_ap" in uadbench(*run)
+    assert "Case AP" in uadbench(*run)
     suite = {"preset": "quick", "seeds": [0, 1, 2], "datasets": ["carotid_us"], "methods": ["position", "made_up"]}
     (clone / "my-suite.yaml").write_text(
         yaml.safe_dump({"name": "my-suite", **suite, "sources": {"carotid_us": str(tiny_store)}})
