@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.pictures import grey
+from tests.support.stores import write_store
 from uadbench.core.catalog import DATASETS, METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError
@@ -136,8 +137,8 @@ def test_what_new_takes_the_registry_takes(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_in_a_clone_one_folder_is_all_it_takes(tmp_path: Path, tiny_store: Path) -> None:
-    clone = tmp_path / "clone"
+def test_in_a_clone_one_folder_is_all_it_takes(tmp_path: Path) -> None:
+    clone, store = tmp_path / "clone", write_store(tmp_path / "own", version="2", source="real", recipe="strict")
     clone.mkdir()
     for name in ("uadbench", "methods", "datasets", "experiments"):
         shutil.copytree(
@@ -163,11 +164,11 @@ def test_in_a_clone_one_folder_is_all_it_takes(tmp_path: Path, tiny_store: Path)
         assert done.returncode == 0, done.stdout
     assert "FAILED" not in uadbench("check", "method", "made_up")
     assert "made_up" in uadbench("list", "methods")
-    run = ["run", "--method", "made_up", "--dataset", "carotid_us", "--source", str(tiny_store), "--preset", "smoke"]
+    run = ["run", "--method", "made_up", "--dataset", "carotid_us", "--source", str(store), "--preset", "smoke"]
     assert "Case AP" in uadbench(*run)
     suite = {"preset": "quick", "seeds": [0, 1, 2], "datasets": ["carotid_us"], "methods": ["position", "made_up"]}
     (clone / "my-suite.yaml").write_text(
-        yaml.safe_dump({"name": "my-suite", **suite, "sources": {"carotid_us": str(tiny_store)}})
+        yaml.safe_dump({"name": "my-suite", **suite, "sources": {"carotid_us": str(store)}})
     )
     uadbench("bench", "my-suite.yaml")
     uadbench("report")
