@@ -204,3 +204,12 @@ def test_an_honest_method_holds_on_a_fresh_phantom(tiny_store: Path, tmp_path: P
     folder = execute(plan_run(method="intensity", train=Store(tiny_store), preset="quick"), root=tmp_path)[1]
     result = verify_run(folder, str(tiny_store), None, no_progress, rerun=True, fresh_phantom=7)
     assert result.problems == []
+
+
+@needs_a_namespace
+def test_runs_may_lie_in_a_relative_folder(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # as by default: --out runs
+    plan = plan_run(method="mean_residual", train=Store(tiny_store), preset="smoke")
+    record, folder, _ = execute(plan, root=Path("runs"), device="cpu", isolated=True)
+    assert record.env.isolated == "namespace"
+    assert (folder / "weights.safetensors").exists()

@@ -76,6 +76,7 @@ def start(
         hidden: Places to leave out where they lie within something that it sees.
         gpu: Whether it gets the GPUs.
     """
+    lent, work = lent.resolve(), work.resolve()  # the child starts in another folder
     places = {"LENT": LENT, "WORK": WORK} if box.tool else {"LENT": str(lent), "WORK": str(work)}
     command = [sys.executable, "-m", *(places.get(argument, argument) for argument in arguments)]
     if box.tool:
