@@ -389,20 +389,25 @@ def test_figure_data_hold_no_formulas(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_run_gets_its_viewer(tmp_path: Path, tiny_store: Path) -> None:
+def test_a_real_run_gets_its_viewer(tmp_path: Path) -> None:
+    def store_of(name: str) -> Path:  # real data: a phantom would be held against the committed one
+        return write_store(tmp_path / name, name=name, version="2", source="real", recipe="strict")
+
+    store = store_of("own")
+
     def uadbench(*arguments: str) -> None:
         subprocess.run([sys.executable, "-m", "uadbench", *arguments], check=True, cwd=tmp_path, capture_output=True)
 
-    data = ("--method", "intensity", "--dataset", "carotid_us", "--preset", "smoke", "--source", str(tiny_store))
+    data = ("--method", "intensity", "--dataset", "carotid_us", "--preset", "smoke", "--source", str(store))
     uadbench("run", *data, "--out", "runs")
     (tmp_path / "records").mkdir()
-    shown = ("report", "--records", "records", "--runs", "runs")
-    uadbench(*shown, "--source", f"carotid_us={tiny_store}")
+    shown = ("report", "--records", "records", "--runs", "runs", "--include-images")
+    uadbench(*shown, "--source", f"carotid_us={store}")
     (page,) = (tmp_path / "site/runs").glob("*.html")
     assert 'id="viewer-data"' in page.read_text()
     table = pd.read_csv(tmp_path / "runs" / page.stem / "cases.csv")
     assert len(list((tmp_path / "site/cases" / page.stem).glob("*.js"))) == len(table)
-    uadbench(*shown, "--source", f"carotid_us={write_store(tmp_path / 'other', name='other')}")
-    assert "has changed since the run was made" in page.read_text()
+    uadbench(*shown, "--source", f"carotid_us={store_of('other')}")
+    assert "The data differ" in page.read_text()
     for file in (tmp_path / "site").rglob("*.*"):
         assert str(tmp_path) not in file.read_text(), file

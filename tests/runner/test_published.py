@@ -17,7 +17,9 @@ from uadbench.runner.planning.plan import plan_run
 
 @pytest.fixture(scope="module")
 def carotid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_store(tmp_path_factory.mktemp("store") / "us", modality="us-carotid")
+    return write_store(
+        tmp_path_factory.mktemp("store") / "us", modality="us-carotid", version="2", source="real", recipe="strict"
+    )
 
 
 def test_published_values_are_part_of_the_base_label(carotid: Path) -> None:
