@@ -1,7 +1,7 @@
 """The baseline of every ratio: how the papers' codes run, written from their descriptions.
 
 fp32, NCHW, one image at a time, noise drawn on the CPU image by image, blur and components by scipy. It shares weights,
-data and random numbers with the product and makes the same number of network calls an image.
+data and random numbers with the product and makes the same number of network calls per image.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def scans(count: int, size: int) -> ImageBatch:
 
 
 def generators(images: ImageBatch) -> list[torch.Generator]:
-    """Returns one generator an image."""
+    """Returns one generator per image."""
     return [torch_generator("bench", uid) for uid in images.uid]
 
 

@@ -86,7 +86,7 @@ def test_synomaly_noise_of_a_batch_of_16(versus: Versus, size: int) -> None:
 
 
 def test_anoddpm_steps_at_256(versus: Versus, request: pytest.FixtureRequest) -> None:
-    """Ancestral steps of the published chain (250 in all), one image: a ratio a step, the two paths in turns."""
+    """Ancestral steps of the published chain (250 in all), one image: a ratio per step, the two paths in turns."""
     pair = anoddpm_steps()
     states: dict[str, Tensor] = {}
     versus(

@@ -65,7 +65,7 @@ def render(root: Path) -> str:
                 "importlinter",
                 root_packages=["uadbench", *methods, *datasets],
                 include_external_packages="True",
-                # What only a type checker reads is no dependency at run time.
+                # What only a type checker reads is not a dependency at run time.
                 exclude_type_checking_imports="True",
             ),
             _section(

@@ -48,7 +48,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves of many images, a row an image: shares of intensities and spreads, correlations, power."""
+    """Curves of many images, one row per image: shares of intensities and spreads, correlations, power."""
 
     intensity: NDArray[np.float64]
     spread: NDArray[np.float64]
@@ -75,7 +75,7 @@ def main() -> None:
     planes = [[resampled(each, pixel) for each in some] for some in native]
     side_by_side(planes, asked.out / "side_by_side.png")
     edges = np.linspace(0, 0.5 / pixel, BANDS + 1)
-    edges[0] = edges[1] / 4  # the constant part is no frequency
+    edges[0] = edges[1] / 4  # the constant part is not a frequency
     both = [measure(some, originals, edges) for some, originals in zip(planes, native, strict=True)]
     (asked.curves or asked.out / "curves.svg").write_text(draw(both, pixel, unit, edges))
     figures = {"pixel": pixel, "unit": unit, **{n: summary(p, c) for n, p, c in zip(NAMES, planes, both, strict=True)}}

@@ -80,7 +80,7 @@ class CarotidUS:
         if sweeps.found_in(source):
             return sweeps.prepare(source, out, recipe, workers, progress, self)
         raise DataError(
-            f"{source} is no known carotid layout.",
+            f"{source} is not a known carotid layout.",
             "Expected SWEEP/{img,vessel,plaque}/*.png, or Momot's metadata.csv, images/ and artery_masks/.",
         )
 

@@ -74,7 +74,7 @@ def near(rows: Sequence[Row], gap: int) -> set[str]:
 
 
 def unused(source: Path, layout: Layout) -> list[str]:
-    """Says what lies in the folder and is no row's, by folder and ending."""
+    """Says what lies in the folder and belongs to no row, by folder and ending."""
     used = {file for row in layout.rows for file in row.files} | set(layout.used)
     counts = Counter[str]()
     for file in visible(source):

@@ -19,7 +19,7 @@ class AutoencoderConfig(ResidualConfig):
 
     Attributes:
         steps: Training steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
         lr: Learning rate of Adam at the first step.
         schedule: How the learning rate falls.
         loss: Reconstruction loss, mean over pixels.

@@ -16,7 +16,7 @@ Normalise = Callable[[int], nn.Module]
 
 
 def layer_norm(channels: int) -> nn.Module:
-    """Normalises each image over channels and pixels: the critic may not see its companions (Gulrajani et al.)."""
+    """Normalises each image over channels and pixels: the critic sees no other image (Gulrajani et al.)."""
     return nn.GroupNorm(1, channels)
 
 
@@ -127,7 +127,7 @@ class Critic(nn.Module):
         self.output = nn.Linear(_widths(width, levels)[-1] * grid[0] * grid[1], 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Returns one number an image, shape (b,)."""
+        """Returns one number per image, shape (b,)."""
         return self.output(self.features(image)).squeeze(1)
 
 

@@ -22,7 +22,7 @@ class RD4ADConfig(MethodConfig):
         backbone: The teacher; the student is its mirror image.
         pretrained: Whether the teacher's weights are the pretrained ones.
         steps: Training steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
         lr: Learning rate of Adam at the first step.
         schedule: How the learning rate falls.
         blur_sigma: Of the Gaussian that smooths the map, in pixels.

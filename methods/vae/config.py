@@ -19,7 +19,7 @@ class VAEConfig(ResidualConfig):
 
     Attributes:
         steps: Training steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
         lr: Learning rate of Adam at the first step.
         schedule: How the learning rate falls.
         beta: Weight of the Kullback-Leibler term against the sum of absolute residuals.

@@ -117,8 +117,8 @@ BAD: dict[str, tuple[Edit, str]] = {
     "nan": (_write(array=np.full((40, 40), np.nan)), "{uid}.npy holds NaN"),
     "too large for float32": (_write(array=np.full((40, 40), 1e300)), "{uid}.npy holds NaN or infinite"),
     "complex": (_write(array=np.zeros((40, 40), complex)), "{uid}.npy holds complex128"),
-    "pickled objects": (_write(array=np.array([{}], object)), "{uid}.npy is no readable NPY"),
-    "no NPY": (lambda folder, item: (folder / f"{item.uid}.npy").write_text("x"), "{uid}.npy is no readable NPY"),
+    "pickled objects": (_write(array=np.array([{}], object)), "{uid}.npy is not a readable NPY"),
+    "no NPY": (lambda folder, item: (folder / f"{item.uid}.npy").write_text("x"), "{uid}.npy is not a readable NPY"),
     "doubled": (
         lambda folder, item: nib.save(  # pyright: ignore[reportPrivateImportUsage]
             nib.Nifti1Image(np.zeros((40, 40, 1), np.float32), np.eye(4)), folder / f"{item.uid}.nii.gz"

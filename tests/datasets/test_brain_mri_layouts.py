@@ -178,7 +178,7 @@ def test_duplicate_across_roles_ends_with_exit_code_2(
 ) -> None:
     raw = brats21(tmp_path / "raw", 12)
     clean = prepare(raw, tmp_path / "clean", "t2")
-    check_store(clean)  # different people are no duplicates
+    check_store(clean)  # different people are not duplicates
     roles = roles_of(clean)
     train = next(name for name, role in roles.items() if role == Role.TRAIN)
     test = next(name for name, role in roles.items() if role == Role.TEST)

@@ -202,7 +202,7 @@ def test_nan_in_a_metric_is_undefined(tmp_path: Path) -> None:
     three_seeds(tmp_path, "synomaly", 0.5, metrics__case_ap__value=float("nan"))
     build_report(tmp_path, None, tmp_path / "out")
     text = (tmp_path / "out/leaderboard/leaderboard.json").read_text()
-    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     (arena,) = board_of(tmp_path).arenas
     assert "undefined" in rows_of(arena)["synomaly"].unranked_because
 

@@ -90,7 +90,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "internal key": ({"included": [deepcopy(GOOD)]}, "Write include"),
     "no seeds": ({"seeds": []}, "no seeds"),
     "no job": ({"methods": [], "datasets": []}, "holds no job"),
-    "seed that is no number": ({"seeds": ["a"]}, "seeds.0"),
+    "seed that is not a number": ({"seeds": ["a"]}, "seeds.0"),
     "name that is a path": ({"name": "../x"}, "name"),
 }
 

@@ -161,7 +161,7 @@ def test_a_worker_that_was_given_up_cannot_say_how_the_job_ended(table: JobTable
 
 def test_a_damaged_or_unreachable_table_is_one_clear_line(tmp_path: Path) -> None:
     damaged = tmp_path / "bad.sqlite"
-    damaged.write_bytes(b"this is no database, and long enough to be looked at" * 20)
+    damaged.write_bytes(b"this is not a database, and long enough to be looked at" * 20)
     (tmp_path / "file").write_text("")
     for path in (damaged, tmp_path / "file" / "jobs.sqlite"):
         with pytest.raises(UserError, match="cannot be used") as error:

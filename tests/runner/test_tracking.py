@@ -275,7 +275,7 @@ def test_a_missing_extra_is_named(name: str, package: str) -> None:
 def test_bad_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="Did you mean mlflow"):
         open_tracker("mlflo", None, tmp_path)
-    with pytest.raises(UserError, match="is no address of MLflow"):
+    with pytest.raises(UserError, match="is not an address of MLflow"):
         open_tracker("mlflow", "runs/mlflow", tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"):

@@ -160,7 +160,7 @@ def test_a_study_whose_space_has_changed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("no url", "no database URL"),
+        ("no url", "not a database URL"),
         ("sqlite:////proc/nowhere/s.db", "cannot be made|failed"),
         ("sqlite:///file:{folder}/s.db?mode=ro&uri=true", "failed"),
         ("postgresql+none://me:hunter2@localhost:1/db", "failed|driver|no database"),

@@ -146,11 +146,11 @@ def first_column(table: str, name: str) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "cases left out": ("cases.csv", lambda text: text.rsplit("\n", 4)[0] + "\n", "other records of these data"),
-    "a formula": ("cases.csv", lambda text: first_column(text, "=HYPERLINK(1)"), "is no name"),
-    "a path": ("cases.csv", lambda text: first_column(text, "/etc/passwd"), "is no name"),
-    "markup": ("cases.csv", lambda text: first_column(text, "<script>"), "is no name"),
+    "a formula": ("cases.csv", lambda text: first_column(text, "=HYPERLINK(1)"), "is not a name"),
+    "a path": ("cases.csv", lambda text: first_column(text, "/etc/passwd"), "is not a name"),
+    "markup": ("cases.csv", lambda text: first_column(text, "<script>"), "is not a name"),
     "a case twice": ("cases.csv", lambda text: text + text.rstrip("\n").rsplit("\n", 1)[1] + "\n", "twice"),
-    "words for numbers": ("cases.csv", lambda text: text.replace("True,", "perhaps,"), "no table of cases"),
+    "words for numbers": ("cases.csv", lambda text: text.replace("True,", "perhaps,"), "not a table of cases"),
     "no table": ("cases.csv", lambda _: "case,patient,ap\na,b,1\n", "lacks"),
     "another oracle gap": (
         "gaps.json",
@@ -261,10 +261,10 @@ def test_a_bundle_that_is_none_is_refused(runs: dict[str, Path], board: Path, ti
     path.with_name(f"{runs['intensity'].name}.zip").write_bytes(b"PK")
     problems = check(board).problems
     assert len(problems) == 4
-    assert any("readme.txt: it is no bundle" in line for line in problems)
+    assert any("readme.txt: it is not a bundle" in line for line in problems)
     assert any(f"{'0' * 16}.zip: records/ has no record of it" in line for line in problems)
     assert any(f"{runs['random'].name}.zip: its record is not the one in records/" in line for line in problems)
-    assert any("no readable bundle" in line for line in problems)
+    assert any("not a readable bundle" in line for line in problems)
 
 
 def test_the_command_line_tells_and_fails(board: Path, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], Files], str]] = {
     "no contents": (lambda files: {n: data for n, data in files.items() if n != "bundle.json"}, "lacks bundle"),
     "long config": (edited(lambda files: {**files, "config.yaml": b"#" * 200_000}), "200000 bytes"),
     "broken contents": (lambda files: {**files, "bundle.json": b"{"}, "cannot be read"),
-    "broken record": (edited(lambda files: {**files, "record.json": b"[" * 100_000}), "no record"),
+    "broken record": (edited(lambda files: {**files, "record.json": b"[" * 100_000}), "not a record"),
 }
 
 
@@ -191,7 +191,7 @@ def test_bombs_links_and_doubles_are_refused(bundle: Path, tiny_store: Path, tmp
     with pytest.raises(DataError, match="twice"):
         check(tmp_path / "twice.zip", tiny_store)
     (tmp_path / "cut.zip").write_bytes(bundle.read_bytes()[:-200])
-    with pytest.raises(DataError, match="no readable bundle"):
+    with pytest.raises(DataError, match="not a readable bundle"):
         check(tmp_path / "cut.zip", tiny_store)
     changed = bytearray(bundle.read_bytes())
     changed[len(changed) // 2] ^= 1

@@ -35,7 +35,7 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
     """Verifies a bundle, and puts its record where ``accept`` says if it holds.
 
     Raises:
-        DataError: If it is no bundle.
+        DataError: If it is not a bundle.
         JobFailed: If it does not verify.
     """
     from uadbench.verification.check_bundle import check_bundle
@@ -60,7 +60,7 @@ def check_leaderboard(folder: Path, base: Path | None) -> None:
     """Checks all that was submitted to a leaderboard, without running any of it.
 
     Raises:
-        DataError: If it is no leaderboard.
+        DataError: If it is not a leaderboard.
         JobFailed: If something does not hold.
     """
     from uadbench.verification.check_leaderboard import LEVELS, audit

@@ -74,7 +74,7 @@ def tune(
     pick_device(device)
     name = study or f"{method}-{dataset}-{preset}-{objective}-{measure}-seed{seed}{'-time' if with_time else ''}"
     if not re.fullmatch(r"[\w.\-]+", name):
-        raise UserError(f"--study {name!r} is no name.", "Use letters, digits, dots, dashes and underscores.")
+        raise UserError(f"--study {name!r} is not a name.", "Use letters, digits, dots, dashes and underscores.")
     tracking = chosen_tracking(track, track_to, Path("runs/tune"))
     with progress_bar("phantom") as progress:
         data = open_source(dataset, source, progress)

@@ -90,7 +90,7 @@ class Method(Protocol):
         ...
 
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Scores images. ``noise`` holds one CPU generator an image, so no image depends on its companions."""
+        """Scores images. ``noise`` holds one CPU generator per image, so no image depends on the other images."""
         ...
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:

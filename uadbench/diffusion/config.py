@@ -17,7 +17,7 @@ class TrainingConfig(UNetConfig):
 
     Attributes:
         train_images: Images seen in training, repeats counted; steps = train_images // batch_size.
-        batch_size: Images a step.
+        batch_size: Images per step.
         lr: Learning rate of AdamW at the first step.
         lr_decay: ``linear`` to zero over the training, or ``constant``.
         weight_decay: Weight decay of AdamW.

@@ -17,7 +17,7 @@ GRID = 128  # the size on which the sigmas of the literature are stated
 
 
 class Noise(Protocol):
-    """A noise: one generator an image, so that no image's noise depends on its companions."""
+    """A noise: one generator per image, so that no image's noise depends on the other images."""
 
     def __call__(self, like: Tensor, generators: Sequence[Generator], t: Tensor, body: Tensor | None = None) -> Tensor:
         """Draws noise.
@@ -116,7 +116,7 @@ class Synomaly:
     """Gaussian noise with blobs of shifted mean (Bi et al. 2025).
 
     n = g + M d (u + offset), where M = [255 (b - min b)/(max b - min b) > threshold] and b is g blurred.
-    One u ~ U(0, 1) and one d an image, shared by its blobs. With several channels the blobs of the first serve all.
+    One u ~ U(0, 1) and one d per image, shared by its blobs. With several channels the blobs of the first serve all.
 
     Attributes:
         sigma: Standard deviation of the blur in pixels of the 128 grid.

@@ -57,8 +57,8 @@ class Applied:
     """What became of the inputs.
 
     Attributes:
-        rows: One row of scores.csv an input that could be used.
-        problems: One line an input that could not.
+        rows: One row of scores.csv per input that could be used.
+        problems: One line per input that could not.
         scores: Where the scores are; None if no input could be used.
         notes: What the machine forced, such as a smaller batch.
     """

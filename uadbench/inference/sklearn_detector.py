@@ -53,7 +53,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
     Attributes:
         method_: The fitted method.
         spec_: Shape that it was built for.
-        offset_: Score below which ``predict`` calls an image an outlier, from every fifth training image, which the
+        offset_: Score below which ``predict`` calls per image an outlier, from every fifth training image, which the
             method did not learn from.
         n_features_in_: Number of columns, where ``X`` was a table.
     """

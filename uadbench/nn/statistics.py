@@ -50,7 +50,7 @@ def mean_deviation(train: Batches, centre: Tensor) -> Tensor:
 def body_median(train: Batches) -> Tensor:
     """Returns the median over training images of their median intensity in the body, float32 of shape (c,).
 
-    A median of medians needs one number an image in memory, and every image counts alike whatever its body's size.
+    A median of medians needs one number per image in memory, and every image counts alike whatever its body's size.
 
     Raises:
         DataError: If there is no image.

@@ -163,5 +163,5 @@ class LocalFitContext:
 
 
 def image_generators(images: ImageBatch, seed: int = 0) -> list[torch.Generator]:
-    """Returns one CPU generator an image, seeded from its uid, as the runner lends them to ``predict``."""
+    """Returns one CPU generator per image, seeded from its uid, as the runner lends them to ``predict``."""
     return [torch_generator(seed, "predict", uid) for uid in images.uid]

@@ -53,7 +53,7 @@ def _declares(subject: MethodSubject) -> str:
     cls: Any = subject.cls  # a stranger's class may be anything
     for name, kind in (("name", str), ("version", str), ("supervision", Supervision)):
         require(isinstance(getattr(cls, name, None), kind), f"{name} is missing or no {kind.__name__}")
-    require(issubclass(cls.config_type, MethodConfig), "config_type is no MethodConfig")
+    require(issubclass(cls.config_type, MethodConfig), "config_type is not a MethodConfig")
     missing = [name for name in PRESET_NAMES if name not in cls.config_type.PRESETS]
     require(not missing, f"config_type.PRESETS lacks {', '.join(missing)}")
     method: Any = subject.build()

@@ -1,4 +1,4 @@
-"""How good a setting is on lesions that are no test lesions: case AP, Dice, and false positives on healthy images."""
+"""How good a setting is on lesions that are not test lesions: case AP, Dice, and false positives on healthy images."""
 
 from __future__ import annotations
 

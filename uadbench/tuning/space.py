@@ -120,7 +120,7 @@ def _require_keys(method: type[Method], params: dict[str, Any], suggested: dict[
     """Parameters are named like the config keys that they set: the two levels are told apart by name."""
     strangers = sorted(set(params) - set(suggested))
     if strangers:
-        raise UserError(f"The space of {method.name} has a parameter '{strangers[0]}' that is no config key it sets.")
+        raise UserError(f"The space of {method.name} has a parameter '{strangers[0]}' that it sets no key by.")
 
 
 def _size(distribution: BaseDistribution) -> float:

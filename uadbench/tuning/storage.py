@@ -66,7 +66,7 @@ def parse(address: str) -> URL:
         return make_url(address)
     except SQLAlchemyError as error:
         raise UserError(
-            "--storage is no database URL.", "Write for example sqlite:///runs/tune/studies.db or postgresql://..."
+            "--storage is not a database URL.", "Write for example sqlite:///runs/tune/studies.db or postgresql://..."
         ) from error
 
 

@@ -45,7 +45,7 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *
     Args:
         task: The study.
         out: Root of the tuned settings.
-        say: Told one line a trial.
+        say: Told one line per trial.
         console: Where a single worker draws the progress of its fits.
         force: Whether to replace the file of a longer study, or of one of another kind.
 

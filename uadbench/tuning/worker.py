@@ -81,7 +81,7 @@ class Worker:
 
     Args:
         task: The study.
-        say: Told one line a trial.
+        say: Told one line per trial.
         console: Where the progress of a fit is drawn; None for silence.
     """
 

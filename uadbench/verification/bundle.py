@@ -119,7 +119,7 @@ def opened_bundle(bundle: Path) -> Generator[Path]:
     """Unpacks a bundle into a temporary folder after its names, sizes and hashes have been checked.
 
     Raises:
-        DataError: If it is no bundle, or holds anything that a bundle does not.
+        DataError: If it is not a bundle, or holds anything that a bundle does not.
     """
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
@@ -127,7 +127,8 @@ def opened_bundle(bundle: Path) -> Generator[Path]:
             with zipfile.ZipFile(bundle) as archive:
                 _unpack(archive, _checked(archive), folder)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-            raise DataError(f"{bundle} is no readable bundle ({type(error).__name__}).", "Write it again.") from error
+            words = f"{bundle} is not a readable bundle ({type(error).__name__})."
+            raise DataError(words, "Write it again.") from error
         yield folder
 
 

@@ -67,13 +67,13 @@ def check_bundle(
         records: Where record and tables are put if all holds, with the level reached; None: nowhere.
 
     Raises:
-        DataError: If it is no bundle, or the data are not those that it was made on.
+        DataError: If it is not a bundle, or the data are not those that it was made on.
     """
     with opened_bundle(bundle) as folder:
         try:
             record = Record.model_validate_json((folder / "record.json").read_bytes())
         except ValidationError as error:
-            raise DataError("record.json in the bundle is no record.", "Write it again.") from error
+            raise DataError("record.json in the bundle is not a record.", "Write it again.") from error
         refused = [refusal.reason for refusal in read_entries([folder])[1]]
         problems = [*refused, *_compare_job(record, folder / "config.yaml")]
         if not problems:
@@ -90,7 +90,7 @@ def check_bundle(
 
 
 def _compare_job(record: Record, config: Path) -> list[str]:
-    """Compares the record with the job that its id hashes, and refuses names that are no names."""
+    """Compares the record with the job that its id hashes, and refuses names that are not names."""
     tested = record.test_on or record.dataset
     for name in (record.id, record.protocol.name, record.dataset.name, tested.name, record.method.name):
         if not _NAME.fullmatch(name):
@@ -102,7 +102,7 @@ def _compare_job(record: Record, config: Path) -> list[str]:
     try:
         job = Job.model_validate(read_yaml(config))
     except ValueError:
-        return ["config.yaml: it is no job"]
+        return ["config.yaml: it is not a job"]
     parts = ("id", "method", "seed", "dataset", "test_on", "protocol")
     return [
         f"record.json: {part} is not that of config.yaml"

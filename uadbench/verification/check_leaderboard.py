@@ -78,7 +78,7 @@ def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) ->
             shows, an old one no more than before, and none may go.
 
     Raises:
-        DataError: If it is no leaderboard.
+        DataError: If it is not a leaderboard.
     """
     found = Audit()
     records = leaderboard / RECORDS
@@ -212,7 +212,7 @@ def _check_bundles(folder: Path, records: Path, entries: dict[str, Record], prog
         where = f"{folder.name}/{path.name}"
         name = _BUNDLE.fullmatch(path.name)
         if path.is_symlink() or not path.is_file() or name is None:
-            found.note(where, "it is no bundle")
+            found.note(where, "it is not a bundle")
         elif path.stat().st_size > LARGEST_SUBMISSION:
             found.note(where, f"it has {path.stat().st_size} bytes, more than {LARGEST_SUBMISSION}")
         elif name[1] not in by_id:

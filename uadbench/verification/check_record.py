@@ -82,7 +82,7 @@ def recount(record: Record, beside: Callable[[str], Path]) -> list[str]:
         else:
             ours = summarise(rules, table, None, None, None, record.seed)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, pd.errors.ParserError) as error:
-        return [*problems, f"cases.csv: it is no table of cases ({_short(error)})"]
+        return [*problems, f"cases.csv: it is not a table of cases ({_short(error)})"]
     problems += compare_metrics(ours, record.metrics, "cases give")
     if missing := sorted(ours.keys() - record.metrics.keys()):
         problems.append(f"record.json: missing metrics: {', '.join(missing)}")
@@ -114,7 +114,7 @@ def read_cases(file: Path) -> pd.DataFrame:
     for column in NAMES:
         for name in table[column].unique():
             if not _NAME.fullmatch(name) and (name or column in ("case", "patient")):
-                raise ValueError(f"{column} {name[:60]!r} is no name")
+                raise ValueError(f"{column} {name[:60]!r} is not a name")
     if not table["case"].is_unique:
         raise ValueError("a case stands in it twice")
     if np.isinf(table[list(numbers)].to_numpy(np.float64)).any():

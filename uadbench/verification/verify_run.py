@@ -143,7 +143,7 @@ def compare_exported(record_file: Path, run: Path) -> list[str]:
     try:
         exported = Record.model_validate_json(record_file.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{record_file} is no record.", "Give a run's folder or a record.") from error
+        raise DataError(f"{record_file} is not a record.", "Give a run's folder or a record.") from error
     stored = RunFolder(run).record()
     if stored is None:
         raise DataError(f"There is no run {run} to verify {record_file.name} with.", "Name its root with --runs.")

@@ -37,7 +37,7 @@ def robust_location(values: NDArray[Any]) -> float:
 def mr_scale(volume: NDArray[Any], body: NDArray[np.bool_], top: float = 2.0) -> NDArray[np.float32]:
     """Maps MR magnitudes to [-1, 1]: 0 (no signal) to -1, ``top`` times the body's robust location to 1.
 
-    MR magnitudes have a physical zero but no unit; so one number a volume fixes the scale. A lesion of up to 5 % of
+    MR magnitudes have a physical zero but no unit; so one number per volume fixes the scale. A lesion of up to 5 % of
     the body moves it by at most 1 % (tests/data/test_normalise.py).
 
     Args:

@@ -49,7 +49,7 @@ def read_labels(path: Path, grid: Volume) -> NDArray[np.int16]:
         Integer labels of shape (x, y, z).
 
     Raises:
-        DataError: If the file cannot be read, lies on another grid, or holds values that are no labels.
+        DataError: If the file cannot be read, lies on another grid, or holds values that are not labels.
     """
     if is_itk(path):
         volume = read_itk(path)

@@ -2,7 +2,7 @@
 
 It lies beside the store, as ``.NAME.partial``::
 
-    journal.jsonl   what is made, as hashes; then the items of each finished job, a line a job
+    journal.jsonl   what is made, as hashes; then the items of each finished job, one line per job
     store/          the arrays so far, laid out as in a store; becomes the store when all is there
     lock            held by the process that writes
 """

@@ -77,7 +77,7 @@ class Store:
             self.manifest = StoreManifest.model_validate_json((path / "manifest.json").read_bytes())
         except FileNotFoundError as error:
             raise DataError(
-                f"{path} is no prepared dataset (no manifest.json).", "Run: uadbench prepare ..."
+                f"{path} is not a prepared dataset (no manifest.json).", "Run: uadbench prepare ..."
             ) from error
         except ValidationError as error:
             raise DataError(f"{path}/manifest.json cannot be read.", "Prepare the data again.") from error

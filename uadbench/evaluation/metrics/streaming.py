@@ -276,7 +276,7 @@ def _widths(cells: NDArray[np.int64]) -> NDArray[np.float64]:
     """Returns how far the values of each cell reach, relative to the widest."""
     first = cells.astype(np.uint32) << np.uint32(CELL_BITS)
     last = first | np.uint32((1 << CELL_BITS) - 1)
-    with np.errstate(invalid="ignore"):  # the outermost cells hold what is no number
+    with np.errstate(invalid="ignore"):  # the outermost cells hold what is not a number
         width = key_values(last).astype(np.float64) - key_values(first).astype(np.float64)
     width = np.where(np.isfinite(width), width, 0.0)
     return (width + np.finfo(np.float64).tiny) / max(float(width.max()), np.finfo(np.float64).tiny)

@@ -83,7 +83,7 @@ def oracle_gap(table: pd.DataFrame, honest: str, protocol: Protocol, seed: int) 
 def mean_with_interval(
     values: Sequence[float], patients: Sequence[str], protocol: Protocol, seed: int
 ) -> dict[str, Any]:
-    """Returns the patient mean of one value a case with its interval; values that are NaN are left out."""
+    """Returns the patient mean of one value per case with its interval; values that are NaN are left out."""
     names, means, _ = intervals.patient_means(values, patients)
     interval = intervals.patient_interval(
         intervals.weighted_mean(means),

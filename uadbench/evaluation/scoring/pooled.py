@@ -17,7 +17,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class Pool:
-    """Collects one histogram a case."""
+    """Collects one histogram per case."""
 
     def __init__(self) -> None:
         self._histograms: list[PixelHistogram] = []

@@ -71,7 +71,7 @@ def _ladder_steps(entry: Entry) -> list[tuple[str, float, float]] | None:
 def _frame(
     rows: list[Row], records: Mapping[str, Entry], steps: Callable[[Entry], list[tuple[str, float, float]] | None]
 ) -> pd.DataFrame:
-    """Returns one line a row and step, the mean over seeds; rows where a seed lacks steps are left out."""
+    """Returns one line per row and step, the mean over seeds; rows where a seed lacks steps are left out."""
     found: list[dict[str, Any]] = []
     for row in rows:
         done = [records[key] for key in row.records if records[key].record.status == "done"]

@@ -31,7 +31,7 @@ from uadbench.report.tables.model import Arena, Row, Table
 MAX_ROWS = 40  # more would not be read; the table holds all
 FOREST = {"case_ap": "case AP", DICE: "Dice at 1 % healthy FPR"}
 COSTS = {
-    "ms_per_image": ("time", "ms an image", "time an image"),
+    "ms_per_image": ("time", "ms per image", "time an image"),
     "train_s": ("training", "training, s", "training cost"),
 }
 RULES = {
@@ -190,7 +190,7 @@ def _oracle_gap(table: Table, start: str) -> Iterator[Drawing]:
     yield Drawing(
         name=f"{start}-oracle-gap",
         title=f"Oracle gap, {table.tier}",
-        caption="Dice by where the threshold comes from. The oracle saw the test masks: it is no result, and the way "
+        caption="Dice by where the threshold comes from. The oracle saw the test masks: not a result, and the way "
         "from the filled circle to it is what a better threshold could give.",
         svg=svg,
         csv=to_csv(frame),

@@ -60,7 +60,7 @@ def may_show(entry: Entry, *, include_images: bool) -> bool:
 
 
 def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str, room: int = VIEWER_BYTES) -> Viewer:
-    """Writes one script a case and returns what the page needs to find them.
+    """Writes one script per case and returns what the page needs to find them.
 
     Args:
         entry: A record with its stored run.

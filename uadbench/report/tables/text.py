@@ -121,7 +121,7 @@ def versus_text(row: Row) -> str:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """Returns one line a row and metric, numbers unrounded."""
+    """Returns one line per row and metric, numbers unrounded."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

@@ -63,7 +63,7 @@ def score_external(
     """Scores a folder of maps and stores the result like a run, with verification ``reported``.
 
     Args:
-        maps: ``calib/``, ``test/`` and optionally ``val/`` with one file a case or slice, or the test files alone.
+        maps: ``calib/``, ``test/`` and optionally ``val/`` with one file per case or slice, or the test files alone.
         claim: What is said of the system.
         store: The data.
         protocol: Rules of scoring.
@@ -239,7 +239,7 @@ def _read_npy(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
         # Mapped, not read: what a header claims takes no memory, and a file that is shorter is refused.
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, MemoryError, TypeError) as error:
-        raise DataError(f"{file} is no readable NPY array.", "Save it with numpy.save.") from error
+        raise DataError(f"{file} is not a readable NPY array.", "Save it with numpy.save.") from error
     if array.dtype.kind not in "fiub":
         raise DataError(f"{file} holds {array.dtype} instead of real numbers.", "Save it as float32.")
     _, h, w = items[0].shape

@@ -172,7 +172,7 @@ class JobTable:
         self._move(job, owner, state, reason, seconds)
 
     def release(self, job: str, owner: str, reason: str) -> None:
-        """Gives a job back that another process is running; this is no attempt."""
+        """Gives a job back that another process is running; this is not an attempt."""
         with self._transaction():
             self._base.execute(
                 "UPDATE jobs SET state = 'queued', reason = ?, attempts = attempts - 1, changed = ? "

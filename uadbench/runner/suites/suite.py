@@ -76,7 +76,7 @@ class Suite(BaseModel):
 
     @property
     def exports(self) -> bool:
-        """Whether there are records to export: those of preset smoke are no results."""
+        """Whether there are records to export: those of preset smoke are not results."""
         return any(is_result(row.preset) for row in rows(self))
 
 
@@ -276,9 +276,9 @@ def _read(path: Path, within: tuple[Path, ...]) -> Suite:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UserError(f"{path} is no suite: {where}: {first['msg']}.", SEE) from error
+        raise UserError(f"{path} is not a suite: {where}: {first['msg']}.", SEE) from error
     if suite.included:
-        raise UserError(f"{path} is no suite: unknown key 'included'.", "Write include: [NAME].")
+        raise UserError(f"{path} is not a suite: unknown key 'included'.", "Write include: [NAME].")
     _check(suite, path)
     inner = tuple(_read(path.with_name(f"{name}.yaml"), (*within, here)) for name in suite.include)
     return suite.model_copy(update={"included": inner})

@@ -1,4 +1,4 @@
-"""MLflow: one run of an experiment a job, in a database file or on a server, by its client."""
+"""MLflow: one run of an experiment per job, in a database file or on a server, by its client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MLflow:
         root: Folder of the runs.
 
     Raises:
-        UserError: If it is no address of a store.
+        UserError: If it is not an address of a store.
     """
 
     def __init__(self, address: str | None, root: Path) -> None:
@@ -38,7 +38,7 @@ class MLflow:
         self._address = address or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root / 'mlflow.db'}"
         if "://" not in self._address:
             raise UserError(
-                f"--track-to {self._address} is no address of MLflow.",
+                f"--track-to {self._address} is not an address of MLflow.",
                 f"Give {SQLITE}runs/mlflow.db or http://HOST:PORT.",
             )
         self._files: str | None = (
