@@ -154,7 +154,7 @@ def test_bad_files_are_named_and_nothing_is_left(tmp_path: Path, what: str, word
 
 
 def test_another_folder_is_no_layout(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no known carotid layout"):
+    with pytest.raises(DataError, match="not a known carotid layout"):
         CarotidUS().prepare(tmp_path, tmp_path / "out", "strict", 1, no_progress)
 
 

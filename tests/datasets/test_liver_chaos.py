@@ -70,7 +70,7 @@ def test_chaos_stands_beside_btcv_and_moves_none_of_its_patients(raw: Path, tmp_
         ("inverted", "of other slices"),
         ("other size", "has the shape"),
         ("slice missing", "missing slices"),
-        ("truncated", "not a readable"),
+        ("truncated", "no readable"),
         ("twice", "same patient"),
     ],
 )
