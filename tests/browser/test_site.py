@@ -141,10 +141,15 @@ def test_a_phone_scrolls_tables_and_never_the_page(site: Path, open_page: OpenPa
 
 
 def test_figures_are_shown(site: Path, open_page: OpenPage) -> None:
+    from playwright.sync_api import expect
+
     for name in ("question", "method"):
         page = open_page(pages_of(site)[name])
         page.evaluate("for (const image of document.images) image.loading = 'eager'")
-        page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        # Not wait_for_function: the page forbids scripts from strings.
+        for image in page.locator("img").all():
+            expect(image).to_have_js_property("complete", True)
+        assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
         assert page.locator("figure img").count() >= 1
 
 

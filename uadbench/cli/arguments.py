@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from uadbench.core.catalog import DATASETS, config_type
 from uadbench.core.errors import UnknownName, UserError, cut
 from uadbench.core.experiments import experiment_names
 from uadbench.core.job import check_seed
+
+NAME_BYTES = 255
+"""Bytes of a file name, on every file system in use."""
 
 
 def check_arguments(
@@ -72,13 +76,14 @@ def check_out(out: Path) -> None:
     """
     try:
         missing = [folder for folder in (out, *out.parents) if not folder.exists()]
-        if missing:
-            missing[-1].mkdir()
-            missing[-1].rmdir()
-        elif not out.is_dir():
-            raise UserError(f"--out {cut(str(out), 200)} is not a folder.", "Choose another --out.")
-        if missing and any(len(folder.name.encode()) > 255 for folder in missing):
+        nearest = missing[-1].parent if missing else out
+        if not nearest.is_dir():
+            raise UserError(f"--out {cut(str(nearest), 200)} is not a folder.", "Choose another --out.")
+        if any(len(folder.name.encode()) > NAME_BYTES for folder in missing):
             raise UserError(f"--out {cut(str(out), 200)} is too long.", "Choose another --out.")
+        # Under a name of its own: the processes of one run check the same --out at the same time.
+        if missing:
+            TemporaryDirectory(prefix=".uadbench-", dir=nearest).cleanup()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise UserError(f"--out {cut(str(out), 200)} cannot be used: {reason}.", "Choose another --out.") from None
