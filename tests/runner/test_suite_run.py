@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.suites.estimate import Costs, stored_records
 from uadbench.runner.suites.executors import make_executor
 from uadbench.runner.suites.executors.local import threads_each
-from uadbench.runner.suites.job_table import JobRow
+from uadbench.runner.suites.job_table import JobRow, JobTable
 from uadbench.runner.suites.suite import load_suite
 from uadbench.runner.suites.suite_run import SuiteRun
 from uadbench.runner.suites.work import Work
@@ -309,3 +310,28 @@ def test_workers_that_cannot_live_end_the_suite(store: Path, tmp_path: Path) -> 
     with pytest.raises(JobFailed, match="workers died"):
         list(run.run(executor, "cpu"))
     assert executor.stopped
+
+
+def test_a_job_that_breaks_while_its_worker_is_ended_has_not_failed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library may turn the exit that a signal's handler raises into an error of its own."""
+    suite = write_suite(tmp_path, store)
+    ending = Event()
+
+    def broken(*_: Any, **__: Any) -> None:
+        ending.set()
+        raise ImportError("a module was not loaded to its end")
+
+    class Ended(InThisProcess):
+        def start(self, task: Work, jobs: int) -> None:
+            with monkeypatch.context() as patched, pytest.raises(SystemExit):
+                patched.setattr("uadbench.runner.suites.worker.execute", broken)
+                work(task, ending)
+            assert {row.state for row in JobTable(task.table).rows()} == {"queued", "running"}
+            super().start(task, jobs)
+
+    run = SuiteRun(load_suite(suite), tmp_path / "runs", tmp_path / "records", no_progress)
+    rows = list(run.run(Ended(), "cpu"))[-1]
+    assert [row.state for row in rows] == ["done", "done"]
+    assert sorted(row.attempts for row in rows) == [1, 2]

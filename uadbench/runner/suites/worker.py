@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from pathlib import Path
+from threading import Event
 
 import torch
 
@@ -27,14 +28,21 @@ from uadbench.runner.suites.work import Work
 IDLE_SECONDS = 0.5
 
 
-def work(task: Work) -> int:
+def work(task: Work, ending: Event | None = None) -> int:
     """Works until no job of the suite is open, and returns how many jobs this worker ended.
 
     It waits while others have the last jobs: should one of them die, its job is taken over.
 
+    Args:
+        task: The suite's table and folders.
+        ending: Set by the handler of a signal that asks this worker to end. The exit which the handler raises may come
+            out of a library as another error, and the job that it ends has not failed: it stays claimed and is taken
+            over.
+
     Raises:
         UserError: If the job table cannot be used.
     """
+    ending = ending or Event()
     torch.set_num_threads(task.threads)
     opened: dict[tuple[str, str], Store | UserError] = {}
     ended = 0
@@ -43,7 +51,7 @@ def work(task: Work) -> int:
         while True:
             claimed = table.claim(owner)
             if claimed is not None:
-                ended += _run(claimed, owner, table, task, opened)
+                ended += _run(claimed, owner, table, task, opened, ending)
             elif table.is_over():
                 break
             elif not table.requeue_dead():
@@ -53,7 +61,12 @@ def work(task: Work) -> int:
 
 
 def _run(
-    claimed: JobRow, owner: str, table: JobTable, task: Work, opened: dict[tuple[str, str], Store | UserError]
+    claimed: JobRow,
+    owner: str,
+    table: JobTable,
+    task: Work,
+    opened: dict[tuple[str, str], Store | UserError],
+    ending: Event,
 ) -> bool:
     """Runs a claimed job and says in the table how it ended; a job in progress elsewhere is given back."""
     began = time.monotonic()
@@ -73,8 +86,10 @@ def _run(
         time.sleep(IDLE_SECONDS)
         return False
     except (JobFailed, UserError) as error:
+        _leave_if(ending)
         table.finish(claimed.id, owner, "failed", str(error), time.monotonic() - began)
     except Exception as error:
+        _leave_if(ending)
         # One method's bug, or a full disk, must not take the rest of the suite with it.
         _keep_traceback(task.root / claimed.id)
         text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -89,6 +104,11 @@ def _execute(plan: Plan, task: Work, *, export: bool) -> None:
     record, folder, _ = execute(plan, root=task.root, device=task.device)
     if export and is_result(plan.job.method.preset):
         export_record(record, folder, task.records)
+
+
+def _leave_if(ending: Event) -> None:
+    if ending.is_set():
+        raise SystemExit(1)
 
 
 def _keep_traceback(folder: Path) -> None:

@@ -114,23 +114,25 @@ def _worker_process(task: Work, gpu: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(gpu)] if visible else gpu
     # Ctrl-C reaches the whole group of processes: the parent alone answers it and then ends its workers one by one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave)
+    ending = threading.Event()
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        """Ends the process as an exception does: temporary files are removed and locks freed."""
+        ending.set()
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from uadbench.core.errors import UserError
     from uadbench.runner.suites.worker import work
 
     try:
-        work(task)
+        work(task, ending)
     except UserError as error:
         # The job table is out of reach: the parent meets the same error and tells it.
         sys.exit(f"uadbench: {error}")
     # It ends by itself: a request to end would only break into the last clearing up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """Ends the process as an exception does: temporary files are removed and locks freed."""
-    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 from uadbench.core.errors import JobFailed, UnknownName, UserError
@@ -27,17 +28,22 @@ class SlurmWorker:
 
     def __init__(self, task: Work) -> None:
         self.task = task
+        # Made in the job: an event cannot be pickled.
+        self._ending: Event | None = None
 
     def __call__(self) -> int:
         """Works until the suite is over."""
         from uadbench.runner.suites.worker import work
 
-        return work(self.task)
+        self._ending = Event()
+        return work(self.task, self._ending)
 
     def checkpoint(self) -> Any:
         """Called by submitit before the job is ended from outside: returns what is to be queued again."""
         from submitit.helpers import DelayedSubmission
 
+        if self._ending is not None:
+            self._ending.set()
         return DelayedSubmission(SlurmWorker(self.task))
 
 
