@@ -135,7 +135,7 @@ def test_the_page_shows_every_figure_and_escapes(tuned: tuple[Tuning, Path], tin
 
     hostile = task(tiny_store, folder / "x").model_copy(update={"dataset": "<img src=x onerror=alert(1)>"})
     book = open_book(task(tiny_store, folder), open_view(task(tiny_store, folder)), load_space(METHODS.load("dae")))
-    text = write_page(hostile, book.study.user_attrs["definition"], result.outcome, book.study).read_text()
+    text = write_page(hostile, book.study.user_attrs["definition"], result.outcome).read_text()
     assert "<img src=x" not in text
     assert "&lt;img src=x" in text
 

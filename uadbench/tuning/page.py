@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import optuna
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from optuna.trial import TrialState
 
@@ -18,13 +17,13 @@ from uadbench.tuning.result import Outcome, slot_of
 from uadbench.tuning.task import StudyTask
 
 
-def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome, study: optuna.Study) -> Path:
+def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome) -> Path:
     """Writes ``index.html``, its figures and ``trials.csv`` into the study's folder; returns the HTML file.
 
     Everything that comes from a study is escaped; the address of the storage is not shown.
     """
     folder = task.folder
-    drawings = list(draw_study(task, found, study))
+    drawings = list(draw_study(task, found))
     for drawing in drawings:
         atomic_text(folder / f"{drawing.name}.svg", drawing.svg)
     frame = table(task, found.trials)

@@ -50,7 +50,7 @@ class Drawing:
     svg: str
 
 
-def draw_study(task: StudyTask, found: Outcome, study: optuna.Study) -> Iterator[Drawing]:
+def draw_study(task: StudyTask, found: Outcome) -> Iterator[Drawing]:
     """Yields the figures that the trials suffice for."""
     frame = table(task, found.trials)
     complete = frame[frame["state"] == "COMPLETE"]
@@ -65,7 +65,7 @@ def draw_study(task: StudyTask, found: Outcome, study: optuna.Study) -> Iterator
     names = [name for name in _varied(complete) if name in frame.columns]
     if len(complete) < FEW or not names:
         return
-    weights = importances(study, task, found.trials)
+    weights = importances(task, found.trials)
     if weights:
         yield Drawing(
             "importance",
@@ -121,13 +121,20 @@ def table(task: StudyTask, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def importances(study: optuna.Study, task: StudyTask, trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Returns the importance of the parameters that all trials share, largest first; empty where it has no meaning."""
-    if len({trial.values[0] for trial in trials if trial.state == TrialState.COMPLETE}) < 2:
+def importances(task: StudyTask, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Returns the importance of the parameters that all trials share, largest first; empty where it has no meaning.
+
+    The forest behind it depends on the order of the trials. In the database they stand as they were begun, which
+    differs in a study that was stopped and resumed: here they count in the order of their slots.
+    """
+    complete = [trial for trial in sorted(trials, key=slot_of) if trial.state == TrialState.COMPLETE]
+    if len({trial.values[0] for trial in complete}) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     target = _quality if task.with_time else None
     with quiet():
+        study = optuna.create_study(directions=["maximize", "minimize"] if task.with_time else ["maximize"])
+        study.add_trials(complete)
         try:
             return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, target=target))
         except (ValueError, RuntimeError):  # no parameter is shared by all trials, or none varies

@@ -68,7 +68,7 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *
     found = outcome(task, definition, book.trials())
     if not found.trials:
         raise JobFailed("No trial was finished in the time given; the same command goes on.")
-    page = write_page(task, definition, found, book.study)
+    page = write_page(task, definition, found)
     return Tuning(found, write_tuned(task, definition, found, labels_used(task, view), out, force=force), page)
 
 
