@@ -181,7 +181,7 @@ def _wait_for_group(pid: int) -> None:
 
 
 def kills(harness: Harness, name: str, count: int, rng: random.Random) -> Iterator[Kill]:
-    """Yields kills of a command: two thirds at stages of its writes, spread over all of them, the others at any time."""
+    """Yields kills: two thirds at stages of a command's writes, spread over all of them, the others at any time."""
     whole = harness.whole(name)
     at_writes = min(whole.writes, count - count // 3)
     offset = rng.random()

@@ -27,6 +27,7 @@ from uadbench.runner.planning.plan import dataset_part, plan_run
 from uadbench.runner.planning.tuned_config import Tuned, load_tuned
 from uadbench.tuning.fits import Fits
 from uadbench.tuning.judge import judge, thin
+from uadbench.tuning.plots import importances
 from uadbench.tuning.result import check_replaceable
 from uadbench.tuning.space import load_space
 from uadbench.tuning.task import StudyTask
@@ -365,3 +366,10 @@ def test_the_command_goes_on(tiny_store: Path, tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "tuned/dae/carotid_us.yaml").exists()
     with pytest.raises(UserError, match="'settings'"):
         CliRunner().invoke(app, [*common, "--trials", "3", "--settings", "2"], catch_exceptions=False)
+
+
+def test_figures_do_not_depend_on_the_order_in_which_trials_were_begun(tuned: tuple[Tuning, Path]) -> None:
+    result, folder = tuned
+    trials = list(result.outcome.trials)
+    asked = task(folder, folder)
+    assert importances(asked, trials) == importances(asked, trials[::-1]) != {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from uadbench.core.catalog import DATASETS, config_type
 from uadbench.core.errors import UnknownName, UserError, cut
 from uadbench.core.experiments import experiment_names
+from uadbench.core.files import part_of
 from uadbench.core.job import check_seed
 
 NAME_BYTES = 255
@@ -83,7 +83,9 @@ def check_out(out: Path) -> None:
             raise UserError(f"--out {cut(str(out), 200)} is too long.", "Choose another --out.")
         # Under a name of its own: the processes of one run check the same --out at the same time.
         if missing:
-            TemporaryDirectory(prefix=".uadbench-", dir=nearest).cleanup()
+            probe = part_of(nearest / missing[-1].name)
+            probe.mkdir()
+            probe.rmdir()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not a path"
         raise UserError(f"--out {cut(str(out), 200)} cannot be used: {reason}.", "Choose another --out.") from None

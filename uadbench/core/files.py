@@ -46,8 +46,7 @@ def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
     Raises:
         DataError: If the system refuses to write.
     """
-    # The suffix stays last, because some writers choose a format by it.
-    part = final.with_name(f".tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}-{final.name[-_LONGEST:]}")
+    part = part_of(final)
     try:
         with writing(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +60,12 @@ def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
         _remove(part)
         raise
     return final
+
+
+def part_of(final: Path) -> Path:
+    """Returns a new temporary name beside a path: what a killed process leaves under it is swept later."""
+    # The suffix stays last, because some writers choose a format by it.
+    return final.with_name(f".tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}-{final.name[-_LONGEST:]}")
 
 
 def atomic_text(final: Path, text: str) -> Path:
