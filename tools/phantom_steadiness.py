@@ -25,7 +25,7 @@ import numpy as np
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
 from uadbench.core.phantom_fingerprint import CommittedPhantom, committed_phantom, fingerprint_file
-from uadbench.data.simulation.rounding import Watch, watched
+from uadbench.core.rounding import Watch, watched
 from uadbench.data.storage.store import Store
 
 PHANTOMS = ("brain_mri", "carotid_us", "liver_ct")

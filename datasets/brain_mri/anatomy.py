@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uadbench.data.simulation.rounding import above
+from uadbench.core.rounding import above
 from uadbench.datasets.brain_mri.field import Array, Field, draw_field
 
 SOFT_MM = 0.35

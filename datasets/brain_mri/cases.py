@@ -13,8 +13,8 @@ from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.preprocessing.body import extracted_body
 from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.preprocessing.published_grid import PAPER_SIZE, published_image, published_mask
 from uadbench.data.reading.nifti import Volume, axial, read_binary, read_labels, read_volume
-from uadbench.data.storage.batches import resize_image, resize_mask
 
 MIN_AREA_MM2 = 2000.0
 """Slices with less brain (the top and the bottom of the head) are left out."""
@@ -24,9 +24,6 @@ MAX_LOST = 0.1
 
 PAPER_SLICES = range(80, 100)
 """The axial slices of BraTS that Synomaly was trained and tested on (Bi et al. 2025)."""
-
-PAPER_SIZE = (128, 128)
-"""The grid of Synomaly's images: resized to it first, scaled to [-1, 1] after (Bi et al. 2025)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +114,11 @@ def convert(case: Case) -> Slices:
     truths = np.stack([axial(truth, z) for z in kept])
     lesion = np.array([bool(plane.any()) for plane in truths])
     if case.recipe == "paper":
-        images = np.stack([paper_image(axial(volume.data, z)) for z in kept])[:, None]
+        images = np.stack([published_image(axial(volume.data, z)) for z in kept])[:, None]
         height, width = bodies.shape[1:]
         spacing = volume.slice_spacing
         spacing = (spacing[0] * height / PAPER_SIZE[0], spacing[1] * width / PAPER_SIZE[1])
-        bodies, truths = (
-            np.stack([resize_mask(plane, PAPER_SIZE)[0, 0].numpy() for plane in planes]) for planes in (bodies, truths)
-        )
+        bodies, truths = (np.stack([published_mask(plane) for plane in planes]) for planes in (bodies, truths))
         return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, spacing, volume.spacing[2])
     try:
         scaled = mr_scale(volume.data, body)
@@ -132,17 +127,6 @@ def convert(case: Case) -> Slices:
     scaled[~body] = -1
     images = np.stack([axial(scaled, z) for z in kept])[:, None]
     return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, volume.slice_spacing, volume.spacing[2])
-
-
-def paper_image(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Resizes an axial slice (h, w) to the paper's grid, then maps its least to its greatest value onto [-1, 1].
-
-    In this order, since resizing averages the extremes away: the other way round contrast would be lower, and the
-    published thresholds of the map would not transfer. A lesion moves the scale: the paper's choice.
-    """
-    small = resize_image(plane[None], PAPER_SIZE)[0, 0].numpy()
-    low, high = float(small.min()), float(small.max())
-    return (2 * (small - low) / max(high - low, 1e-6) - 1).astype(np.float32)
 
 
 def _truth(case: Case, volume: Volume, body: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from uadbench.data.simulation.rounding import above
+from uadbench.core.rounding import above
 from uadbench.datasets.brain_mri.anatomy import Tissues
 from uadbench.datasets.brain_mri.field import Array, Field, draw_field
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.roles import Role
+from uadbench.core.rounding import above, rounded
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.simulation.rounding import above, rounded
 from uadbench.datasets.brain_mri.anatomy import Brain, Tissues, draw_brain, tissues
 from uadbench.datasets.brain_mri.field import Array, draw_field
 from uadbench.datasets.brain_mri.lesions import Plaques, Tumour, draw_plaques, draw_tumour

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.stats import rankdata
 
-from uadbench.data.simulation.rounding import above, rounded
+from uadbench.core.rounding import above, rounded
 from uadbench.data.storage.store import IGNORE
 
 VALUES: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())["insertion"]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from uadbench.core.roles import Role
+from uadbench.core.rounding import above
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.simulation.rounding import above
 from uadbench.data.storage.store import IGNORE
 from uadbench.datasets.carotid_us.simulate import OVERSAMPLE, Scanner, bmode
 

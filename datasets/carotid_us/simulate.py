@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from uadbench.data.simulation.rounding import rounded
+from uadbench.core.rounding import rounded
 
 OVERSAMPLE = 2
 

@@ -20,17 +20,16 @@ from uadbench.core.dataset import Dataset, Progress, Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.preprocessing.published_grid import PAPER_SIZE, published_image, published_mask
 from uadbench.data.reading.folder import files, inside
 from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.raster import read_grey
 from uadbench.data.simulation.draw import draw_roles
-from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us.crop import Rectangle, Window
 
 TABLE = "sweeps.csv"
 FACTOR = (1.1, 1.5)
-PAPER_SIZE = (128, 128)
 PAPER_LEAST = 2000
 """Pixels of plaque from which on recipe ``paper`` takes a frame to be anomalous."""
 SPLIT = 1
@@ -156,22 +155,11 @@ def convert(frame: Frame) -> Cropped | None:
     if mask.sum() < plaque.sum() / 2:
         raise DataError(f"{frame.plaque} lies away from the vessel.", "Check that both masks are of that frame.")
     if frame.recipe == "paper":
-        small = resize_mask(mask, PAPER_SIZE)[0, 0].numpy()
-        return Cropped(paper_image(window.cut(image), str(frame.image)), np.ones(PAPER_SIZE, bool), small)
+        crop = window.cut(image)
+        if crop.min() == crop.max():
+            raise DataError(f"{frame.image} is constant around the vessel.", "Remove the frame.")
+        return Cropped(published_image(crop), np.ones(PAPER_SIZE, bool), published_mask(mask))
     return Cropped(window.cut(image) * 2 - 1, window.cut(np.ones_like(vessel)), mask)
-
-
-def paper_image(crop: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    """Stretches a crop (h, w) to 128 x 128, then maps its least to its greatest value onto [-1, 1].
-
-    Raises:
-        DataError: If the crop is constant.
-    """
-    small = resize_image(crop[None], PAPER_SIZE)[0, 0].numpy()
-    low, high = float(small.min()), float(small.max())
-    if low == high:
-        raise DataError(f"{name} is constant around the vessel.", "Remove the frame.")
-    return (2 * (small - low) / (high - low) - 1).astype(np.float32)
 
 
 def _sweeps(source: Path) -> dict[str, list[Path]]:

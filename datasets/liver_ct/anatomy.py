@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uadbench.data.simulation.rounding import above
+from uadbench.core.rounding import above
 from uadbench.datasets.liver_ct.canvas import Array, Canvas
 
 TAPER = 0.79

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.roles import Role
+from uadbench.core.rounding import above, rounded
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.simulation.rounding import above, rounded
 from uadbench.datasets.liver_ct.anatomy import TAPER, Body, branches, paint_abdomen
 from uadbench.datasets.liver_ct.canvas import Array, Canvas
 from uadbench.datasets.liver_ct.scanner import quantum_noise

@@ -21,7 +21,7 @@ from numpy._core._multiarray_umath import (  # pyright: ignore[reportMissingType
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.phantom_fingerprint import committed_phantom
-from uadbench.data.simulation.rounding import NUDGE, above, rounded, watched
+from uadbench.core.rounding import NUDGE, above, rounded, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "phantom_steadiness.py"
