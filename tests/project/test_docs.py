@@ -35,6 +35,7 @@ TO_BE_MADE = r"^(check|run|new)\b.*\b(NAME|zscore|neck_us)\b"
 PARSED_ALONE = {
     r"^prepare\b|\bRAW_FOLDER\b|\bprepared/|--test-source|--maps\b": "needs raw or prepared data",
     r"--device cuda|--executor (ray|slurm)|--storage \w+://": "needs a GPU, a cluster or a database",
+    r"^import\b": "needs somebody's checkpoint: run by tests/methods/test_import.py",
     r"^download\b": "contacts a publisher: run against a local server by tests/data/test_download.py",
     r"^(tune|bench)\b": "takes minutes: suites and studies are run by tests of their own",
     r"^submit|\.zip\b": "needs a run above smoke: run by tests/verification/test_submit.py",

@@ -12,6 +12,7 @@ from uadbench.cli import (
     data,
     doctor,
     download,
+    import_run,
     methods,
     new,
     predict,
@@ -61,6 +62,7 @@ app.command("check")(methods.check)
 app.command("predict")(predict.predict)
 app.command("evaluate")(results.evaluate)
 app.command("score")(score.score)
+app.command("import")(import_run.import_run)
 app.command("verify")(results.verify)
 app.command("submit")(submit.submit)
 app.command("bench")(bench.bench)

@@ -55,6 +55,11 @@ class MethodConfig(BaseModel):
         steps = int(getattr(self, "steps", 0)) * int(getattr(self, "batch_size", 0))
         return int(getattr(self, "train_images", steps))
 
+    @property
+    def imported(self) -> str:
+        """What names the checkpoint that the weights come from, "" where the method is fitted here."""
+        return ""
+
     @classmethod
     def resolve(
         cls,

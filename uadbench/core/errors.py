@@ -50,6 +50,14 @@ class DataError(UserError):
     """A file, mask, split or prepared store that cannot be used."""
 
 
+def imported_only(checkpoint: str) -> UserError:
+    """Returns the error of a fit whose weights are to come from a checkpoint."""
+    return UserError(
+        f"The weights of checkpoint {cut(checkpoint)} are imported, not trained.",
+        "Use uadbench import, or leave out --set checkpoint.",
+    )
+
+
 class JobFailed(Exception):
     """A job that could not be finished (exit code 1). The reason goes into its record."""
 

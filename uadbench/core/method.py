@@ -125,3 +125,25 @@ class StreamingMethod(Method, Protocol):
             One prediction per batch, in order.
         """
         ...
+
+
+@runtime_checkable
+class TakesCheckpoints(Protocol):
+    """A method whose weights can be imported from a checkpoint of another code (optional)."""
+
+    @classmethod
+    def checkpoint_settings(cls, state: Mapping[str, torch.Tensor], size: int) -> dict[str, Any]:
+        """Returns the config values that the names and shapes of a checkpoint say, for images of ``size`` pixels.
+
+        Raises:
+            DataError: If it is of another kind of network.
+        """
+        ...
+
+    def take_checkpoint(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes the weights after every key and shape was compared.
+
+        Raises:
+            DataError: If a key or shape is not that of the network.
+        """
+        ...

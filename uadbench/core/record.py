@@ -16,6 +16,8 @@ SCHEMA = 2
 MAX_SEED = 2**63
 MAX_NUMBER = 10**15  # of what a record holds
 MAX_TEXT = 2000  # characters of a reason; more is cut
+IMPORTED = "imported, training as reported"
+"""Checkpoint rule of weights that were not trained here: what they have learnt from, no record can tell."""
 Status = Literal["done", "failed", "skipped"]
 Isolation = Literal["none", "handles", "namespace"]
 

@@ -44,12 +44,25 @@ class DiffusionConfig(TrainingConfig):
         schedule: Variance schedule.
         timesteps: Its length T.
         vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
+        checkpoint: First 16 digits of the SHA-256 of the checkpoint that the weights come from, "" for a training of
+            their own. Set by ``uadbench import`` alone; the settings of the training then say nothing.
     """
 
     t: int = Field(default=250, ge=0)
     schedule: ScheduleName = "cosine"
     timesteps: int = Field(default=1000, ge=2, le=10_000)
     vlb: bool = False
+    checkpoint: str = Field(default="", pattern=r"^([0-9a-f]{16})?$")
+
+    @property
+    def images_seen(self) -> int:
+        """Training images drawn; 0 for imported weights, whose training nobody here has seen."""
+        return 0 if self.checkpoint else self.train_images
+
+    @property
+    def imported(self) -> str:
+        """What names the checkpoint that the weights come from."""
+        return self.checkpoint
 
 
 class PartialConfig(DiffusionConfig):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Generic, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
+from uadbench.core.errors import UserError, imported_only
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec
@@ -16,6 +17,8 @@ from uadbench.diffusion.epsilon import Denoiser, train_epsilon
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.schedules import Schedule
+from uadbench.nn.guided_checkpoint import read_structure, take_weights
+from uadbench.nn.unet import GuidedUNet
 
 Config = TypeVar("Config", bound=DiffusionConfig)
 
@@ -60,10 +63,41 @@ class PartialDiffusion(nn.Module, Generic[Config]):
         """Learns to predict the noise at every step of the schedule.
 
         Raises:
+            UserError: If the config says that the weights come from a checkpoint.
             DataError: If there is no training image.
             Diverged: If the loss is no longer finite.
         """
+        if self.config.checkpoint:
+            raise imported_only(self.config.checkpoint)
         train_epsilon(self.denoiser, self.noise, self.schedule, self.config, train, run)
+
+    @classmethod
+    def checkpoint_settings(cls, state: Mapping[str, Tensor], size: int) -> dict[str, Any]:
+        """Returns the config values that the names and shapes of a checkpoint say, for images of ``size`` pixels.
+
+        Raises:
+            DataError: If it is of another kind of network.
+        """
+        found = read_structure(state)
+        return {
+            "network": "guided",
+            "base": found.base,
+            "multipliers": found.multipliers,
+            "blocks": found.blocks,
+            "attention": found.attention(size),
+        }
+
+    def take_checkpoint(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the network's weights from a checkpoint of guided diffusion's layout.
+
+        Raises:
+            UserError: If the config asks for another network.
+            DataError: If a key or shape is not that of the network.
+        """
+        network = self.denoiser.network
+        if not isinstance(network, GuidedUNet):
+            raise UserError("The plain network takes no checkpoint.", "Leave out --set network.")
+        take_weights(network, state)
 
     def ready(self, images: ImageBatch) -> None:
         """Prepares the network to predict these images.

@@ -17,7 +17,7 @@ import pandas as pd
 
 from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL, Job
-from uadbench.core.record import Metric, Record
+from uadbench.core.record import IMPORTED, Metric, Record
 from uadbench.core.roles import Supervision
 from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
@@ -190,7 +190,9 @@ def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> lis
         used, supervised = ledger.train_pixel_labels > 0, supervision == Supervision.MASKS
         if used < supervised or (used > supervised and record.dataset.source == "phantom"):
             problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {supervision}")
-        if (ledger.train_image_labels > 0) != (supervision != Supervision.NONE):
+        # What imported weights have learnt from is not known, and no claim of the data's labels is made.
+        learns = supervision != Supervision.NONE and ledger.checkpoint_rule != IMPORTED
+        if (ledger.train_image_labels > 0) != learns:
             problems.append(f"record.json: ledger.train_image_labels does not go with supervision {supervision}")
     return problems
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.config import MethodConfig
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL
 from uadbench.core.phantom_fingerprint import committed_phantom
-from uadbench.core.record import DatasetPart, MethodPart, Record
+from uadbench.core.record import IMPORTED, DatasetPart, MethodPart, Record
 from uadbench.core.roles import Supervision
 from uadbench.runner.planning.plan import method_part, published_values
 from uadbench.runner.planning.tuned_config import Tuned, load_tuned
@@ -99,9 +100,13 @@ def _check_settings(record: Record) -> list[str]:
         config, part = method_part(claimed.name, claimed.preset, record.dataset, tuned, claimed.config)
     except UserError as error:
         return [f"record.json: method: {error.message}"]
-    if record.schema_version == 1:  # or older than one that its method has got since, with a value that changes nothing
-        added = {key: value for key, value in part.config.items() if key not in claimed.config}
-        claimed = claimed.model_copy(update={"config": {**added, **claimed.config}})
+    # A record may be older than a setting that its method has got since: at its default it changes nothing.
+    added = {
+        key: value
+        for key, value in part.config.items()
+        if key not in claimed.config and (record.schema_version == 1 or value == _default(config, key))
+    }
+    claimed = claimed.model_copy(update={"config": {**added, **claimed.config}})
     problems = list(_differences("method", part.model_dump(), claimed.model_dump()))
     if record.status != "done":
         return problems
@@ -110,6 +115,10 @@ def _check_settings(record: Record) -> list[str]:
         problems.append(_differs("ledger.published", ledger.published, published))
     if ledger.tuning_labels != (labels := tuned.labels if tuned else "none"):
         problems.append(_differs("ledger.tuning_labels", ledger.tuning_labels, labels))
+    if (ledger.checkpoint_rule == IMPORTED) != bool(config.imported):
+        problems.append(
+            _differs("ledger.checkpoint_rule", ledger.checkpoint_rule, IMPORTED if config.imported else "last")
+        )
     used, supervised = ledger.train_pixel_labels > 0, part.supervision == Supervision.MASKS
     if used < supervised or (used > supervised and record.dataset.source == "phantom"):
         problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {part.supervision}")
@@ -147,6 +156,10 @@ def _check_data(part: DatasetPart, superseded: list[str]) -> list[str]:
     if part.recipe != recipe:
         problems.append(_differs("dataset.recipe", part.recipe, recipe))
     return problems
+
+
+def _default(config: MethodConfig, key: str) -> Any:
+    return type(config).model_fields[key].get_default(call_default_factory=True)
 
 
 def _differences(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import torch
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
-from uadbench.core.record import Isolation, Record
+from uadbench.core.record import IMPORTED, Isolation, Record
 from uadbench.data.storage.folds import fold_folders
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
@@ -87,6 +87,10 @@ def verify_run(
             raise UserError(f"{path} pools folds.", "Verify the run of each fold in isolation.")
         return _verify_folds(path, pooled, source, progress, rerun=rerun)
     stored = open_stored(path, source, test_source, progress)
+    if isolated and stored.record.ledger.checkpoint_rule == IMPORTED:
+        raise DataError(f"{path} holds imported weights, which cannot be fitted anew.", "Leave out --isolated.")
+    if fresh_phantom is not None and stored.record.ledger.checkpoint_rule == IMPORTED:
+        raise DataError(f"{path} holds imported weights, which cannot be fitted anew.", "Leave out --fresh-phantom.")
     if rerun and stored.external:
         raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
     problems = [*_compare_job(stored), *_check_data(stored), *_compare_hashes(stored)]

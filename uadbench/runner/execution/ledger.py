@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uadbench.core.record import Ledger
+from uadbench.core.record import IMPORTED, Ledger
 from uadbench.core.roles import Role, Supervision
 from uadbench.data.storage.store import Item
 from uadbench.runner.planning.label_subset import labelled_subset
@@ -24,14 +24,16 @@ def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> 
         threshold_labels: Labels that each applied threshold rule consumed.
     """
     learns = plan.job.method.supervision != Supervision.NONE
-    published = plan.published
+    published, imported = plan.published, bool(plan.config.imported)
     preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
+        # What imported weights have learnt from is told by whoever trained them: no label of these data is counted.
         # Masks that chose which slices of patients with lesions are healthy count as labels.
         train_pixel_labels=len(labelled_items(plan)) + plan.train.manifest.health_masks,
-        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns else 0,
+        train_image_labels=len(plan.train.role(Role.TRAIN)) if learns and not imported else 0,
         threshold_labels=threshold_labels,
         polarity_prior=polarity,
+        checkpoint_rule=IMPORTED if imported else "last",
         organ_masks_at_test=plan.test.manifest.organ_masks,
         tuning_labels=plan.tuned.labels if plan.tuned else "none",
         defaults_from=plan.tuned.origin if plan.tuned else preset,

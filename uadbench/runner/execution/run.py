@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.errors import DataError, JobFailed
+from uadbench.core.errors import DataError, JobFailed, imported_only
 from uadbench.core.files import atomic_text
 from uadbench.core.method import Method
 from uadbench.core.numerics import PLAIN, Numerics
@@ -100,10 +100,13 @@ def execute(
         The record, the run's folder, and whether it was stored already.
 
     Raises:
+        UserError: If its weights are to be imported and are not there.
         JobFailed: If it failed; the record with its reason is stored.
     """
     keep_memory()
     folder = RunFolder(root / plan.job.id)
+    if plan.config.imported and (fresh or not folder.weights_file.exists()):
+        raise imported_only(plan.config.imported)
     with folder.locked(fresh=fresh), nullcontext() if tracking is None else tracking.watching(plan.job) as watcher:
         stored = folder.record()
         if stored is not None and stored.status == "done":
