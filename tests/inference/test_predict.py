@@ -41,7 +41,8 @@ from uadbench.datasets.folder.rows import Row
 from uadbench.datasets.liver_ct import cases as liver_cases
 from uadbench.datasets.liver_ct.dataset import LiverCT
 from uadbench.inference.fitted import load_fitted
-from uadbench.inference.new_images import apply_run, predict_planes
+from uadbench.inference.new_images import apply_run
+from uadbench.runner.execution.predictions import predict_arrays
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.storage.stored_cases import to_native
@@ -100,7 +101,8 @@ def test_a_stored_image_gets_the_map_that_the_run_gave_it(frames_run: Path, tiny
     items = store.role(Role.TEST)
     images = np.stack([store.image(item) for item in items])
     bodies = np.stack([store.body(item) for item in items])
-    maps, scores = predict_planes(load_fitted(frames_run, "cpu"), images, bodies)
+    fitted = load_fitted(frames_run, "cpu")
+    maps, scores = predict_arrays(fitted.predict, images, bodies, fitted.spec)
     stored = np.load(frames_run / "maps/test/maps.npy")
     assert np.array_equal(maps, to_native(stored, (SIZE, SIZE)))
     assert np.array_equal(scores, np.load(frames_run / "maps/test/scores.npy"))

@@ -13,13 +13,17 @@ from optuna.trial import TrialState
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed
+from uadbench.core.roles import Role
 from uadbench.core.types import ImageBatch, ImageSpec, Prediction
+from uadbench.data.storage.batches import StoreBatches
 from uadbench.data.storage.store import Store
 from uadbench.inference.fitted import load_fitted
 from uadbench.methods.autoencoder.method import Autoencoder
 from uadbench.methods.synomaly.method import Synomaly
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor, OutOfMemory, is_out_of_memory
+from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.run import execute
+from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.testing.fakes import image_generators
@@ -144,6 +148,32 @@ def test_a_run_goes_on_and_its_record_tells(tiny_store: Path, tmp_path: Path, mo
     fitted = load_fitted(path, "cpu")
     fitted.predict(untrained()[1])
     assert fitted.predict.notes == halved.env.notes
+
+
+@pytest.mark.parametrize("name", ["greedy", "synomaly"])
+def test_every_image_has_its_own_map_where_the_batch_was_halved_on_the_way(
+    name: str, tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, spec = Store(tiny_store), ImageSpec(1, 32, 32)
+    batches = StoreBatches(store, store.role(Role.TEST), spec)
+    assert len(batches) > 9
+    kind = METHODS.load(name)
+    method = build_seeded(name, kind.config_type.resolve("smoke"), spec, 0)
+    predict_items(FixedBatchPredictor(method, 0, 4, CPU), batches, tmp_path / "whole", lambda _: None)
+    calls: list[int] = []
+
+    def full(network: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        calls.append(len(inputs[0]))
+        if len(inputs[0]) > 2 and len(calls) > 1:  # memory runs out after the first batch
+            raise FAILURES[0]
+
+    assert isinstance(method, torch.nn.Module)
+    next(child for child in method.children() if list(child.parameters())).register_forward_pre_hook(full)
+    done: list[int] = []
+    predict_items(FixedBatchPredictor(method, 0, 4, CPU), batches, tmp_path / "halved", done.append)
+    assert sum(done) == len(batches)
+    ours, theirs = (np.load(tmp_path / run / "maps.npy") for run in ("halved", "whole"))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_that_cannot_go_on_is_recorded_as_failed(

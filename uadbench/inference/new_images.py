@@ -6,7 +6,6 @@ The run's own data are not needed: its folder holds the config, the shape of its
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections import Counter
@@ -16,25 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text, writing
-from uadbench.core.types import ImageBatch
 from uadbench.data.preprocessing.incoming_scale import normalise_new, region_of, shape_of
 from uadbench.data.preprocessing.intake import GroupScale, group_scale, scale_picture, squared
 from uadbench.data.reading.incoming import Incoming, NewVolume, find_incoming, read_frame, read_new_volume, read_stored
 from uadbench.data.reading.region import Regions
 from uadbench.data.reading.volume import axial, slices_back, slices_last, slicing_axis
-from uadbench.data.storage.batches import resize_image, resize_mask
 from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.inference.answers import ABNORMAL, lesion_size
 from uadbench.inference.case_report import Picture, render
 from uadbench.inference.fitted import Fitted, load_fitted
 from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_mask, write_nifti, write_picture
-from uadbench.runner.storage.stored_cases import to_native
+from uadbench.runner.execution.predictions import predict_arrays
 
 COLUMNS = (
     "input",
@@ -136,36 +132,6 @@ def apply_run(
     if fitted.calibration.threshold is None:
         said.append("The run has no threshold from healthy calibration patients: no lesion masks were written.")
     return Applied(rows, problems, scores, [*fitted.predict.notes, *said])
-
-
-def predict_planes(
-    fitted: Fitted, image: NDArray[np.float32], body: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predicts normalised planes in padded batches.
-
-    Args:
-        fitted: The run.
-        image: Intensities in [-1, 1], (n, c, h, w).
-        body: True inside the body, (n, h, w).
-
-    Returns:
-        Raw maps on the grid of the planes, (n, h, w), and the method's own scores, (n,).
-    """
-    size = (fitted.spec.height, fitted.spec.width)
-    maps, scores = np.empty(body.shape, np.float32), np.empty(len(body), np.float32)
-    batch = fitted.predict.batch
-    for start in range(0, len(body), batch):
-        rows = range(start, min(start + batch, len(body)))
-        images = ImageBatch(
-            # Named by content: an image gives the same map whatever its file is called.
-            tuple(hashlib.sha256(image[row].tobytes()).hexdigest()[:16] for row in rows),
-            torch.cat([resize_image(image[row], size) for row in rows]),
-            torch.cat([resize_mask(body[row], size) for row in rows]),
-        )
-        small, own, _ = fitted.predict(images)
-        maps[rows.start : rows.stop] = to_native(small, (body.shape[1], body.shape[2]))
-        scores[rows.start : rows.stop] = own
-    return maps, scores
 
 
 @dataclass(frozen=True)
@@ -272,14 +238,14 @@ def _padded_maps(fitted: Fitted, taken: _Taken) -> tuple[NDArray[np.float32], ND
     """Predicts planes, padded to squares where the store keeps the aspect; the maps lie on the planes again."""
     intake = fitted.calibration.intake
     if intake is None or not intake.keep_aspect:
-        return predict_planes(fitted, taken.planes, taken.bodies)
+        return predict_arrays(fitted.predict, taken.planes, taken.bodies, fitted.spec)
     spacing = taken.spacing
     if spacing is not None and len(spacing) == 3:
         across, down = (spacing[k] for k in range(3) if k != taken.axis)
         spacing = (down, across)
     pixel = None if spacing is None else (spacing[0], spacing[1])
     planes, (rows, columns) = squared(taken.planes, pixel, -1)
-    maps, own = predict_planes(fitted, planes, squared(taken.bodies, pixel, 0)[0])
+    maps, own = predict_arrays(fitted.predict, planes, squared(taken.bodies, pixel, 0)[0], fitted.spec)
     return np.ascontiguousarray(maps[:, rows, columns]), own
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from typing import Any, Self
 
@@ -15,14 +14,13 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.roles import Supervision
-from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
-from uadbench.data.storage.batches import resize_image, resize_mask
+from uadbench.core.types import ImageSpec, TrainBatch
 from uadbench.nn.score import top_mean
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit import fit_method
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
+from uadbench.runner.execution.predictions import batch_by_content, predict_arrays
 from uadbench.runner.execution.seeded import build_seeded
-from uadbench.runner.storage.stored_cases import to_native
 from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 
 CALIB_EVERY = 5
@@ -104,7 +102,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         self.batch_ = config.predict_batch
         device = pick_device(self.device)
         self.method_ = build_seeded(self.method, config, self.spec_, self.seed).to(device)
-        batch = self._batch_of(images, bodies)
+        batch = batch_by_content(images, bodies, self.spec_)
         held = [row for row in range(len(images)) if row % CALIB_EVERY == CALIB_EVERY - 1]
         kept = [row for row in range(len(images)) if row % CALIB_EVERY != CALIB_EVERY - 1]
         train, calib = (InMemoryBatches(TrainBatch(batch.select(rows)), self.spec_) for rows in (kept, held))
@@ -135,24 +133,15 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
     def _maps_of(
         self, images: NDArray[np.float32], bodies: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        maps = np.empty(bodies.shape, np.float32)
+        self._require_channels(images)
         predict = FixedBatchPredictor(self.method_, self.seed, self.batch_, pick_device(self.device), warnings.warn)
-        for start in range(0, len(images), self.batch_):
-            rows = slice(start, start + self.batch_)
-            small = predict(self._batch_of(images[rows], bodies[rows]))[0]
-            maps[rows] = to_native(small, (images.shape[2], images.shape[3]))
+        maps, _ = predict_arrays(predict, images, bodies, self.spec_)
         scores = top_mean(torch.from_numpy(maps)[:, None], torch.from_numpy(bodies)[:, None])
         return maps, -scores.double().numpy()
 
-    def _batch_of(self, images: NDArray[np.float32], bodies: NDArray[np.bool_]) -> ImageBatch:
+    def _require_channels(self, images: NDArray[np.float32]) -> None:
         if images.shape[1] != self.spec_.channels:
             raise BadImages(f"The images have {images.shape[1]} channels instead of {self.spec_.channels}.")
-        size = (self.spec_.height, self.spec_.width)
-        return ImageBatch(
-            tuple(hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images),
-            torch.cat([resize_image(image, size) for image in images]),
-            torch.cat([resize_mask(body, size) for body in bodies]),
-        )
 
     def _arrays(
         self, X: ArrayLike, body: ArrayLike | None, *, reset: bool

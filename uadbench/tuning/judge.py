@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.thresholds import best_dice_threshold, healthy_fpr_thresholds
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
-from uadbench.runner.storage.stored_cases import to_native
+from uadbench.runner.execution.predictions import predict_batches
+from uadbench.runner.storage.stored_cases import by_case, to_native
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ class Images:
         if not items:
             raise DataError("There is no image to tune on.", "The dataset needs calib patients, or val for that.")
         self.batches = StoreBatches(pixels, items, spec)
-        rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
         self._truth = [
             _Truth(
                 item=group[0][1],
@@ -74,7 +73,7 @@ class Images:
                 body=np.stack([pixels.body(item) for _, item in group]),
                 mask=np.stack([pixels.mask(item) for _, item in group]),
             )
-            for group in (list(group) for _, group in groupby(rows, key=lambda row: row[1].case))
+            for group in by_case(items)
         ]
 
     def __len__(self) -> int:
@@ -86,9 +85,7 @@ class Images:
         Raises:
             OutOfMemory: If even a halved batch does not fit into the memory.
         """
-        parts = [predict(part.images) for part in self.batches.epoch(predict.batch)]
-        maps = np.concatenate([part[0] for part in parts])
-        scores = np.concatenate([part[1] for part in parts])
+        maps, scores = predict_batches(predict, self.batches)
         return [
             CaseMaps(
                 case=truth.item.case,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -79,6 +79,10 @@ class StoreBatches:
         """Returns the images at the given positions."""
         return self._batch(index)
 
+    def images(self, index: Sequence[int]) -> ImageBatch:
+        """Returns the images at the given positions, for prediction."""
+        return self._batch(index).images
+
     def _batch(self, index: Sequence[int]) -> TrainBatch:
         if self._resident is None:
             return self._read(index)
@@ -88,11 +92,15 @@ class StoreBatches:
 
     def _read(self, index: Sequence[int]) -> TrainBatch:
         items = [self._items[i] for i in index]
+        images = resized_batch(
+            [opaque_uid(item.uid) for item in items],
+            (self._images.image(item) for item in items),
+            (self._images.body(item) for item in items),
+            self._spec,
+        )
         size = (self._spec.height, self._spec.width)
-        images = torch.cat([resize_image(self._images.image(item), size) for item in items])
-        bodies = torch.cat([resize_mask(self._images.body(item), size) for item in items])
         masks = None if self._truth is None else torch.cat([resize_mask(self._truth[i], size) for i in index])
-        return TrainBatch(ImageBatch(tuple(opaque_uid(item.uid) for item in items), images, bodies), masks)
+        return TrainBatch(images, masks)
 
 
 def opaque_uid(uid: str) -> str:
@@ -109,6 +117,18 @@ def lending_order(items: Sequence[Item]) -> list[int]:
     In the order of a store, images with lesions and healthy ones would stand together.
     """
     return sorted(range(len(items)), key=lambda place: opaque_uid(items[place].uid))
+
+
+def resized_batch(
+    uids: Sequence[str], images: Iterable[np.ndarray], bodies: Iterable[np.ndarray], spec: ImageSpec
+) -> ImageBatch:
+    """Returns images (c, h, w) and bodies (h, w) as a batch of a method's shape."""
+    size = (spec.height, spec.width)
+    return ImageBatch(
+        tuple(uids),
+        torch.cat([resize_image(image, size) for image in images]),
+        torch.cat([resize_mask(body, size) for body in bodies]),
+    )
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -52,8 +52,7 @@ class StoredCases(Sequence[CaseMaps]):
             raise DataError(f"The maps in {folder} are not as many as their images.", REMAKE)
         reconstruction = folder / "reconstruction.npy"
         self._reconstruction = np.load(reconstruction, mmap_mode="r") if reconstruction.exists() else None
-        rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
-        self._cases = [list(group) for _, group in groupby(rows, key=lambda row: row[1].case)]
+        self._cases = by_case(items)
 
     def __len__(self) -> int:
         return len(self._cases)
@@ -96,6 +95,12 @@ class StoredCases(Sequence[CaseMaps]):
             return to_native(self._maps[rows], size)
         flat = [self._maps[self._starts[row] : self._starts[row + 1]] for row in rows]
         return np.stack(flat).reshape(len(rows), *size).astype(np.float32)
+
+
+def by_case(items: Sequence[Item]) -> list[list[tuple[int, Item]]]:
+    """Returns the items of each case with their places among all, in the order of cases and of their slices."""
+    rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
+    return [list(group) for _, group in groupby(rows, key=lambda row: row[1].case)]
 
 
 def to_native(maps: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
