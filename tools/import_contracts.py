@@ -111,6 +111,16 @@ def render(root: Path) -> str:
                 [*methods, *datasets, "uadbench.diffusion", "uadbench.nn"],
             ),
             _forbidden(
+                "records",
+                "Records are read with core and evaluation alone",
+                ["uadbench.records"],
+                [
+                    *(part for part in parts if part[9:] not in ("records", "core", "evaluation")),
+                    *methods,
+                    *datasets,
+                ],
+            ),
+            _forbidden(
                 "report",
                 "The report knows records and metrics alone",
                 ["uadbench.report"],

@@ -17,13 +17,13 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.records.export import export_record
 from uadbench.records.layout import TABLES
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.scoring.rescore import rescore
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.suites.suite import export_record
 from uadbench.verification.verify_run import compare_exported, note_level, verify_run
 
 Finished = tuple[Record, Path]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
 
 from uadbench.core.files import atomic_text
 from uadbench.core.job import EXTERNAL, Job
@@ -18,6 +20,8 @@ VERIFICATION = "verification.json"
 """How far a record is verified: beside it, outside its hash."""
 
 Level = Literal["reported", "recomputed", "rerun"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""Levels of verification, the least first."""
 
 EARLIER = "earlier.json"
 """Beside ``records/``: hashes of records of earlier versions that keep their rank."""
@@ -26,6 +30,22 @@ TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.js
 
 SPEC = "spec.json"
 """Shape of the images that the method was built for, in a run's folder."""
+
+
+class Verified(BaseModel):
+    """Content of ``verification.json``: how far a record is verified.
+
+    Attributes:
+        level: How far.
+        record: SHA-256 of the record that was verified; "" where that was not noted.
+        isolated: How far the method was kept from the truth while it was rerun.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    level: Level
+    record: str = ""
+    isolated: Isolation = "none"
 
 
 def needed_files(record: Record) -> set[str]:

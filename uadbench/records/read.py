@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Isolation, Record
 from uadbench.records.curves import Curves
 from uadbench.records.gaps import Gaps, Ladder
-from uadbench.records.layout import EARLIER, VERIFICATION, Level, sha256_of
+from uadbench.records.layout import EARLIER, VERIFICATION, Level, Verified, sha256_of
 
 MAX_RECORD_BYTES = 2_000_000
 MAX_CASES_BYTES = 100_000_000
@@ -30,15 +30,6 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _PATH = re.compile(r"(?<![\w.:/-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+ -]+){2,}[/\\]?|\b[A-Za-z]:\\\S+")
 
 Beside = TypeVar("Beside", bound=BaseModel)
-
-
-class _Verification(BaseModel):
-    """What stands beside a record in ``<id>.verification.json``, outside its hash."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    level: Level
-    isolated: Isolation = "none"
 
 
 @dataclass(frozen=True)
@@ -244,10 +235,10 @@ def _check(record: Record, file: Path) -> None:
             raise ValueError("its cost is negative or not finite")
 
 
-def _verification(file: Path) -> _Verification:
+def _verification(file: Path) -> Verified:
     if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
-        return _Verification(level="reported")
-    return _Verification.model_validate_json(file.read_bytes())
+        return Verified(level="reported")
+    return Verified.model_validate_json(file.read_bytes())
 
 
 def _cases(file: Path, record: Record) -> pd.DataFrame | None:

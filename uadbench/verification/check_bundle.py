@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -16,7 +15,7 @@ from uadbench.core.job import Job
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
-from uadbench.records.layout import VERIFICATION, beside, hash_files, needed_files, write_level
+from uadbench.records.layout import VERIFICATION, Level, beside, hash_files, needed_files, write_level
 from uadbench.records.read import read_entries
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
 from uadbench.verification.check_record import recount
@@ -24,8 +23,6 @@ from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import verify_run
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
-
-Level = Literal["reported", "recomputed"]
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.record import SCHEMA, Isolation, Record, stable_hash
-from uadbench.records.layout import EARLIER, TABLES, VERIFICATION, Level, needed_files, sha256_of
+from uadbench.core.record import SCHEMA, Record, stable_hash
+from uadbench.records.layout import EARLIER, LEVELS, TABLES, VERIFICATION, Level, Verified, needed_files, sha256_of
 from uadbench.records.read import read_entries
 from uadbench.records.seeds import repeated_training
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
@@ -32,20 +32,9 @@ from uadbench.verification.claims import check_claims
 
 RECORDS, SUBMISSIONS = "records", "submissions"
 LARGEST_SUBMISSION = 50 * MEGA  # what a repository takes without complaint
-LEVELS = ("reported", "recomputed", "rerun")
 OF_A_CASE = ("patient", "lesion", "pixels", "lesion_pixels", "lesion_pixels_outside_body")
 _PLACE = re.compile(r"[\w.-]{1,80}/\w{1,80}/\w{1,80}/([0-9a-f]{8,64})\.([a-z.]{3,20})", re.ASCII)
 _BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
-
-
-class _Verified(BaseModel):
-    """Content of ``<id>.verification.json``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    level: Level
-    record: str = ""
-    isolated: Isolation = "none"
 
 
 @dataclass
@@ -162,7 +151,7 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
             found.note(f"{start}{name}", "it has not the hash that its record names")
     if f"{start}{VERIFICATION}" in files:
         try:
-            _Verified.model_validate_json((records / f"{start}{VERIFICATION}").read_bytes())
+            Verified.model_validate_json((records / f"{start}{VERIFICATION}").read_bytes())
         except ValidationError:
             found.note(f"{start}{VERIFICATION}", "it names no level of verification")
     return record if len(found.problems) == before else None
@@ -270,6 +259,6 @@ def _content(file: Path) -> bytes | None:
 def _level(file: Path) -> Level:
     """Returns the level that stands beside a record."""
     try:
-        return _Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes()).level
+        return Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes()).level
     except (OSError, ValidationError):
         return "reported"

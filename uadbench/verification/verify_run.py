@@ -12,7 +12,6 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -22,7 +21,17 @@ from uadbench.core.record import IMPORTED, Isolation, Record
 from uadbench.data.storage.folds import fold_folders
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import Evaluation
-from uadbench.records.layout import RECORD, SPEC, TABLES, VERIFICATION, hash_files, needed_files, sha256_of, write_level
+from uadbench.records.layout import (
+    RECORD,
+    SPEC,
+    TABLES,
+    VERIFICATION,
+    Level,
+    hash_files,
+    needed_files,
+    sha256_of,
+    write_level,
+)
 from uadbench.runner.execution.isolated import isolation
 from uadbench.runner.execution.ledger import make_ledger
 from uadbench.runner.execution.run import build_method
@@ -34,8 +43,6 @@ from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
 from uadbench.verification.claims import check_claims, tuned_settings
 from uadbench.verification.rerun import compare_fresh, compare_rerun
-
-Level = Literal["recomputed", "rerun"]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from uadbench.cli.terminal.standing import Standing
+from uadbench.core.config import is_result
 from uadbench.core.record import Metric, Record
 from uadbench.records.words import metric_words
 
@@ -35,7 +36,7 @@ def print_summary(
         if key in record.metrics:
             name = metric_words(key, short=True)
             _line(console, f"  {name:<29}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
-    smoke = record.method.preset == "smoke"
+    smoke = not is_result(record.method.preset)
     _line(console, "Preset smoke shows that things work; it is never ranked." if smoke else escape(verdict))
     rank = "" if standing is None or smoke else f"Rank {standing.rank} of {standing.rows} stored rows by case AP. "
     cost = record.cost

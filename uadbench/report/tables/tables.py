@@ -13,6 +13,7 @@ from uadbench.core.errors import UserError
 from uadbench.core.record import Metric, ProtocolPart, Record, stable_hash
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.statistics.intervals import Interval
+from uadbench.records.layout import LEVELS
 from uadbench.records.one_phantom import one_phantom_per_version
 from uadbench.records.read import Entry, Refusal, plain
 from uadbench.records.seeds import repeated_training
@@ -100,7 +101,7 @@ def _row(group: list[Entry], bar: list[Entry]) -> Row:
         trivial=trivial,
         seeds=sorted(entry.record.seed for entry in done),
         records=sorted(entry.record.id for entry in group),
-        verification=min(levels, key=("reported", "recomputed", "rerun").index),
+        verification=min(levels, key=LEVELS.index),
         metrics=metrics,
         versus_trivial=None if trivial or not done or not bar else _versus(done, bar),
         remarks=_remarks(group, metrics.get(RANKING_KEY)),

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
+from uadbench.core.config import is_result
 from uadbench.core.errors import DataError, JobFailed, imported_only
 from uadbench.core.files import atomic_text
 from uadbench.core.method import Method
@@ -279,9 +280,9 @@ def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, probe: boo
 
 
 def numerics_of(plan: Plan, device: torch.device) -> Numerics:
-    """Returns what the precision of a job comes to on a device; ``auto`` is not probed for a smoke run."""
+    """Returns what the precision of a job comes to on a device; ``auto`` is probed only for what can be a result."""
     wanted, name = plan.job.precision, plan.job.method.name
-    if wanted == "auto" and plan.job.method.preset == "smoke":
+    if wanted == "auto" and not is_result(plan.job.method.preset):
         return PLAIN
     build: Build = METHODS.load(name).build
     return pick_numerics(wanted, build, plan.config, plan.spec, device)

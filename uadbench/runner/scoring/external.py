@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.files import atomic_write
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.numerics import PLAIN
 from uadbench.core.record import DatasetPart, Ledger, MethodPart, ProtocolPart, Record
@@ -30,6 +30,7 @@ from uadbench.runner.planning.plan import dataset_part
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.maps import begin_maps, complete_maps
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.storage.stored_cases import by_case
 
 ROLES = (Role.CALIB, Role.VAL, Role.TEST)
 SUFFIXES = (".nii.gz", ".nii", ".npy")
@@ -87,21 +88,22 @@ def score_external(
             f"{claim.name} version {claim.version} seed {claim.seed} is stored already ({run.path}).",
             "Give another --version or --seed, or replace it with --fresh.",
         )
+    records: list[Record] = []
+
+    def write(path: Path) -> None:
+        part = RunFolder(path)
+        for role, files in found.items():
+            _store_maps(part.maps / role.value, store.role(role), files)
+        records.append(_score(claim, job, store, protocol, part))
+        shutil.rmtree(run.path)  # last: bad files never cost what is stored
+
     with run.locked():
-        # Made beside the entry and put in its place at the end: bad files never cost what is stored.
-        part = RunFolder(root / f".{job.id}.part")
-        shutil.rmtree(part.path, ignore_errors=True)
         try:
-            for role, files in found.items():
-                _store_maps(part.maps / role.value, store.role(role), files)
-            record = _score(claim, job, store, protocol, part)
-            shutil.rmtree(run.path)
-            part.path.rename(run.path)
+            atomic_write(run.path, write)
         finally:
-            shutil.rmtree(part.path, ignore_errors=True)
             if not run.record_file.exists():
                 shutil.rmtree(run.path, ignore_errors=True)
-    return record, run.path
+    return records[0], run.path
 
 
 def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFolder) -> Record:
@@ -215,9 +217,8 @@ def _store_maps(folder: Path, items: Sequence[Item], files: dict[str, Path]) -> 
     """Writes the maps as one flat array on the native grids, items in stored order."""
     starts = np.concatenate([[0], np.cumsum([item.shape[1] * item.shape[2] for item in items])])
     flat = begin_maps(folder, (int(starts[-1]),))
-    rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
-    for case, group in groupby(rows, key=lambda row: row[1].case):
-        members = list(group)
+    for members in by_case(items):
+        case = members[0][1].case
         whole = _read(files[case], [item for _, item in members]) if case in files else None
         for position, (row, item) in enumerate(members):
             plane = _read(files[item.uid], [item])[0] if whole is None else whole[position]

@@ -21,7 +21,6 @@ from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.records.export import export_record
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import Plan, plan_run
 from uadbench.runner.planning.tuned_config import load_tuned
@@ -30,8 +29,6 @@ MAX_JOBS = 5000  # of a suite with all that it includes
 MAX_INCLUDED = 5  # suites within one another
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SEE = "See experiments/suites/smoke.yaml."
-
-__all__ = ["PlannedRow", "Row", "Suite", "export_record", "load_suite", "open_row", "plans", "rows"]
 
 
 class Suite(BaseModel):

@@ -124,7 +124,7 @@ class SuiteRun:
             records = [self.stored(planned) for planned in group]
             if all(record is not None and record.status == "done" for record in records):
                 record, folder = pool_folds([self.root / planned.id for planned in group], self.root)
-                if record.method.preset != "smoke":
+                if is_result(record.method.preset):
                     export_record(record, folder, self.records)
 
     def _export(self, plan: Plan, record: Record) -> None:
