@@ -47,7 +47,8 @@ from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.run import build_method
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.suites.suite import load_suite, plans
+from uadbench.runner.suites.planned_rows import plans
+from uadbench.runner.suites.suite import load_suite
 from uadbench.tuning.judge import Images, judge, thin
 from uadbench.tuning.space import load_space
 from uadbench.tuning.view import TuningView

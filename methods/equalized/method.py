@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.methods.equalized.config import EqualizedConfig
 from uadbench.nn.score import top_mean
 
 
@@ -41,14 +41,14 @@ class Equalized(nn.Module):
     name: ClassVar[str] = "equalized"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.NONE
-    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
+    config_type: ClassVar[type[EqualizedConfig]] = EqualizedConfig
 
     def __init__(self, spec: ImageSpec) -> None:
         super().__init__()
         self.polarity = spec.polarity
 
     @classmethod
-    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: EqualizedConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
         del config
         return cls(spec)

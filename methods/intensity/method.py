@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.methods.intensity.config import IntensityConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import body_median
 
@@ -24,7 +24,7 @@ class Intensity(nn.Module):
     name: ClassVar[str] = "intensity"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.NONE
-    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
+    config_type: ClassVar[type[IntensityConfig]] = IntensityConfig
 
     median: Tensor
 
@@ -34,7 +34,7 @@ class Intensity(nn.Module):
         self.register_buffer("median", torch.zeros(spec.channels))
 
     @classmethod
-    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: IntensityConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
         del config
         return cls(spec)

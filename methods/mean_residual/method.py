@@ -9,18 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig, ResidualConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.methods.mean_residual.config import MeanResidualConfig
 from uadbench.nn.score import residual_map, residual_sign, top_mean
 from uadbench.nn.statistics import mean_image
-
-
-class MeanResidualConfig(ImageSizeConfig, ResidualConfig):
-    """The size of the images and the sign of the residual."""
-
-    INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})
 
 
 @METHODS.register("mean_residual")

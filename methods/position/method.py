@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.methods.position.config import PositionConfig
 from uadbench.nn.score import top_mean
 from uadbench.nn.statistics import mean_deviation, mean_image
 
@@ -24,7 +24,7 @@ class Position(nn.Module):
     name: ClassVar[str] = "position"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
-    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
+    config_type: ClassVar[type[PositionConfig]] = PositionConfig
 
     deviation: Tensor
 
@@ -34,7 +34,7 @@ class Position(nn.Module):
         self.register_buffer("deviation", torch.zeros(1, spec.height, spec.width))
 
     @classmethod
-    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: PositionConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
         del config
         return cls(spec)

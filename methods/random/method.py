@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import ImageSizeConfig
 from uadbench.core.method import FitContext
 from uadbench.core.roles import Supervision
 from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
+from uadbench.methods.random.config import RandomConfig
 from uadbench.nn.score import top_mean
 
 
@@ -23,10 +23,10 @@ class Random(nn.Module):
     name: ClassVar[str] = "random"
     version: ClassVar[str] = "1"
     supervision: ClassVar[Supervision] = Supervision.NONE
-    config_type: ClassVar[type[ImageSizeConfig]] = ImageSizeConfig
+    config_type: ClassVar[type[RandomConfig]] = RandomConfig
 
     @classmethod
-    def build(cls, config: ImageSizeConfig, spec: ImageSpec) -> Self:
+    def build(cls, config: RandomConfig, spec: ImageSpec) -> Self:
         """Makes the baseline; any image suits it."""
         del config, spec
         return cls()

@@ -24,6 +24,7 @@ from uadbench.core.errors import UserError
 from uadbench.records.read import read_entries
 
 RUN = ["run", "--method", "synomaly", "--dataset", "carotid_us"]
+OURS = ["--dataset", "carotid_us"]
 WRONG = {
     "method": (["run", "--method", "nosuch", "--dataset", "carotid_us"], "Unknown method 'nosuch'"),
     "dataset": (["run", "--method", "synomaly", "--dataset", "nosuch"], "Unknown dataset 'nosuch'"),
@@ -38,7 +39,7 @@ WRONG = {
     "source that is a file": ([*RUN, "--source", "file"], "file holds no prepared dataset"),
     "long source": ([*RUN, "--source", "x" * 5000], "holds no prepared dataset"),
     "out that is a file": ([*RUN, "--out", "file"], "is not a folder"),
-    "out below a file": ([*RUN, "--out", "file/runs"], "cannot be used"),
+    "out below a file": ([*RUN, "--out", "file/runs"], "is not a folder"),
     "out under /proc": ([*RUN, "--out", "/proc/x"], "cannot be used"),
     "long out": ([*RUN, "--out", "x" * 300], "--out"),
     "widths of nothing": ([*RUN, "--set", "widths=[0,0,0]"], "widths"),
@@ -55,6 +56,36 @@ WRONG = {
         ["tune", "--method", "dae", "--dataset", "carotid_us", "--trials", "1", "--preset", "nosuch"],
         "Unknown preset",
     ),
+    "key of a baseline": (
+        ["run", "--method", "intensity", "--dataset", "carotid_us", "--set", "nosuch=1"],
+        "Unknown config key 'nosuch'",
+    ),
+    "suite": (["bench", "nosuch"], "Unknown suite 'nosuch'"),
+    "suite that is not there": (["bench", "nosuch.yaml"], "There is no suite nosuch.yaml"),
+    "suite that is none": (["bench", "file"], "file"),
+    "executor": (["bench", "smoke", "--executor", "nosuch"], "Unknown executor 'nosuch'"),
+    "device of a suite": (["bench", "smoke", "--device", "nosuch"], "Unknown device 'nosuch'"),
+    "option of a suite": (["bench", "smoke", "--option", "nosuch=1"], "Unknown"),
+    "out of a suite": (["bench", "smoke", "--out", "file"], "is not a folder"),
+    "nothing to verify": (["verify", "nosuch"], "There is no nosuch"),
+    "file to verify": (["verify", "file"], "does not hold a finished run"),
+    "folder to verify": (["verify", "."], "does not hold a finished run"),
+    "isolation without a rerun": (["verify", ".", "--isolated"], "Add --rerun"),
+    "source of verify": (["verify", ".", "--source", "nosuch"], "nosuch holds no prepared dataset"),
+    "maps": (["score", "--maps", "nosuch", *OURS, "--name", "mine"], "nosuch is not a folder"),
+    "dataset of maps": (["score", "--maps", ".", "--dataset", "nosuch", "--name", "mine"], "Unknown dataset"),
+    "protocol of maps": (["score", "--maps", ".", *OURS, "--name", "mine", "--protocol", "nosuch"], "Unknown protocol"),
+    "name of a system": (["score", "--maps", ".", *OURS, "--name", "A b"], "'A b' is not allowed"),
+    "name of ours": (["score", "--maps", ".", *OURS, "--name", "dae"], "is a method of this benchmark"),
+    "seed of maps": (["score", "--maps", ".", *OURS, "--name", "mine", "--seed", "-1"], "Seed -1"),
+    "claim of maps": (["score", "--maps", ".", *OURS, "--name", "mine", "--supervision", "x"], "Unknown supervision"),
+    "run to predict from": (["predict", "--run", "nosuch", "--input", ".", "--out", "o"], "not hold a finished run"),
+    "device to predict on": (
+        ["predict", "--run", ".", "--input", ".", "--out", "o", "--device", "nosuch"],
+        "Unknown device 'nosuch'",
+    ),
+    "run to submit": (["submit", "."], "does not hold a finished run"),
+    "run to evaluate": (["evaluate", "--run", "."], "does not hold a finished run"),
 }
 
 

@@ -17,7 +17,8 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.runner.execution.run import execute
-from uadbench.runner.suites.suite import load_suite, plans, rows
+from uadbench.runner.suites.planned_rows import plans
+from uadbench.runner.suites.suite import load_suite, rows
 
 ROOT = Path(__file__).resolve().parents[2]
 

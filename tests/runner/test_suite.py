@@ -14,7 +14,8 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError
 from uadbench.core.experiments import experiment_file, experiment_names
-from uadbench.runner.suites.suite import Suite, load_suite, plans, rows
+from uadbench.runner.suites.planned_rows import plans
+from uadbench.runner.suites.suite import Suite, load_suite, rows
 
 GOOD: dict[str, Any] = {
     "name": "trial",

@@ -8,12 +8,10 @@ write of ``uadbench.core.files`` over all processes of a command, and ends the p
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,13 +23,13 @@ from pathlib import Path
 
 from tests.support.kill_commands import COMMANDS, PRELUDES, Inputs, make_inputs
 from tests.support.kill_contents import contents, differences
-from tests.support.kill_server import AT, COUNT, NUMBER
+from tests.support.warm import Ended, Warm
+from tests.support.warm_server import AT, COUNT, NUMBER
 
 PROJECT = Path(__file__).resolve().parents[2]
-SITE = "from tests.support.kill_server import watch\nimport sys\nsys.addaudithook(watch)\n"
+SITE = "from tests.support.warm_server import watch\nimport sys\nsys.addaudithook(watch)\n"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 ENDS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}
-BUSY = 30.0  # seconds that workers may live on after the command that started them
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,6 @@ class Kill:
     def __str__(self) -> str:
         when = f"write {self.write}" if self.seconds is None else f"{self.seconds:.2f} s"
         return f"{self.number.name} at {when}{', all its processes' if self.group else ''}"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    code: int
-    said: str
 
 
 @dataclass(frozen=True)
@@ -89,16 +79,11 @@ class Harness:
         (site / "sitecustomize.py").write_text(SITE)
         self._path = os.pathsep.join([str(site), str(PROJECT)])
         self._whole: dict[str, Whole] = {}
-        self._server = subprocess.Popen(
-            [sys.executable, str(PROJECT / "tests/support/kill_server.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._warm = Warm()
 
     def close(self) -> None:
         """Ends the process that starts commands."""
-        self._server.communicate()
+        self._warm.close()
 
     def whole(self, name: str) -> Whole:
         """Runs a command once, uninterrupted."""
@@ -144,40 +129,18 @@ class Harness:
         return place
 
     def _run(self, name: str, place: Path, kill: Kill | None = None) -> Ended:
-        said = self._folder / "said"
-        environment = {"PYTHONPATH": self._path, COUNT: str(self._folder / "count"), "OMP_WAIT_POLICY": "passive"}
+        environment = {"PYTHONPATH": self._path, COUNT: str(self._folder / "count")}
         (self._folder / "count").write_text("")
         if kill is not None and kill.write is not None:
             environment |= {AT: str(kill.write), NUMBER: str(int(kill.number))}
-        request = {
-            "folder": str(place),
-            "said": str(said),
-            "arguments": COMMANDS[name](self._inputs),
-            "prelude": PRELUDES.get(name, ""),
-            "environment": environment,
-        }
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        pid = int(self._server.stdout.readline())
+        pid = self._warm.start(
+            COMMANDS[name](self._inputs), place, environment=environment, prelude=PRELUDES.get(name, "")
+        )
         if kill is not None and kill.seconds is not None:
             time.sleep(kill.seconds)
             with suppress(ProcessLookupError):
                 (os.killpg if kill.group else os.kill)(pid, kill.number)
-        code = int(self._server.stdout.readline())
-        if kill is None:
-            _wait_for_group(pid)
-        return Ended(code, said.read_text()[-3000:])
-
-
-def _wait_for_group(pid: int) -> None:
-    """Waits until no process is left of those that a command has started."""
-    until = time.monotonic() + BUSY
-    with suppress(ProcessLookupError):
-        while time.monotonic() < until:
-            os.killpg(pid, 0)
-            time.sleep(0.05)
+        return self._warm.ended(wait_for_others=kill is None)
 
 
 def kills(harness: Harness, name: str, count: int, rng: random.Random) -> Iterator[Kill]:

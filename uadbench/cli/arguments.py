@@ -35,23 +35,48 @@ def check_arguments(
         UserError: Naming the argument that is wrong, and the remedy.
     """
     check_seed(seed)
-    for option, value, known in (
-        ("device", device, ("auto", "cpu", "cuda")),
-        ("precision", precision, ("auto", "fp32", "bf16")),
-    ):
-        if value not in known:
-            raise UserError(f"Unknown {option} '{cut(value)}'.", f"Use {known[0]}, {known[1]} or {known[2]}.")
+    check_device(device)
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UserError(f"Unknown precision '{cut(precision)}'.", "Use auto, fp32 or bf16.")
+    config_type(method).resolve(preset, overrides=overrides)
+    check_data(datasets, protocol, sources, out)
+
+
+def check_device(device: str) -> None:
+    """Checks the name of a device, not whether it is there.
+
+    Raises:
+        UserError: If there is no such name.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"Unknown device '{cut(device)}'.", "Use auto, cpu or cuda.")
+
+
+def check_data(datasets: Sequence[str], protocol: str, sources: Sequence[str], out: Path | None) -> None:
+    """Checks what data are asked for, by which rules, and where the result goes.
+
+    Raises:
+        UserError: Naming the argument that is wrong, and the remedy.
+    """
     for name in datasets:
         if name not in DATASETS.names():
             raise UnknownName("dataset", name, DATASETS.names())
     if protocol not in experiment_names("protocols"):
         raise UnknownName("protocol", protocol, experiment_names("protocols"))
-    config_type(method).resolve(preset, overrides=overrides)
-    for source in sources:
-        if source != "phantom":
-            check_source(source)
+    check_sources(*sources)
     if out is not None:
         check_out(out)
+
+
+def check_sources(*sources: str | None) -> None:
+    """Checks prepared folders that were named; None and the phantom need none.
+
+    Raises:
+        UserError: If one is not a folder.
+    """
+    for source in sources:
+        if source not in (None, "phantom"):
+            check_source(source)
 
 
 def check_source(source: str) -> None:

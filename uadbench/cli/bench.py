@@ -15,14 +15,14 @@ import typer
 
 from uadbench.cli.terminal import complete
 from uadbench.cli.terminal.console import progress_bar, to_stderr, to_stdout
-from uadbench.core.errors import JobFailed, UnknownName, UserError
+from uadbench.core.errors import JobFailed, UnknownName
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from uadbench.runner.suites.estimate import Costs
     from uadbench.runner.suites.job_table import JobRow
-    from uadbench.runner.suites.suite import PlannedRow
+    from uadbench.runner.suites.planned_rows import PlannedRow
     from uadbench.runner.suites.suite_run import SuiteRun
 
 
@@ -47,12 +47,13 @@ def bench(
     records: Annotated[Path, typer.Option(help="Where records are exported.")] = Path("leaderboard/records"),
 ) -> None:
     """Runs every job of a suite that is not stored yet; may be stopped and called again at any time."""
+    from uadbench.cli.arguments import check_device, check_out
     from uadbench.core.config import parse_overrides
     from uadbench.runner.suites.executors import make_executor
     from uadbench.runner.suites.suite import load_suite
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"Unknown device '{device}'.", "Use auto, cpu or cuda.")
+    check_device(device)
+    check_out(out)
     content = load_suite(_suite_file(suite))
     place = make_executor(executor, workers, device, parse_overrides(option or []))
     with progress_bar("phantom") as progress:

@@ -28,6 +28,14 @@ def predict(
     ] = None,
 ) -> None:
     """Writes heat-maps, lesion masks, scores.csv and report.html; larger is more anomalous. Not a medical device."""
+    from uadbench.cli.arguments import check_device, check_out
+    from uadbench.records.layout import finished_run
+
+    check_device(device)
+    finished_run(run)
+    if not source.exists():
+        raise DataError(f"{source} does not exist.", "Check --input.")
+    check_out(out)
     from uadbench.data.reading.region import Regions
     from uadbench.inference.new_images import apply_run
 

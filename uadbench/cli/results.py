@@ -25,6 +25,11 @@ def evaluate(
     ] = False,
 ) -> None:
     """Scores the stored maps of a run again, without the model, under a protocol."""
+    from uadbench.cli.arguments import check_data
+    from uadbench.records.layout import finished_run
+
+    finished_run(run)
+    check_data([], protocol, [place for place in (source, test_source) if place], None)
     from uadbench.runner.scoring.rescore import rescore
 
     with progress_bar("phantom") as progress:
@@ -58,11 +63,16 @@ def verify(
     ] = None,
 ) -> None:
     """Checks hashes and recomputes every metric from the raw maps; of a leaderboard, what its own tables tell."""
+    from uadbench.cli.arguments import check_sources
+
     if not run.exists():
         raise UserError(f"There is no {run}.", "Give a run's folder, a record, a bundle or a leaderboard.")
-    record = run.with_name(f"{run.name.partition('.')[0]}.json")
+    record = run.parent / f"{run.name.partition('.')[0]}.json"
     if run.suffix == ".json" and run.name.count(".") > 1 and record.is_file():
         raise UserError(f"{run} is a table beside a record, not a record.", f"Give {record}.")
+    if (isolated or fresh_phantom is not None) and not rerun:
+        raise UserError("--isolated and --fresh-phantom are parts of a rerun.", "Add --rerun.")
+    check_sources(source, test_source)
     if (run / "records").is_dir():
         from uadbench.cli.submit import check_leaderboard
 
@@ -75,11 +85,14 @@ def verify(
             raise UserError("A bundle is never run again here.", "Unpack it, and verify the folder with --rerun.")
         check_submission(run, accept, source, test_source)
         return
-    from uadbench.records.layout import VERIFICATION, beside, write_level
-    from uadbench.verification.verify_run import compare_exported, note_level, verify_run
+    from uadbench.records.layout import VERIFICATION, beside, finished_run, write_level
 
     exported = run.suffix == ".json" and run.name != "record.json"
     folder = run if run.is_dir() else runs / run.stem if exported else run.parent
+    if not exported:
+        finished_run(folder)
+    from uadbench.verification.verify_run import compare_exported, note_level, verify_run
+
     problems = compare_exported(run, folder) if exported else []
     with progress_bar("phantom") as progress:
         result = verify_run(

@@ -9,7 +9,7 @@ import typer
 
 from uadbench.cli.terminal import complete
 from uadbench.cli.terminal.console import progress_bar, to_stdout
-from uadbench.core.errors import UnknownName
+from uadbench.core.errors import DataError, UnknownName
 
 SUPERVISION = ("none", "healthy", "masks")
 TUNING = ("none", "synthetic", "val", "test", "unknown")
@@ -39,6 +39,14 @@ def score(
     for kind, value, known in (("supervision", supervision, SUPERVISION), ("tuning labels", tuning_labels, TUNING)):
         if value not in known:
             raise UnknownName(kind, value, known)
+    from uadbench.cli.arguments import check_data
+    from uadbench.core.job import check_seed, check_system_name
+
+    check_seed(seed)
+    check_system_name(name)
+    if not maps.is_dir():
+        raise DataError(f"{maps} is not a folder.", "Check --maps.")
+    check_data([dataset], protocol, [source], out)
     from uadbench.evaluation.protocol.protocol import load_protocol
     from uadbench.runner.planning.datasets import open_source
     from uadbench.runner.scoring.external import Claim, score_external

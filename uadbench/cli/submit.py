@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from zipfile import is_zipfile
 
 import typer
 
+from uadbench.cli.arguments import check_sources
 from uadbench.cli.terminal.console import progress_bar, to_stdout
-from uadbench.core.errors import JobFailed
+from uadbench.core.errors import DataError, JobFailed
 
 
 def submit(
@@ -20,6 +22,10 @@ def submit(
     test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
 ) -> None:
     """Verifies a run and writes it as one file for the leaderboard."""
+    from uadbench.records.layout import finished_run
+
+    finished_run(run)
+    check_sources(source, test_source)
     from uadbench.verification.bundle import write_bundle
 
     target = out or Path(f"{run.resolve().name}.zip")
@@ -38,6 +44,8 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
         DataError: If it is not a bundle.
         JobFailed: If it does not verify.
     """
+    if not is_zipfile(bundle):
+        raise DataError(f"{bundle} is not a readable bundle.", "Write it again.")
     from uadbench.verification.check_bundle import check_bundle
 
     with progress_bar("verify") as progress:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError, cut
 from uadbench.core.record import MAX_SEED, DatasetPart, MethodPart, ProtocolPart, stable_hash
+
+_SYSTEM = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -28,6 +32,18 @@ def check_seed(seed: int) -> int:
     if not 0 <= seed < MAX_SEED:
         raise UserError(f"Seed {cut(str(seed))} is not allowed.", f"Use a whole number from 0 to {MAX_SEED - 1}.")
     return seed
+
+
+def check_system_name(name: str) -> None:
+    """Checks how an outside system is called.
+
+    Raises:
+        UserError: If the name is not one, or that of a method here.
+    """
+    if not _SYSTEM.fullmatch(name):
+        raise UserError(f"The name '{name}' is not allowed.", "Use lower case letters, digits and underscores.")
+    if name in METHODS.names():
+        raise UserError(f"'{name}' is a method of this benchmark.", f"Call yours for example {name}_ours.")
 
 
 class Job(BaseModel):

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text
 from uadbench.core.job import EXTERNAL, Job
 from uadbench.core.record import Isolation, Record
@@ -46,6 +47,22 @@ class Verified(BaseModel):
     level: Level
     record: str = ""
     isolated: Isolation = "none"
+
+
+def finished_run(path: Path) -> Path:
+    """Returns the folder of a run that has ended, well or not.
+
+    Raises:
+        DataError: If it holds no record.
+    """
+    if not (path / RECORD).is_file():
+        raise not_finished(path)
+    return path
+
+
+def not_finished(path: Path) -> DataError:
+    """Returns the error of a folder without the record of a run that ended well."""
+    return DataError(f"{path} does not hold a finished run.", "Give the folder runs/ID of a run that ended.")
 
 
 def needed_files(record: Record) -> set[str]:

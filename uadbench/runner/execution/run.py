@@ -227,8 +227,11 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     if sibling is not None and not folder.weights_file.exists():
         for name in FIT_FILES:
             folder.write(name, lambda path, name=name: shutil.copyfile(sibling / name, path))
+    pointer = _fit_pointer(run)
     if folder.weights_file.exists():
         method.load_state_dict(folder.load_weights())
+        if not pointer.exists():  # killed between weights and pointer
+            atomic_text(pointer, plan.job.id)
         return float((folder.path / FIT_FILES[0]).read_text())
     if run.before_fit is not None:
         run.before_fit(run.numerics)
@@ -245,7 +248,6 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     fit_on_store(method, plan.train, plan.spec, plan.config, run.seed, context)
     folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")
     folder.save_weights(method.state_dict())
-    pointer = _fit_pointer(run)
     atomic_text(pointer, plan.job.id)
     return context.train_seconds
 

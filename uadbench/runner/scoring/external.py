@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from uadbench.core.catalog import METHODS
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.files import atomic_write
-from uadbench.core.job import EXTERNAL, Job
+from uadbench.core.job import EXTERNAL, Job, check_system_name
 from uadbench.core.numerics import PLAIN
 from uadbench.core.record import DatasetPart, Ledger, MethodPart, ProtocolPart, Record
 from uadbench.core.roles import Role
@@ -36,7 +34,6 @@ ROLES = (Role.CALIB, Role.VAL, Role.TEST)
 SUFFIXES = (".nii.gz", ".nii", ".npy")
 SHOWN = 3
 UNRANKED = "No maps of the calib patients were given, so no honest threshold exists: never ranked."
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def score_external(
         UserError: If the name is not allowed or such an entry is stored already.
         DataError: If files are missing, too many, of another shape, or hold NaN or infinite values.
     """
-    _check_name(claim.name)
+    check_system_name(claim.name)
     folders = _folders(maps)
     found = {role: _match(folder, store.role(role)) for role, folder in folders.items()}
     job = _job(claim, store, protocol, complete=Role.CALIB in found)
@@ -131,13 +128,6 @@ def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFol
     write_level(run.path / VERIFICATION, "reported")
     run.save_record(record)
     return record
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise UserError(f"The name '{name}' is not allowed.", "Use lower case letters, digits and underscores.")
-    if name in METHODS.names():
-        raise UserError(f"'{name}' is a method of this benchmark.", f"Call yours for example {name}_ours.")
 
 
 def _job(claim: Claim, store: Store, protocol: Protocol, *, complete: bool) -> Job:

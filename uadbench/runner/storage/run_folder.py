@@ -19,7 +19,7 @@ from uadbench.core.files import atomic_text, atomic_write, sweep_leftovers, writ
 from uadbench.core.job import Job
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import Record
-from uadbench.records.layout import RECORD
+from uadbench.records.layout import RECORD, not_finished
 
 
 class InProgress(UserError):
@@ -87,9 +87,7 @@ class RunFolder:
         """
         record = self.record()
         if record is None or record.status != "done":
-            raise DataError(
-                f"{self.path} does not hold a finished run.", "Give the folder runs/ID of a run that ended."
-            )
+            raise not_finished(self.path)
         return record
 
     def save_record(self, record: Record) -> None:

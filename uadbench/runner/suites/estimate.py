@@ -11,7 +11,7 @@ from statistics import fmean
 from uadbench.core.record import Record
 from uadbench.runner.scoring.score_run import scored_parts
 from uadbench.runner.suites.job_table import JobRow
-from uadbench.runner.suites.suite import PlannedRow
+from uadbench.runner.suites.planned_rows import PlannedRow
 
 
 @dataclass(frozen=True)

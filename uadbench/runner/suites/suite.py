@@ -1,9 +1,8 @@
-"""Suites: methods x datasets x seeds x variants in one file. What is in it; ``suite_run`` runs it."""
+"""Suites: methods x datasets x seeds x variants in one file. What is in it, read without torch and without data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product
 from pathlib import Path
@@ -11,19 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from uadbench.core.catalog import DATASETS, METHODS
+from uadbench.core.catalog import DATASETS, METHODS, config_type
 from uadbench.core.config import PRESET_NAMES, is_result
-from uadbench.core.dataset import Progress
 from uadbench.core.errors import UnknownName, UserError
 from uadbench.core.experiments import experiment_names
 from uadbench.core.job import Seed, method_label
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
-from uadbench.data.storage.store import Store
-from uadbench.evaluation.protocol.protocol import load_protocol
-from uadbench.runner.planning.datasets import open_source
-from uadbench.runner.planning.plan import Plan, plan_run
-from uadbench.runner.planning.tuned_config import load_tuned
 
 MAX_JOBS = 5000  # of a suite with all that it includes
 MAX_INCLUDED = 5  # suites within one another
@@ -111,7 +104,7 @@ class Row(BaseModel):
     @cached_property
     def label(self) -> str:
         """The method with its variant, e.g. ``ddpm[noise=coarse]``."""
-        kind = METHODS.load(self.method).config_type
+        kind = config_type(self.method)
         plain, varied = kind.resolve(self.preset), kind.resolve(self.preset, None, self.overrides)
         values = plain.model_dump(mode="json"), varied.model_dump(mode="json")
         return method_label(self.method, *values, tuned=self.tuned)
@@ -126,22 +119,8 @@ class Row(BaseModel):
     @cached_property
     def key(self) -> str:
         """Hash of everything that makes the row another one, with the config resolved."""
-        config = METHODS.load(self.method).config_type.resolve(self.preset, None, self.overrides)
+        config = config_type(self.method).resolve(self.preset, None, self.overrides)
         return stable_hash([self.model_dump(exclude={"overrides"}), config.model_dump(mode="json")])
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """A row with its plan, or the reason why it cannot run here (data that are absent)."""
-
-    row: Row
-    plan: Plan | None
-    reason: str = ""
-
-    @property
-    def id(self) -> str:
-        """The job's id; without data there is no job, and the row's hash stands for it."""
-        return self.row.key if self.plan is None else self.plan.job.id
 
 
 def load_suite(path: Path) -> Suite:
@@ -192,67 +171,6 @@ def rows(suite: Suite) -> Iterator[Row]:
                 )
 
 
-def plans(suite: Suite, progress: Progress, base: Path = Path()) -> list[PlannedRow]:
-    """Opens the data of a suite and plans every row; a row whose data are absent has a reason instead.
-
-    Args:
-        suite: The suite.
-        progress: Called while phantoms are made.
-        base: Folder that relative sources start from.
-    """
-    opened: dict[tuple[str, str], Store | UserError] = {}
-    return [_plan(row, progress, base, opened) for row in rows(suite)]
-
-
-def open_row(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]) -> Plan:
-    """Plans a row.
-
-    Args:
-        row: The row.
-        progress: Called while phantoms are made.
-        base: Folder that relative sources start from.
-        opened: Stores that are open already, and errors that were met; added to.
-
-    Raises:
-        UserError: If its data are absent or do not suit the method.
-    """
-    train = _open(row.dataset, row.source, progress, base, opened)
-    test = _open(row.test_on, row.test_source, progress, base, opened) if row.test_on else None
-    return plan_run(
-        method=row.method,
-        train=train,
-        test=test,
-        preset=row.preset,
-        protocol=row.protocol,
-        tuned=load_tuned(row.method, registered(row.dataset)) if row.tuned else None,
-        overrides=row.overrides,
-        seed=row.seed,
-    )
-
-
-def _plan(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]) -> PlannedRow:
-    try:
-        return PlannedRow(row, open_row(row, progress, base, opened))
-    except UserError as error:
-        return PlannedRow(row, None, str(error))
-
-
-def _open(
-    name: str, source: str, progress: Progress, base: Path, opened: dict[tuple[str, str], Store | UserError]
-) -> Store:
-    key = (name, source)
-    if key not in opened:
-        try:
-            place = source if source == "phantom" else str(base / source)
-            opened[key] = open_source(registered(name), place, progress)
-        except UserError as error:
-            opened[key] = error
-    found = opened[key]
-    if isinstance(found, UserError):
-        raise found
-    return found
-
-
 def registered(dataset: str) -> str:
     """Returns the registry name of a dataset as a suite names it: what stands before ``@``."""
     return dataset.partition("@")[0]
@@ -284,7 +202,8 @@ def _read(path: Path, within: tuple[Path, ...]) -> Suite:
 def _check(suite: Suite, path: Path) -> None:
     if suite.preset not in PRESET_NAMES:
         raise UnknownName("preset", suite.preset, PRESET_NAMES)
-    load_protocol(suite.protocol)
+    if suite.protocol not in experiment_names("protocols"):
+        raise UnknownName("protocol", suite.protocol, experiment_names("protocols"))
     tests = [name for names in suite.test_on.values() for name in names]
     for kind, known, names in (
         ("method", METHODS.names(), suite.methods),
@@ -299,6 +218,6 @@ def _check(suite: Suite, path: Path) -> None:
                 raise UnknownName(kind, name, known)
     for name in suite.methods:
         for values in [{}, *suite.variants.get(name, [])]:
-            METHODS.load(name).config_type.resolve(suite.preset, None, values)
+            config_type(name).resolve(suite.preset, None, values)
     if (suite.methods or suite.datasets) and not suite.seeds:
         raise UserError(f"{path} has no seeds.", "Write for example seeds: [0, 1, 2].")

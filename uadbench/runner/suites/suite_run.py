@@ -16,7 +16,8 @@ from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.pool_folds import pool_folds
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.suites.job_table import OPEN, Entry, JobRow, JobTable
-from uadbench.runner.suites.suite import PlannedRow, Suite, plans
+from uadbench.runner.suites.planned_rows import PlannedRow, plans
+from uadbench.runner.suites.suite import Suite
 from uadbench.runner.suites.work import Executor, Work
 
 POLL_SECONDS = 0.5

@@ -22,7 +22,8 @@ from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import InProgress, RunFolder
 from uadbench.runner.suites.job_table import JobRow, JobTable
-from uadbench.runner.suites.suite import Row, open_row
+from uadbench.runner.suites.planned_rows import open_row
+from uadbench.runner.suites.suite import Row
 from uadbench.runner.suites.work import Work
 
 IDLE_SECONDS = 0.5

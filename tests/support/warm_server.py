@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +24,8 @@ HEAVY = (
     "uadbench.runner.storage.open_run",
     "uadbench.runner.suites.suite_run",
     "uadbench.tuning.tune",
-    "uadbench.verification.claims",
+    "uadbench.verification.bundle",
+    "uadbench.verification.check_bundle",
 )
 COUNT, AT, NUMBER = "KILLS_COUNT", "KILLS_AT", "KILLS_SIGNAL"
 
@@ -31,7 +33,7 @@ COUNT, AT, NUMBER = "KILLS_COUNT", "KILLS_AT", "KILLS_SIGNAL"
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
     """Counts the stages of the one atomic write over all processes of a command, and ends the process at one."""
     del arguments
-    if event != "uadbench.write":
+    if event != "uadbench.write" or COUNT not in os.environ:
         return
     line = os.open(os.environ[COUNT], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(line, b".")
@@ -46,13 +48,15 @@ def child(request: dict[str, Any]) -> None:
     os.setsid()
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
+    tempfile.tempdir = None
     for number, name in ((0, os.devnull), (1, os.devnull), (2, request["said"])):
         opened = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, number)
         os.close(opened)
     sys.addaudithook(watch)
     sys.argv = ["uadbench", *request["arguments"]]
-    exec(request["prelude"], {})  # noqa: S102 (the harness's own)
+    kept: dict[str, Any] = {}  # what it makes lives as long as the command
+    exec(request["prelude"], kept)  # noqa: S102 (of the tests themselves)
     from uadbench.cli import main
 
     code = 0

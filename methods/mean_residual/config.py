@@ -1,0 +1,13 @@
+"""Settings of ``mean_residual``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from uadbench.core.config import ImageSizeConfig, ResidualConfig
+
+
+class MeanResidualConfig(ImageSizeConfig, ResidualConfig):
+    """The size of the images and the sign of the residual."""
+
+    INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})
