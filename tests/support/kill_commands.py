@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def make_inputs(folder: Path) -> Inputs:
     inputs.suite.write_text(yaml.safe_dump(suite))
     command = [sys.executable, "-m", "uadbench", "bench", str(inputs.suite)]
     places = ["--out", str(inputs.runs), "--records", str(inputs.records)]
-    subprocess.run([*command, *places], check=True, capture_output=True, cwd=folder)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([*command, *places], check=True, capture_output=True, cwd=folder, env=environment)
     return inputs
 
 
