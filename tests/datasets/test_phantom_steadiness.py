@@ -14,11 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from numpy._core._multiarray_umath import (  # pyright: ignore[reportMissingTypeStubs]
-    __cpu_dispatch__,  # pyright: ignore[reportPrivateImportUsage]
-    __cpu_features__,  # pyright: ignore[reportPrivateImportUsage]
-)
 
+from tests.support.processors import FEATURES, PLAIN_LIBM, PLAIN_NUMPY
 from uadbench.core.catalog import DATASETS
 from uadbench.core.phantom_fingerprint import committed_phantom
 from uadbench.core.rounding import NUDGE, above, rounded, watched
@@ -29,11 +26,6 @@ PHANTOMS = ("brain_mri", "carotid_us", "liver_ct")
 SAFE = 100
 """Times that a margin must exceed the differences between machines."""
 
-# What NumPy would pick at run time and this machine has; the others are untested here.
-FEATURES = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
-PLAIN_NUMPY = {"NPY_DISABLE_CPU_FEATURES": " ".join(FEATURES)}
-# glibc picks sin, cos, exp and log by what the processor offers, too.
-PLAIN_LIBM = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX2,-FMA,-FMA4,-AVX"}
 PLAINEST = "all plain, Nehalem's BLAS, two threads"
 ENVIRONMENTS = {
     **{f"without {name}": {"NPY_DISABLE_CPU_FEATURES": name} for name in FEATURES},

@@ -20,18 +20,9 @@ from tests.support import (
     momot_data,
     sweep_data,
 )
+from tests.support.processors import PLAIN
 
-from .test_phantom_steadiness import PLAIN_LIBM, PLAIN_NUMPY, ROOT
-
-PLAIN = {
-    **PLAIN_NUMPY,
-    **PLAIN_LIBM,
-    "OPENBLAS_CORETYPE": "Nehalem",
-    "OMP_NUM_THREADS": "2",
-    "ATEN_CPU_CAPABILITY": "default",
-    "ONEDNN_MAX_CPU_ISA": "SSE41",
-    "MKL_CBWR": "COMPATIBLE",
-}
+from .test_phantom_steadiness import ROOT
 
 PREPARE = """
 import json, sys
@@ -102,6 +93,6 @@ def prepared(raw: Path, out: Path, environment: dict[str, str]) -> dict[str, str
 @pytest.mark.slow
 def test_the_same_files_give_the_same_fingerprint(raw: Path, tmp_path: Path) -> None:
     here = prepared(raw, tmp_path / "here", {})
-    plain = prepared(raw, tmp_path / "plain", PLAIN)
+    plain = prepared(raw, tmp_path / "plain", {**PLAIN, "OMP_NUM_THREADS": "2"})
     assert len(here) == 14
     assert {name for name in here if here[name] != plain[name]} == set()

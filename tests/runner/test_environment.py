@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from numpy._core._multiarray_umath import (  # pyright: ignore[reportMissingTypeStubs]
-    __cpu_dispatch__,  # pyright: ignore[reportPrivateImportUsage]
-    __cpu_features__,  # pyright: ignore[reportPrivateImportUsage]
-)
 
 import uadbench
+from tests.support.processors import FEATURES
 from uadbench.core.numerics import PLAIN
 from uadbench.core.record import Environment
 from uadbench.records.environment import differing, environment
-
-DISPATCHED = [name for name in __cpu_dispatch__ if __cpu_features__[name]]
 
 
 @pytest.fixture
@@ -76,10 +71,10 @@ def test_the_record_names_the_features_in_use(tmp_path: Path) -> None:
         done = subprocess.run(run, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
-    plain = features(ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES=" ".join(DISPATCHED))
+    plain = features(ATEN_CPU_CAPABILITY="default", NPY_DISABLE_CPU_FEATURES=" ".join(FEATURES))
     assert plain["torch"] == "DEFAULT"
-    assert not set(DISPATCHED) & set(plain["numpy"].split())
-    assert set(DISPATCHED) <= set(features()["numpy"].split())
+    assert not set(FEATURES) & set(plain["numpy"].split())
+    assert set(FEATURES) <= set(features()["numpy"].split())
 
 
 def test_what_differs_is_named_by_kind() -> None:
