@@ -55,9 +55,14 @@ def test_each_step_changes_one_choice_and_the_changes_add_up(calib: list[CaseMap
     threshold = strict.thresholds["healthy-fpr@0.01"]
     gap = protocol_gap(STRICT, PAPER, threshold, test_cases)
     assert gap is not None
-    assert [step["choice"] for step in gap["steps"]] == ["threshold on test", "slice pool", "AP after thresholding"]
+    assert [step["choice"] for step in gap["steps"]] == [
+        "threshold on test",
+        "slice pool",
+        "AP after thresholding",
+        "small components dropped",
+    ]
     fields: dict[str, object] = {}
-    for field, step in zip(("headline", "average", "ap_scores"), gap["steps"], strict=True):
+    for field, step in zip(("headline", "average", "ap_scores", "smallest_component"), gap["steps"], strict=True):
         fields[field] = getattr(PAPER, field)
         protocol = Protocol.model_validate({**STRICT.model_dump(), **fields})
         metrics = scored(protocol, calib, test_cases).metrics

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 from uadbench.core.errors import UserError
 from uadbench.evaluation.cases import CaseMaps
 from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.evaluation.scoring.components import without_small
 from uadbench.evaluation.scoring.postprocess import (
     Processed,
     Steps,
@@ -19,7 +20,6 @@ from uadbench.evaluation.scoring.postprocess import (
     ladder_on_test,
     processed_pair,
     smoothed,
-    without_small,
 )
 from uadbench.evaluation.scoring.score import score
 

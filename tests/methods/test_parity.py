@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from scipy import ndimage
+from sklearn.metrics import average_precision_score
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.errors import UserError
 from uadbench.core.types import ImageSpec
 from uadbench.diffusion.schedules import Schedule
+from uadbench.evaluation.cases import CaseMaps
+from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.evaluation.scoring.score import score
 from uadbench.methods.autoddpm.config import AutoDdpmConfig
 from uadbench.methods.dae.config import DaeConfig
 from uadbench.methods.dae.method import eroded
@@ -49,6 +53,29 @@ def test_the_soft_weight_is_the_residual_itself_also_above_one() -> None:
     refine(image, restore, StageRule(stages=2, adaptive=False, fusion="soft", map_k=1, tau=0.2))
     weight = 0.9 - -0.6  # 1.5
     assert inputs[1].numpy() == pytest.approx(weight * -0.6 + (1 - weight) * 0.9)
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])
+def test_paper_v1_drops_final_components_under_30_pixels_of_the_128_grid(side: int) -> None:
+    rng = np.random.default_rng(side)
+    maps = ndimage.gaussian_filter(rng.normal(size=(3, side, side)), (0, side / 64, side / 64)).astype(np.float32)
+    maps /= maps.std()
+    truth = (maps > 1.5) | (maps < -2.5)
+    body = np.ones(maps.shape, np.bool_)
+    case = CaseMaps("a", "a", "", "", maps, body, truth.astype(np.uint8), (1, 1, 1), None)
+    protocol = load_protocol("paper-v1")
+    result = score(protocol, [], [case])
+    threshold = result.thresholds["oracle"]
+    for number, row in enumerate(result.cases.to_dict("records")):
+        labels, count = ndimage.label(maps[number] > threshold)  # the four that share an edge
+        sizes = ndimage.sum_labels(np.ones_like(labels), labels, range(count + 1))
+        final = (sizes[labels] >= 30 * (side / 128) ** 2) & (labels > 0)
+        assert 0 < final.sum() < (labels > 0).sum()
+        assert row["predicted_pixels@oracle"] == final.sum()
+        dice = 2 * (final & truth[number]).sum() / (final.sum() + truth[number].sum())
+        assert row["dice@oracle"] == pytest.approx(dice)
+        scores = np.where(final, maps[number], 0)
+        assert row["ap"] == pytest.approx(average_precision_score(truth[number].ravel(), scores.ravel()))
 
 
 def test_autoddpm_noises_as_much_in_our_intensities_as_published_in_theirs() -> None:

@@ -24,6 +24,9 @@ from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.scoring.rescore import rescore
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
+from uadbench.runner.suites.suite import export_record
+from uadbench.verification.check_record import recount
+from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import compare_exported, note_level, verify_run
 
 Finished = tuple[Record, Path]
@@ -323,6 +326,21 @@ def test_rescoring_leaves_the_run_and_names_the_other_protocol(
     assert gap["steps"][-1]["dice"] == pytest.approx(record.metrics["dice@oracle"].value)
     assert gap["steps"][-1]["ap"] == pytest.approx(record.metrics["case_ap"].value)
     assert verify_run(folder, str(tiny_store), None, no_progress).problems == []
+
+
+def test_a_record_of_an_earlier_protocol_is_said_to_be_one(
+    tiny_store: Path, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(finished[1], tmp_path / "run")
+    record = finished[0]
+    later = load_protocol("strict-v1").model_copy(update={"version": "2", "confidence": 0.9})
+    for module in ("claims", "check_record", "verify_run"):
+        monkeypatch.setattr(f"uadbench.verification.{module}.load_protocol", lambda _: later)
+    assert "version 1 of strict-v1, the present one is 2" in check_claims(record).superseded
+    assert recount(record, lambda name: folder / name) == []
+    problems = verify_run(folder, str(tiny_store), None, no_progress).problems
+    assert len(problems) == 1
+    assert "score its maps again (uadbench evaluate" in problems[0]
 
 
 def test_a_record_of_an_older_scorer_is_brought_up_to_date_in_place(

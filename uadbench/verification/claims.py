@@ -18,8 +18,9 @@ from uadbench.core.dataset import Recipe
 from uadbench.core.errors import UserError
 from uadbench.core.job import EXTERNAL
 from uadbench.core.phantom_fingerprint import committed_phantom
-from uadbench.core.record import IMPORTED, DatasetPart, MethodPart, Record
+from uadbench.core.record import IMPORTED, DatasetPart, MethodPart, ProtocolPart, Record
 from uadbench.core.roles import Supervision
+from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.runner.planning.plan import method_part, published_values
 from uadbench.runner.planning.tuned_config import Tuned, load_tuned
 
@@ -50,7 +51,20 @@ def check_claims(record: Record) -> Claims:
     for part in (record.dataset, *([record.test_on] if record.test_on else [])):
         problems += _check_data(part, superseded)
     problems += _check_method(record, superseded)
+    if earlier := earlier_rules(record.protocol):
+        superseded.append(earlier)
     return Claims(problems, "; ".join(dict.fromkeys(superseded)))
+
+
+def earlier_rules(part: ProtocolPart) -> str:
+    """Returns that a protocol was scored in an earlier version, "" if it was not or is not known here."""
+    try:
+        rules = load_protocol(part.name)
+    except UserError:
+        return ""
+    if not _is_earlier(part.version, rules.version):
+        return ""
+    return f"scored under version {part.version} of {part.name}, the present one is {rules.version}"
 
 
 def vouch(record: Record) -> tuple[list[str], str]:

@@ -41,7 +41,7 @@ from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.open_run import OpenRun, StoredRun, open_stored
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import compare_metrics
-from uadbench.verification.claims import check_claims, tuned_settings
+from uadbench.verification.claims import check_claims, earlier_rules, tuned_settings
 from uadbench.verification.rerun import compare_fresh, compare_rerun
 
 
@@ -94,6 +94,9 @@ def verify_run(
             raise UserError(f"{path} pools folds.", "Verify the run of each fold in isolation.")
         return _verify_folds(path, pooled, source, progress, rerun=rerun)
     stored = open_stored(path, source, test_source, progress)
+    if earlier := earlier_rules(stored.record.protocol):
+        again = f"uadbench evaluate --run {path.name} --protocol {stored.record.protocol.name}"
+        return Verification("recomputed", [f"record.json: {earlier}: score its maps again ({again})"])
     if isolated and stored.record.ledger.checkpoint_rule == IMPORTED:
         raise DataError(f"{path} holds imported weights, which cannot be fitted anew.", "Leave out --isolated.")
     if fresh_phantom is not None and stored.record.ledger.checkpoint_rule == IMPORTED:
@@ -263,14 +266,14 @@ def _compare_scores(run: StoredRun) -> tuple[Evaluation | None, list[str]]:
     problems = compare_metrics(evaluation.metrics, record.metrics, "maps give")
     for key in sorted(record.metrics.keys() - evaluation.metrics.keys()):
         problems.append(f"record.json: metric {key} is not one of the protocol's")
+    hint = "if an older version wrote it: uadbench evaluate --in-place"
     missing = sorted(evaluation.metrics.keys() - record.metrics.keys())
     if missing:
-        hint = "if an older version wrote it: uadbench evaluate --in-place"
         problems.append(f"record.json: missing metrics: {', '.join(missing)} ({hint})")
     for name in TABLES:
         # Records of older versions name fewer tables.
         if name in record.hashes and hashes[name] != record.hashes[name]:
-            problems.append(f"{name}: it is not what the maps give")
+            problems.append(f"{name}: it is not what the maps give ({hint})")
     return evaluation, problems
 
 

@@ -12,6 +12,9 @@ from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 from uadbench.evaluation.protocol.thresholds import Rule, parse_rule
 
+GRID = 128
+"""Side of the slices on which sizes of components are counted."""
+
 
 class Protocol(BaseModel):
     """Rules of scoring (docs/protocol.md gives the reasons).
@@ -36,6 +39,8 @@ class Protocol(BaseModel):
         lesion_overlap: Share that makes a lesion found and a component right.
         lesion_bins_mm: Equivalent diameters that separate size bins.
         aupro_limit: False positive rate up to which AUPRO is integrated.
+        smallest_component: 4-connected components of a slice's prediction with fewer pixels of a 128 x 128 grid are not
+            predicted; 0 keeps all. Thresholds are chosen before that.
         connectivity: "full" (8 or 26 neighbours) or "faces" (4 or 6).
         conventions: The rules in words, for readers of a record.
     """
@@ -62,6 +67,7 @@ class Protocol(BaseModel):
     lesion_bins_mm: tuple[float, ...]
     aupro_limit: float = Field(gt=0, le=1)
     connectivity: Literal["full", "faces"]
+    smallest_component: int = Field(default=0, ge=0, le=GRID**2)
     conventions: dict[str, str]
 
     @field_validator("rules")
@@ -79,8 +85,8 @@ class Protocol(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Hash of the whole content."""
-        return stable_hash(self.model_dump(mode="json"))
+        """Hash of the whole content; a rule that came later counts only where it is not at its default."""
+        return stable_hash(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
     def threshold_rules(self) -> tuple[Rule, ...]:

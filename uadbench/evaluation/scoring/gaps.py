@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
 from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.evaluation.protocol.protocol import Protocol
 from uadbench.evaluation.protocol.thresholds import case_histogram, dice_profile
+from uadbench.evaluation.scoring.components import final_maps
 from uadbench.evaluation.statistics import intervals
 
 # The order in which the choices are changed, one at a time: the fields of a protocol, and their names in words.
@@ -21,20 +22,22 @@ CHOICES = (
     ("headline", "threshold on test"),
     ("average", "slice pool"),
     ("ap_scores", "AP after thresholding"),
+    ("smallest_component", "small components dropped"),
 )
 
 
 @dataclass(frozen=True)
 class _Choices:
-    """The three choices in which protocols differ."""
+    """The choices in which protocols differ."""
 
     headline: str
     average: str
     ap_scores: str
+    smallest_component: int = 0
 
     @classmethod
     def of(cls, protocol: Protocol) -> _Choices:
-        return cls(protocol.headline, protocol.average, protocol.ap_scores)
+        return cls(protocol.headline, protocol.average, protocol.ap_scores, protocol.smallest_component)
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,15 @@ class _Lesions:
 
     Attributes:
         patients: Patient of each.
-        dice: Dice at each rule.
-        ap: Average precision of the map as it is, and after thresholding at each rule.
+        dice: Dice at each rule, with components below each size dropped.
+        ap: Average precision of the map after thresholding, likewise.
+        raw: Average precision of the map as it is.
     """
 
     patients: list[str]
-    dice: dict[str, list[float]]
-    ap: dict[str, list[float]]
+    dice: dict[tuple[str, int], list[float]]
+    ap: dict[tuple[str, int], list[float]]
+    raw: list[float]
 
 
 def thresholded_ap(case: CaseMaps, threshold: float) -> float:
@@ -111,9 +116,10 @@ def protocol_gap(strict: Protocol, paper: Protocol, threshold: float, test: Case
         changed alone; the totals. None without lesion cases.
     """
     start, end = _Choices.of(strict), _Choices.of(paper)
+    sizes = {start.smallest_component, end.smallest_component}
     lesions = {
-        "patient": _lesions(test, start.headline, threshold, by_patient=True),
-        "slice": _lesions(Slices(test), start.headline, threshold, by_patient=False),
+        "patient": _lesions(test, start.headline, threshold, sizes, by_patient=True),
+        "slice": _lesions(Slices(test), start.headline, threshold, sizes, by_patient=False),
     }
     if not lesions["patient"].patients:
         return None
@@ -141,7 +147,7 @@ def protocol_gap(strict: Protocol, paper: Protocol, threshold: float, test: Case
     }
 
 
-def _lesions(cases: Cases, headline: str, threshold: float, *, by_patient: bool) -> _Lesions:
+def _lesions(cases: Cases, headline: str, threshold: float, sizes: set[int], *, by_patient: bool) -> _Lesions:
     """Collects Dice and AP of the cases with lesions at the headline threshold and at the oracle's."""
     held: list[tuple[str, PixelHistogram]] = []
     for case in checked(cases, truth=True):
@@ -149,7 +155,8 @@ def _lesions(cases: Cases, headline: str, threshold: float, *, by_patient: bool)
         if truth.any():
             held.append((case.patient, case_histogram(case.maps[case.scored], truth)))
     patients = [patient for patient, _ in held]
-    found = _Lesions(patients, {headline: [], "oracle": []}, {"raw": [], headline: [], "oracle": []})
+    keys = [(rule, size) for rule in (headline, "oracle") for size in sizes]
+    found = _Lesions(patients, {key: [] for key in keys}, {key: [] for key in keys}, [])
     profile = dice_profile([histogram for _, histogram in held], patients, by_patient=by_patient)
     if profile is None:
         return found
@@ -158,19 +165,21 @@ def _lesions(cases: Cases, headline: str, threshold: float, *, by_patient: bool)
         if not truth.any():
             continue
         raw = average_precision(PixelHistogram.of(values, truth))
-        found.ap["raw"].append(np.nan if raw is None else raw.value)
-        for rule, level in ((headline, threshold), ("oracle", profile.best)):
-            found.dice[rule].append(Overlap.of(values > level, truth).dice)
-            found.ap[rule].append(thresholded_ap(case, level))
+        found.raw.append(np.nan if raw is None else raw.value)
+        levels = {headline: threshold, "oracle": profile.best}
+        for rule, size in keys:
+            final = replace(case, maps=final_maps(case, levels[rule], size))
+            found.dice[rule, size].append(Overlap.of(final.maps[case.scored] > levels[rule], truth).dice)
+            found.ap[rule, size].append(thresholded_ap(final, levels[rule]))
     return found
 
 
 def _numbers(lesions: dict[str, _Lesions], choices: _Choices) -> dict[str, float]:
-    """Returns Dice and AP under three choices."""
-    here = lesions[choices.average]
-    ap = here.ap["raw" if choices.ap_scores == "raw" else choices.headline]
+    """Returns Dice and AP under some choices."""
+    here, key = lesions[choices.average], (choices.headline, choices.smallest_component)
+    ap = here.raw if choices.ap_scores == "raw" else here.ap[key]
     values: dict[str, float] = {}
-    for name, numbers in (("dice", here.dice[choices.headline]), ("ap", ap)):
+    for name, numbers in (("dice", here.dice[key]), ("ap", ap)):
         by_patient = intervals.patient_means(numbers, here.patients)[1]
         values[name] = float(np.mean(numbers) if choices.average == "slice" else by_patient.mean())
     return values

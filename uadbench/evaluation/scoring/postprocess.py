@@ -20,6 +20,7 @@ from uadbench.evaluation.metrics.curves import PixelHistogram, average_precision
 from uadbench.evaluation.metrics.pixels import Overlap
 from uadbench.evaluation.protocol.protocol import Protocol
 from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
+from uadbench.evaluation.scoring.components import without_small
 from uadbench.evaluation.scoring.gaps import mean_with_interval
 from uadbench.evaluation.statistics.intervals import patient_means
 
@@ -103,19 +104,6 @@ def smoothed(case: CaseMaps, steps: Steps) -> NDArray[np.float32]:
         core = ndimage.binary_erosion(body, plane, iterations=steps.erosion)
         maps = np.where(core, maps, np.minimum(least, maps.min())).astype(np.float32)
     return maps
-
-
-def without_small(
-    maps: NDArray[np.float32], body: NDArray[np.bool_], threshold: float, smallest: int
-) -> NDArray[np.float32]:
-    """Returns the map with components above the threshold of fewer than ``smallest`` pixels lowered to it.
-
-    Components are those of the prediction ``body & (map > threshold)``; all neighbours connect.
-    """
-    labels, count = ndimage.label(body & (maps > threshold), np.ones((3, 3, 3), np.bool_))
-    small = np.bincount(labels.ravel(), minlength=count + 1) < smallest
-    small[0] = False
-    return np.where(small[labels], np.float32(threshold), maps).astype(np.float32)
 
 
 @dataclass(frozen=True)

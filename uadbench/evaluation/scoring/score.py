@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from uadbench.evaluation.protocol.thresholds import (
     best_dice_threshold,
     healthy_fpr_thresholds,
 )
+from uadbench.evaluation.scoring.components import final_maps
 from uadbench.evaluation.scoring.gaps import thresholded_ap
 from uadbench.evaluation.scoring.pooled import Pool
 from uadbench.evaluation.scoring.summary import OVERLAPS, summarise
@@ -193,19 +194,21 @@ def _second_row(
     truth = lesion[scored]
     row: dict[str, float] = {}
     for rule in rules:
-        overlap = Overlap.of(case.maps[scored] > thresholds[rule.key], truth)
+        maps = final_maps(case, thresholds[rule.key], protocol.smallest_component)
+        overlap = Overlap.of(maps[scored] > thresholds[rule.key], truth)
         row |= {f"{name}@{rule.key}": getattr(overlap, name) for name in OVERLAPS}
         row[f"fpr@{rule.key}"] = overlap.fpr
         if isinstance(rule, HealthyFPR):
             row[f"ceiling@{rule.key}"] = dice_ceiling(int(truth.sum()), truth.size, rule.rate)
     head = protocol.headline
     if head in thresholds:
-        prediction = scored & (case.maps > thresholds[head])
+        final = replace(case, maps=final_maps(case, thresholds[head], protocol.smallest_component))
+        prediction = scored & (final.maps > thresholds[head])
         row[f"true_pixels@{head}"] = float(np.count_nonzero(prediction & lesion))
         row[f"predicted_pixels@{head}"] = float(np.count_nonzero(prediction))
         row |= _false_size(case, prediction & ~lesion, head)
         if protocol.ap_scores == "thresholded" and truth.any():
-            row["ap"] = thresholded_ap(case, thresholds[head])
+            row["ap"] = thresholded_ap(final, thresholds[head])
         if truth.any():
             lesions = lesion_scores(prediction, lesion, overlap=protocol.lesion_overlap, full=_full(protocol))
             row[f"lesion_f1@{head}"] = lesions.f1

@@ -81,9 +81,11 @@ def rescore(
 
 def _check_in_place(run: OpenRun, part: ProtocolPart) -> None:
     """Refuses to give a new record to maps that are not those of the old one."""
-    if run.record.protocol != part:
+    before = run.record.protocol
+    if before != part:
+        was = before.name if before.name != part.name else f"version {before.version} of {before.name}"
         raise UserError(
-            f"{run.folder.path.name} was scored under {run.record.protocol.name}, not {part.name}.",
+            f"{run.folder.path.name} was scored under {was}, not {part.name} version {part.version}.",
             "Leave out --in-place.",
         )
     found = hash_files(run.folder.path)
