@@ -24,7 +24,6 @@ from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.scoring.rescore import rescore
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.suites.suite import export_record
 from uadbench.verification.check_record import recount
 from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import compare_exported, note_level, verify_run
