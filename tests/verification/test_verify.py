@@ -16,7 +16,7 @@ from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
-from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
 from uadbench.records.export import export_record
 from uadbench.records.layout import TABLES
 from uadbench.runner.execution.run import execute
@@ -333,8 +333,13 @@ def test_a_record_of_an_earlier_protocol_is_said_to_be_one(
     folder = shutil.copytree(finished[1], tmp_path / "run")
     record = finished[0]
     later = load_protocol("strict-v1").model_copy(update={"version": "2", "confidence": 0.9})
+
+    def rules(name: str) -> Protocol:
+        assert name == "strict-v1"
+        return later
+
     for module in ("claims", "check_record", "verify_run"):
-        monkeypatch.setattr(f"uadbench.verification.{module}.load_protocol", lambda _: later)
+        monkeypatch.setattr(f"uadbench.verification.{module}.load_protocol", rules)
     assert "version 1 of strict-v1, the present one is 2" in check_claims(record).superseded
     assert recount(record, lambda name: folder / name) == []
     problems = verify_run(folder, str(tiny_store), None, no_progress).problems
