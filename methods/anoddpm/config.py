@@ -2,7 +2,8 @@
 
 ``paper`` follows Wyatt et al. 2022 and the settings published with its code: linear schedule of 1000 steps, 256 x 256,
 base 128, attention at 16 and 8, batch 1, lr 1e-4, 3000 epochs (here of 100 volumes, one slice each), simplex noise of 6
-octaves with persistence 0.8 and frequency 64, t = 250. Its t was reported on images with lesions. ``quick`` takes the
+octaves with persistence 0.8 and frequency 64, t = 250, trained below t = 800. Its t was reported on images with
+lesions. ``published.py`` has the values with their source. ``quick`` takes the
 learning rate of a trial with a small budget.
 """
 
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.config import PartialConfig, ScheduleName
+from uadbench.methods.anoddpm.published import PUBLISHED
 
 
 class AnoDdpmConfig(PartialConfig, ResidualConfig):
@@ -33,6 +35,7 @@ class AnoDdpmConfig(PartialConfig, ResidualConfig):
     persistence: float = Field(default=0.8, gt=0, le=1)
     residual: Literal["squared", "absolute"] = "squared"
 
+    PUBLISHED = PUBLISHED
     INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples", "signed", "residual"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "chain": "ddim", "chain_steps": 2},
@@ -55,6 +58,7 @@ class AnoDdpmConfig(PartialConfig, ResidualConfig):
             "batch_size": 1,
             "lr": 1e-4,
             "lr_decay": "constant",
+            "train_below": 800,
             "flip": False,
         },
     }

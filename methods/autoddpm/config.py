@@ -16,6 +16,7 @@ from pydantic import Field
 
 from uadbench.core.config import ResidualConfig
 from uadbench.diffusion.config import PartialConfig, ScheduleName
+from uadbench.methods.autoddpm.published import PUBLISHED
 
 
 class AutoDdpmConfig(PartialConfig, ResidualConfig):
@@ -38,6 +39,7 @@ class AutoDdpmConfig(PartialConfig, ResidualConfig):
     inpaint_steps: int = Field(default=0, ge=0, le=10_000)
     resample: int = Field(default=5, ge=1, le=100)
 
+    PUBLISHED = PUBLISHED
     INFERENCE: ClassVar[frozenset[str]] = frozenset(
         {
             "t",

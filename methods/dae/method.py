@@ -22,6 +22,9 @@ from uadbench.diffusion.noises import GRID, Coarse
 from uadbench.methods.dae.config import DaeConfig
 from uadbench.nn.score import residual_map, residual_sign, top_mean
 
+SHARE = 0.95
+"""Of a pixel's window that must lie in the body, as in the public code."""
+
 
 @METHODS.register("dae")
 class Dae(nn.Module):
@@ -84,13 +87,13 @@ def _scaled(side: int, spec: ImageSpec) -> int:
 
 
 def eroded(body: Tensor, side: int) -> Tensor:
-    """Returns the pixels of a body, bool (b, 1, h, w), whose ``side`` x ``side`` surroundings lie in it.
+    """Returns the pixels of a body, bool (b, 1, h, w), with more than 95 % of their ``side`` x ``side`` window in it.
 
-    Outside of the image counts as body.
+    Outside of the image counts as outside of the body.
     """
     if side == 1:
         return torch.ones_like(body)
-    return functional.max_pool2d((~body).float(), side, stride=1, padding=side // 2) == 0
+    return functional.avg_pool2d(body.float(), side, stride=1, padding=side // 2) > SHARE
 
 
 def median_filter(image: Tensor, side: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Config of ``ddpm``.
 
-No paper fixes this baseline; ``paper`` takes the network and training of the Synomaly comparison (Bi et al. 2025),
-whose t was chosen on test lesions. ``quick`` starts from a trial on real FLAIR slices with a small budget, split by
-patient.
+No paper fixes this baseline; ``paper`` takes the network, training and one-step reconstruction of the Synomaly
+comparison (Bi et al. 2025), whose t was chosen on test lesions. ``quick`` starts from a trial on real FLAIR slices with
+a small budget, split by patient.
 """
 
 from __future__ import annotations
@@ -53,5 +53,6 @@ class DdpmConfig(PartialConfig, ResidualConfig):
             "lr": 1e-5,
             "lr_decay": "constant",
             "vlb": True,
+            "chain": "one_step",
         },
     }

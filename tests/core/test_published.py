@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from uadbench.core.catalog import METHODS
 from uadbench.core.config import PRESET_NAMES
 from uadbench.core.published import NOTHING
+from uadbench.methods.anoddpm.config import AnoDdpmConfig
+from uadbench.methods.autoddpm.config import AutoDdpmConfig
+from uadbench.methods.dae.config import DaeConfig
 from uadbench.methods.ddpm.config import DdpmConfig
 from uadbench.methods.synomaly.config import SynomalyConfig
 
@@ -71,3 +75,25 @@ def test_tuned_and_set_values_win() -> None:
     published = SynomalyConfig.published("quick", "us-carotid", 1).values
     config = SynomalyConfig.resolve("quick", {"sigma": 5.0, "offset": 0.25}, {"offset": 1.0}, published)
     assert (config.sigma, config.threshold, config.offset) == (5.0, 150.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["dae", "anoddpm", "autoddpm"])
+def test_published_values_are_those_of_the_method_s_own_paper_preset(name: str) -> None:
+    kind = METHODS.load(name).config_type
+    for row in kind.PUBLISHED:
+        paper = kind.resolve("paper").model_dump()
+        for part in (row.noise, row.inference, row.training):
+            assert {key: paper[key] for key in part} == part
+        assert set(row.inference) <= kind.INFERENCE
+        assert not set(row.noise) & kind.INFERENCE
+
+
+def test_each_method_takes_its_own_modality_alone() -> None:
+    assert DaeConfig.published("quick", "mr-brain-flair", 1).values == {"noise_std": 0.4, "noise_cells": 16}
+    assert DaeConfig.published("standard", "mr-brain-t1", 0).values["erode"] == 5
+    assert "clip" not in DaeConfig.published("standard", "mr-brain-t1", 0).values
+    assert DaeConfig.published("paper", "us-carotid", 1) == NOTHING
+    assert DaeConfig.published("paper", "ct-liver", -1) == NOTHING
+    assert AnoDdpmConfig.published("standard", "mr-brain-t1", 0).values["t"] == 250
+    assert AnoDdpmConfig.published("paper", "mr-brain-flair", 1) == NOTHING
+    assert AutoDdpmConfig.published("paper", "mr-brain-t1", 0).cohorts == {"atlas"}

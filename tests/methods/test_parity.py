@@ -17,12 +17,15 @@ from uadbench.diffusion.schedules import Schedule
 from uadbench.evaluation.cases import CaseMaps
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.evaluation.scoring.score import score
+from uadbench.methods.anoddpm.config import AnoDdpmConfig
 from uadbench.methods.autoddpm.config import AutoDdpmConfig
 from uadbench.methods.dae.config import DaeConfig
 from uadbench.methods.dae.method import eroded
+from uadbench.methods.ddpm.config import DdpmConfig
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.stages import StageRule, refine
 from uadbench.nn.score import residual_map
+from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 from uadbench.testing.images import synthetic_images
 
 SIGNED = ("anoddpm", "autoddpm", "autoencoder", "dae", "ddpm", "mean_residual", "vae")
@@ -89,12 +92,70 @@ def test_autoddpm_noises_as_much_in_our_intensities_as_published_in_theirs() -> 
     np.testing.assert_allclose(Schedule.make("linear").abar, abar)
 
 
-def test_the_eroded_foreground_of_dae_is_that_of_scipy() -> None:
-    body = synthetic_images(4, SPEC).images.body
-    wanted = [ndimage.minimum_filter(one[0], 5, mode="constant", cval=1) for one in body.numpy()]
-    assert np.array_equal(eroded(body, 5)[:, 0].numpy(), np.stack(wanted))
+def test_the_eroded_foreground_of_dae_is_that_of_its_public_code() -> None:
+    body = synthetic_images(4, SPEC).images.body.clone()
+    body[:, :, 14, 14] = False  # one pixel of 25 may be missing
+    inside = [ndimage.convolve(one[0].astype(int), np.ones((5, 5), int), mode="constant") for one in body.numpy()]
+    wanted = np.stack([count / 25 > 0.95 for count in inside])
+    assert np.array_equal(eroded(body, 5)[:, 0].numpy(), wanted)
+    assert wanted[:, 14, 14].any()
+    assert not eroded(torch.ones(1, 1, 8, 8, dtype=torch.bool), 5)[0, 0, :2].any(), "the frame's edge is left out"
+    assert eroded(body, 1).all()
     assert DaeConfig.resolve("paper").erode == 5
     assert DaeConfig.resolve("quick").erode == 1
+
+
+def test_dae_is_trained_as_published() -> None:
+    config = DaeConfig.resolve("paper")
+    assert (config.noise_std, config.noise_cells, config.median) == (2 * 0.2, 16, 5)  # [-1, 1] is twice as wide
+    assert (config.lr, config.weight_decay, config.clip, config.flip) == (1e-4, 1e-5, 0.5, False)
+    assert config.train_images // config.batch_size == 32 * 2100
+
+
+def test_anoddpm_trains_below_step_800_as_published() -> None:
+    config = AnoDdpmConfig.resolve("paper")
+    assert (config.train_below, config.t, config.schedule, config.timesteps) == (800, 250, "linear", 1000)
+    seen: list[int] = []
+
+    class Recording(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            seen.extend(t.tolist())
+            return x * self.scale
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+    small = AnoDdpmConfig.resolve("smoke", overrides={"train_below": 300, "train_images": 640, "t": 250})
+    method: Any = METHODS.load("anoddpm").build(small, SPEC)
+    method.denoiser.network = Recording()
+    healthy = InMemoryBatches(synthetic_images(8, SPEC), SPEC)
+    method.fit(healthy, healthy, LocalFitContext())
+    assert len(seen) == 640
+    assert 250 < max(seen) < 300
+    with pytest.raises(UserError, match="not trained"):
+        AnoDdpmConfig.resolve("paper", overrides={"t": 800})
+
+
+def test_ddpm_reconstructs_in_one_step_as_the_comparison_of_the_paper_does() -> None:
+    config = DdpmConfig.resolve("paper")
+    assert config.chain == "one_step"
+    small = DdpmConfig.resolve("smoke", overrides={"chain": "one_step", "t": 200})
+    method: Any = METHODS.load("ddpm").build(small, SPEC)
+    calls: list[torch.Tensor] = []
+
+    class Half(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            calls.append(x)
+            return x / 2
+
+    method.denoiser.network = Half()
+    images = synthetic_images(2, SPEC).images
+    found = method.predict(images, [torch.Generator().manual_seed(row) for row in range(2)]).reconstruction
+    abar = float(Schedule.make("cosine").abar[200])
+    assert len(calls) == 1
+    wanted = ((calls[0] - (1 - abar) ** 0.5 * calls[0] / 2) / abar**0.5).clamp(-1, 1)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_the_paper_mirrors_both_ways_for_mr_and_us_and_never_for_ct() -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support.stores import write_store
+from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
@@ -325,6 +326,17 @@ def test_rescoring_leaves_the_run_and_names_the_other_protocol(
     assert gap["steps"][-1]["dice"] == pytest.approx(record.metrics["dice@oracle"].value)
     assert gap["steps"][-1]["ap"] == pytest.approx(record.metrics["case_ap"].value)
     assert verify_run(folder, str(tiny_store), None, no_progress).problems == []
+
+
+def test_a_setting_that_came_later_may_be_missing_at_its_default_alone(finished: Finished) -> None:
+    record = finished[0]
+    kind = METHODS.load(record.method.name).config_type
+    default = {key: field.get_default(call_default_factory=True) for key, field in kind.model_fields.items()}
+    for key, value in record.method.config.items():
+        rest = {name: each for name, each in record.method.config.items() if name != key}
+        older = record.model_copy(update={"method": record.method.model_copy(update={"config": rest})})
+        assert bool(check_claims(older).problems) == (value != default[key]), key
+    assert any(value != default[key] for key, value in record.method.config.items())
 
 
 def test_a_record_of_an_earlier_protocol_is_said_to_be_one(

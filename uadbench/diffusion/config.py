@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from uadbench.nn.config import UNetConfig
 
@@ -44,6 +44,7 @@ class DiffusionConfig(TrainingConfig):
         schedule: Variance schedule.
         timesteps: Its length T.
         vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
+        train_below: Steps t of the training lie below this one; 0 for all. Public code of AnoDDPM: 800.
         checkpoint: First 16 digits of the SHA-256 of the checkpoint that the weights come from, "" for a training of
             their own. Set by ``uadbench import`` alone; the settings of the training then say nothing.
     """
@@ -52,7 +53,17 @@ class DiffusionConfig(TrainingConfig):
     schedule: ScheduleName = "cosine"
     timesteps: int = Field(default=1000, ge=2, le=10_000)
     vlb: bool = False
+    train_below: int = Field(default=0, ge=0, le=10_000)
     checkpoint: str = Field(default="", pattern=r"^([0-9a-f]{16})?$")
+
+    @model_validator(mode="after")
+    def _steps_are_trained(self) -> Self:
+        """Refuses an inference from a step that the training leaves out."""
+        if self.train_below > self.timesteps:
+            raise ValueError(f"train_below={self.train_below} exceeds the {self.timesteps} timesteps")
+        if self.train_below and self.t >= self.train_below:
+            raise ValueError(f"t={self.t} is not trained with train_below={self.train_below}")
+        return self
 
     @property
     def images_seen(self) -> int:

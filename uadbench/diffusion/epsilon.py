@@ -146,11 +146,15 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
 def train_epsilon(
     denoiser: Denoiser, noise: Noise, schedule: Schedule, config: DiffusionConfig, train: Batches, run: FitContext
 ) -> None:
-    """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple)."""
+    """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple).
+
+    With ``train_below``, t stays below it.
+    """
+    steps = config.train_below or len(schedule)
 
     def losses(batch: TrainBatch, generator: torch.Generator) -> dict[str, Tensor]:
         image, body = batch.images.image, batch.images.body
-        t = torch.randint(len(schedule), (len(image),), generator=generator, device="cpu").to(image.device)
+        t = torch.randint(steps, (len(image),), generator=generator, device="cpu").to(image.device)
         target = noise(image, [generator] * len(image), t, body)
         x_t = schedule.diffuse(image, target, t)
         epsilon = denoiser(x_t, t)
