@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,16 @@ import pytest
 
 from tests.support.plugins import installed, write_method
 from uadbench.core.dataset import no_progress
-from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.errors import JobFailed, UnknownName, UserError
+from uadbench.core.numerics import Numerics
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
 from uadbench.records.read import read_entries
-from uadbench.runner.execution.isolated import isolation
+from uadbench.runner.execution.isolated import Isolated, isolation
+from uadbench.runner.execution.isolated_check import check_isolated
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
+from uadbench.testing.method_checks import CHECKS
 from uadbench.verification.verify_run import note_level, verify_run
 
 needs_a_namespace = pytest.mark.skipif(isolation()[0] != "namespace", reason=f"no namespace here: {isolation()[1]}")
@@ -204,6 +208,51 @@ def test_an_honest_method_holds_on_a_fresh_phantom(tiny_store: Path, tmp_path: P
     folder = execute(plan_run(method="intensity", train=Store(tiny_store), preset="quick"), root=tmp_path)[1]
     result = verify_run(folder, str(tiny_store), None, no_progress, rerun=True, fresh_phantom=7)
     assert result.problems == []
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_the_precision_is_picked_as_without_isolation(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    probed: list[Path] = []
+    honest = Isolated.probe
+
+    def probe(self: Isolated) -> Numerics:
+        probed.append(self.plan.train.path)
+        return honest(self)
+
+    monkeypatch.setattr(Isolated, "probe", probe)
+    plan = plan_run(method="autoencoder", train=Store(tiny_store), preset="quick", overrides={"steps": 20})
+    apart, folder, _ = execute(plan, root=tmp_path / "apart", device="cpu", isolated=True)
+    assert len(probed) == 1
+    assert Numerics.parse((folder / "numerics.txt").read_text()).precision == apart.env.precision
+    near = execute(plan, root=tmp_path / "near", device="cpu")[0]
+    if list((tmp_path / "cache").rglob("numerics/*.txt")):  # a probe on a busy machine is not kept
+        assert (near.env.precision, near.hashes) == (apart.env.precision, apart.hashes)
+
+
+@needs_a_namespace
+def test_the_conformance_kit_never_imports_the_method_here(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    write_method(tmp_path, "curious_import")
+    module = tmp_path / "curious_import.py"
+    written = (
+        f"import contextlib, pathlib\nwith contextlib.suppress(OSError):\n    pathlib.Path({str(marker)!r}).touch()"
+    )
+    module.write_text(f"{written}\n{module.read_text()}")
+    with installed(tmp_path, "curious_import"):
+        results, why = check_isolated("curious_import")
+        assert why == ""
+        assert {result.name for result in results} == {*CHECKS}
+        failed = {result.name: result.detail for result in results if not result.passed}
+        assert "declares itself" not in failed
+        assert failed["every suggested config is valid"]  # the plug-in brings no space
+        assert "curious_import" not in sys.modules
+        assert not marker.exists()
+    with pytest.raises(UnknownName, match="nosuch"):
+        check_isolated("nosuch")
 
 
 @needs_a_namespace

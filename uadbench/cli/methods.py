@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json as json_
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from uadbench.cli.terminal.console import to_stdout
+from uadbench.cli.terminal.console import to_stderr, to_stdout
 from uadbench.core.errors import JobFailed, UnknownName
+
+if TYPE_CHECKING:
+    from uadbench.testing.results import CheckResult
 
 
 class Kind(StrEnum):
@@ -56,13 +59,13 @@ def check(
     kind: Annotated[str, typer.Argument(help="'method' or 'dataset'.")],
     name: Annotated[str, typer.Argument(help="Registry name.")],
     source: Annotated[str, typer.Option(help="For a dataset: 'phantom' or a prepared folder.")] = "phantom",
+    isolated: Annotated[
+        bool, typer.Option(help="For a method: in a process of its own without data or network, or in this one.")
+    ] = True,
 ) -> None:
-    """Runs the conformance kit on a method or a dataset."""
+    """Runs the conformance kit on a method or a dataset; a method is kept apart, as by run --isolated."""
     if kind == "method":
-        from uadbench.core.catalog import METHODS
-        from uadbench.testing.method_checks import check_method
-
-        results = check_method(METHODS.load(name))
+        results = _check_method(name, isolated=isolated)
     elif kind == "dataset":
         from uadbench.cli.terminal.console import progress_bar
         from uadbench.core.catalog import DATASETS
@@ -81,6 +84,20 @@ def check(
     failed = [result.name for result in results if not result.passed]
     if failed:
         raise JobFailed(f"{len(failed)} of {len(results)} checks failed: {', '.join(failed)}.")
+
+
+def _check_method(name: str, *, isolated: bool) -> list[CheckResult]:
+    if not isolated:
+        from uadbench.core.catalog import METHODS
+        from uadbench.testing.method_checks import check_method
+
+        return check_method(METHODS.load(name))
+    from uadbench.runner.execution.isolated_check import check_isolated
+
+    results, why = check_isolated(name)
+    if why:
+        to_stderr().out(f"Checked in a process of its own, but not in a namespace: {why}.", highlight=False)
+    return results
 
 
 def _names(kind: Kind) -> list[str]:

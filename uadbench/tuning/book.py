@@ -25,7 +25,7 @@ from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import derive_seed
 from uadbench.tuning.slots import Slot, group_size, slots_of
 from uadbench.tuning.space import Space
-from uadbench.tuning.storage import lock, open_storage, quiet, shown, storage_errors
+from uadbench.tuning.storage import drawn, lock, open_storage, quiet, shown, storage_errors
 from uadbench.tuning.task import StudyTask
 
 STARTUP = 10  # trials drawn at random before the model of the objective is used
@@ -120,10 +120,11 @@ class Book:
             trial.set_user_attr("released", True)
             self.study.tell(trial, state=TrialState.FAIL)
             frozen = self._frozen(trial.number)
+            params, distributions = drawn(frozen)
             again = optuna.trial.create_trial(
                 state=TrialState.WAITING,
-                params=frozen.params,
-                distributions=frozen.distributions,
+                params=params,
+                distributions=distributions,
                 user_attrs={"slot": frozen.user_attrs["slot"]},
                 system_attrs={"fixed_params": frozen.system_attrs.get("fixed_params", {})},
             )

@@ -5,19 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from uadbench.core.errors import UserError
 
 WAIT = 60  # seconds that a writer waits for SQLite's lock
+DRAWN = "config"
+"""Attribute of a trial whose parameters are all drawn."""
 RETRIES = 3  # of a trial whose worker died: it may be the trial that kills
 
 
@@ -48,12 +53,27 @@ def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
                 engine_kwargs=options,
                 heartbeat_interval=beat,
                 grace_period=grace,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+                heartbeat_stale_trial_callback=_retry,
             )
     except OSError as error:  # the lock beside a SQLite file
         raise UserError(f"The study's storage {shown(address)} failed: {error.strerror}.", REMEDY) from error
     except RuntimeError as error:  # Optuna's word for a database of another version
         raise UserError(f"The study's storage {shown(address)} cannot be used: {error}.", REMEDY) from error
+
+
+def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Opens the slot of a lost trial again, with its parameters if all of them were drawn.
+
+    Of a part of them nothing is kept: drawn anew from the slot's own seed, all are what they would have been.
+    """
+    again = copy(trial)
+    again.params, again.distributions = drawn(trial)
+    RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)(study, again)
+
+
+def drawn(trial: FrozenTrial) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """Returns the parameters of a trial with their distributions; none if it ended while they were drawn."""
+    return (dict(trial.params), dict(trial.distributions)) if DRAWN in trial.user_attrs else ({}, {})
 
 
 def parse(address: str) -> URL:

@@ -21,7 +21,7 @@ from uadbench.core.roles import Role
 from uadbench.data.storage.batches import lending_order
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.runner.execution.lent_data import lend
-from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
+from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, PROBE, RESULT, Order, Outcome
 from uadbench.runner.execution.sandbox import find_sandbox, start
 from uadbench.runner.planning.datasets import cache_folder
 from uadbench.runner.planning.plan import Plan
@@ -70,6 +70,19 @@ class Isolated:
             if labelled:
                 lend(store, labelled, lent / "labelled", masks=True)
             return self._run(FIT, lent, work)
+
+    def probe(self) -> Numerics:
+        """Finds the number format and layout that the method computes fastest in.
+
+        Raises:
+            JobFailed: If the child fails, or returns something else.
+        """
+        with TemporaryDirectory() as lent, TemporaryDirectory() as work:
+            outcome = self._run(PROBE, Path(lent), Path(work))
+        try:
+            return Numerics.parse(outcome.numerics)
+        except ValueError as error:
+            raise JobFailed(f"The isolated process of {PROBE} left no number format.") from error
 
     def predict(self, weights: Path, parts: Mapping[str, tuple[Pixels, list[Item]]], maps: Path) -> Outcome:
         """Predicts every part into ``maps/<part>``, as ``predict_items`` writes it.
@@ -123,7 +136,7 @@ class Isolated:
         if status != 0:
             raise JobFailed(_words(work / FAILED) or f"The isolated process of {phase} ended with status {status}.")
         try:
-            return Outcome.model_validate_json(_plain(work / RESULT).read_bytes())
+            return Outcome.model_validate_json(plain_file(work / RESULT).read_bytes())
         except (OSError, ValidationError) as error:
             raise JobFailed(f"The isolated process of {phase} left no result.") from error
 
@@ -149,7 +162,7 @@ def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None
         if name == "reconstruction.npy" and not (source / name).exists():
             continue
         try:
-            array = np.load(_plain(source / name), mmap_mode="r", allow_pickle=False)
+            array = np.load(plain_file(source / name), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise JobFailed(f"The isolated process left no readable {source.name}/{name}.") from error
         finite = all(bool(np.isfinite(part).all()) for part in _chunks(array))
@@ -163,7 +176,7 @@ def _chunks(array: np.ndarray) -> Iterable[np.ndarray]:
     return (array[start : start + 256] for start in range(0, len(array), 256))
 
 
-def _plain(file: Path) -> Path:
+def plain_file(file: Path) -> Path:
     """Returns a file that the child left, if it is one: a link could lead anywhere.
 
     Raises:
@@ -176,7 +189,7 @@ def _plain(file: Path) -> Path:
 
 def _words(file: Path) -> str:
     try:
-        text = _plain(file).read_bytes()[:LARGEST_WORDS].decode(errors="replace")
+        text = plain_file(file).read_bytes()[:LARGEST_WORDS].decode(errors="replace")
     except OSError:
         return ""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -189,7 +202,7 @@ def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:
         JobFailed: If they are missing or not safetensors.
     """
     try:
-        _plain(work / folder.weights_file.name)
+        plain_file(work / folder.weights_file.name)
         state = RunFolder(work).load_weights()
     except (OSError, DataError) as error:
         raise JobFailed("The isolated process left no readable weights.") from error

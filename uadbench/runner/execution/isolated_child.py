@@ -1,13 +1,14 @@
 """The child of an isolated run: fits or predicts with nothing but lent images at hand.
 
-``python -m uadbench.runner.execution.isolated_child fit|predict LENT WORK``. It is a program of its own; only the names
-of its files and ``Order`` are shared with the parent, which believes nothing that it finds in them.
+``python -m uadbench.runner.execution.isolated_child fit|predict|probe LENT WORK``. It is a program of its own; only the
+names of its files and ``Order`` are shared with the parent, which believes nothing that it finds in them.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,8 +26,9 @@ from uadbench.runner.execution.fit import fit_method
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.lent_data import LentData
-from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, RESULT, Order, Outcome
+from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, PROBE, RESULT, Order, Outcome
 from uadbench.runner.execution.predictions import predict_items
+from uadbench.runner.execution.probe import fastest
 from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.storage.run_folder import RunFolder
 
@@ -39,7 +41,7 @@ def main(phase: str, lent: Path, work: Path) -> int:
     try:
         config = METHODS.load(order.method).config_type.model_validate(order.config)
         method = build_seeded(order.method, config, ImageSpec(**order.spec), order.seed).to(torch.device(order.device))
-        outcome = (_fit if phase == FIT else _predict)(method, order, lent, work)
+        outcome = PHASES[phase](method, order, lent, work)
     except (JobFailed, UserError) as error:
         (work / FAILED).write_text(str(error))
         return 1
@@ -76,11 +78,25 @@ def _predict(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
     return Outcome(seconds=seconds, peak_gb=peak_gb(device), notes=predict.notes)
 
 
+def _probe(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
+    """Finds the fastest numerics; the lent folder holds no image."""
+    del lent, work
+    device, kind = torch.device(order.device), METHODS.load(order.method)
+    config = kind.config_type.model_validate(order.config)
+    del method
+    began = time.monotonic()
+    found = fastest(kind.build, config, ImageSpec(**order.spec), device)
+    return Outcome(seconds=time.monotonic() - began, peak_gb=peak_gb(device), numerics=str(found))
+
+
+PHASES: dict[str, Callable[[Method, Order, Path, Path], Outcome]] = {FIT: _fit, PREDICT: _predict, PROBE: _probe}
+
+
 def _console(order: Order) -> Console | None:
     return Console(stderr=True) if order.progress else None
 
 
 if __name__ == "__main__":
-    if sys.argv[1] not in (FIT, PREDICT):
+    if sys.argv[1] not in PHASES:
         sys.exit(2)
     sys.exit(main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FIT, PREDICT = "fit", "predict"
+FIT, PREDICT, PROBE = "fit", "predict", "probe"
 ORDER, RESULT, FAILED = "order.json", "result.json", "failed.txt"
 
 _Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -49,6 +49,7 @@ class Outcome(BaseModel):
 
     seconds: _Number
     peak_gb: _Number
+    numerics: Annotated[str, Field(max_length=40)] = ""
     notes: Annotated[list[Annotated[str, Field(max_length=300)]], Field(max_length=10)] = Field(
         default_factory=list[str]
     )

@@ -115,7 +115,7 @@ def execute(
                 watcher.finish(stored, folder.path)
             return stored, folder.path, True
         target = pick_device(device)
-        numerics = _numerics(plan, folder, target, probe=not isolated)
+        numerics = _numerics(plan, folder, target, isolated=isolated)
         execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
         folder.save_job(plan.job)
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
@@ -266,28 +266,31 @@ def _fit_pointer(run: _Execution) -> Path:
     return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
 
 
-def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, probe: bool) -> Numerics:
-    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again.
-
-    Where ``probe`` is False, ``auto`` is the plain way: a probe fits the method in this process.
-    """
+def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, isolated: bool) -> Numerics:
+    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again."""
     file = folder.path / "numerics.txt"
     if not file.exists():
-        plain = not probe and plan.job.precision == "auto"
-        folder.write_text(file.name, str(PLAIN if plain else numerics_of(plan, device)))
+        child = Isolated(plan, device.type, PLAIN, hidden=[folder.path.parent])
+        folder.write_text(file.name, str(numerics_of(plan, device, child.probe if isolated else None)))
     try:
         return Numerics.parse(file.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is damaged: {error}.", "Run again with --fresh.") from error
 
 
-def numerics_of(plan: Plan, device: torch.device) -> Numerics:
-    """Returns what the precision of a job comes to on a device; ``auto`` is probed only for what can be a result."""
+def numerics_of(plan: Plan, device: torch.device, probe: Callable[[], Numerics] | None = None) -> Numerics:
+    """Returns what the precision of a job comes to on a device; ``auto`` is probed only for what can be a result.
+
+    Args:
+        plan: The job.
+        device: Where it will run.
+        probe: How ``auto`` is probed, if not in this process.
+    """
     wanted, name = plan.job.precision, plan.job.method.name
     if wanted == "auto" and not is_result(plan.job.method.preset):
         return PLAIN
     build: Build = METHODS.load(name).build
-    return pick_numerics(wanted, build, plan.config, plan.spec, device)
+    return pick_numerics(wanted, build, plan.config, plan.spec, device, probe=probe)
 
 
 def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Record:
