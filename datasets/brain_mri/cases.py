@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +13,9 @@ from numpy.typing import NDArray
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.preprocessing.body import extracted_body
-from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.preprocessing.brain import MIN_AREA_MM2, brain_of, brain_scale, brain_slices
 from uadbench.data.preprocessing.published_grid import PAPER_SIZE, published_image, published_mask
 from uadbench.data.reading.nifti import Volume, axial, read_binary, read_labels, read_volume
-
-MIN_AREA_MM2 = 2000.0
-"""Slices with less brain (the top and the bottom of the head) are left out."""
 
 MAX_LOST = 0.1
 """A mask that loses more of its lesion outside the brain is taken for misregistered."""
@@ -100,12 +98,11 @@ def convert(case: Case) -> Slices:
         DataError: Naming the file that cannot be used.
     """
     volume = read_volume(case.image)
-    body = extracted_body(volume.data) if case.brain is None else read_labels(case.brain, volume) > 0
+    mask = None if case.brain is None else read_labels(case.brain, volume) > 0
+    with _naming(case.image):
+        body = brain_of(volume.data, mask)
     truth = _truth(case, volume, body)
-    if body.mean() > 0.9:
-        raise DataError(f"{case.image} has no empty background.", "Extract the brain first, or give a brain mask.")
-    area = body.sum((0, 1)) * volume.spacing[0] * volume.spacing[1]
-    kept = [int(z) for z in np.flatnonzero(area >= MIN_AREA_MM2)]
+    kept = [int(z) for z in np.flatnonzero(brain_slices(body, volume.spacing))]
     if case.recipe == "paper":
         kept = [z for z in kept if z in PAPER_SLICES]
     if not kept:
@@ -120,13 +117,19 @@ def convert(case: Case) -> Slices:
         spacing = (spacing[0] * height / PAPER_SIZE[0], spacing[1] * width / PAPER_SIZE[1])
         bodies, truths = (np.stack([published_mask(plane) for plane in planes]) for planes in (bodies, truths))
         return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, spacing, volume.spacing[2])
-    try:
-        scaled = mr_scale(volume.data, body)
-    except DataError as error:
-        raise DataError(f"{case.image}: {error.message}.", error.remedy) from error
-    scaled[~body] = -1
+    with _naming(case.image):
+        scaled = brain_scale(volume.data, body)
     images = np.stack([axial(scaled, z) for z in kept])[:, None]
     return Slices(kept, images, bodies, truths.astype(np.uint8), lesion, volume.slice_spacing, volume.spacing[2])
+
+
+@contextmanager
+def _naming(file: Path) -> Generator[None]:
+    """Names the file where a rule of the data, which does not know it, finds a fault."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{file}: {error.message}.", error.remedy) from error
 
 
 def _truth(case: Case, volume: Volume, body: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
-from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.preprocessing.brain import brain_scale
 from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.brain_mri import phantom
 from uadbench.datasets.brain_mri.cases import Case, Slices, convert
@@ -55,20 +55,15 @@ class BrainMri:
         """Simulates the FLAIR volumes of all patients into a store."""
         everyone = list(phantom.patients(seed))
         grid = phantom.PARAMETERS["grid"]
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="phantom",
-            recipe=f"phantom-{self.phantom_key()}",
-            polarity=self.card.polarity,
-            modality=self.card.organ_modality,
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")
                 scan = phantom.simulate(patient)
-                image = mr_scale(scan.image, scan.body)
-                image[~scan.body] = -1
+                image = brain_scale(scan.image, scan.body)
                 for z in range(len(image)):
                     lesion = bool(scan.mask[z].any())
                     writer.add(
@@ -97,10 +92,9 @@ class BrainMri:
         cases = [replace(case, recipe=recipe) for case in assign_roles(found.cases)]
         selection = Selection(cases)
         notes = notes_of(cases, found.modality)
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="real",
             recipe=recipe,
             polarity=POLARITY[found.modality],

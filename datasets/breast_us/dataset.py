@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
+from uadbench.data.preprocessing.normalise import grey_scale
 from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.raster import read_channels
 from uadbench.data.storage.store import StoreWriter
@@ -71,14 +72,11 @@ class BreastUS:
         if recipe != "strict":
             raise UserError("breast_us supports only the recipe 'strict'.", "Leave --recipe out.")
         layout = find(source)
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="real",
             recipe=f"strict-{layout.cohort}",
-            polarity=self.card.polarity,
-            modality=self.card.organ_modality,
             ranked=layout.ranked,
             notes=[
                 *layout.notes,
@@ -125,4 +123,4 @@ def convert(frame: Frame) -> Cropped | None:
     kept = box.cut(mask)
     if frame.masks and not kept.any():
         return None
-    return Cropped((2 * box.cut(grey) - 1).astype(np.float32), kept)
+    return Cropped(grey_scale(box.cut(grey), 1.0), kept)

@@ -11,6 +11,7 @@ from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import DatasetCard, Progress, Recipe
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import stable_hash
+from uadbench.data.preprocessing.normalise import grey_scale
 from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us import momot, phantom, sweeps
 
@@ -39,14 +40,10 @@ class CarotidUS:
         """Simulates all frames of all patients into a store."""
         everyone = list(phantom.patients(seed))
         pixel = phantom.PARAMETERS["frame"]["pixel_mm"]
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="phantom",
-            recipe=f"phantom-{self.phantom_key()}",
-            polarity=self.card.polarity,
-            modality=self.card.organ_modality,
         ) as writer:
             for done, patient in enumerate(everyone):
                 progress(done, len(everyone), "simulating patients")
@@ -59,7 +56,7 @@ class CarotidUS:
                         patient=patient.uid,
                         role=patient.role,
                         cohort="phantom",
-                        image=to_intensity(frame.image)[None],
+                        image=grey_scale(frame.image)[None],
                         body=np.ones_like(frame.mask),
                         mask=frame.mask,
                         kind=patient.plaque.kind if patient.plaque else "",
@@ -83,8 +80,3 @@ class CarotidUS:
             f"{source} is not a known carotid layout.",
             "Expected SWEEP/{img,vessel,plaque}/*.png, or Momot's metadata.csv, images/ and artery_masks/.",
         )
-
-
-def to_intensity(grey: np.ndarray) -> np.ndarray:
-    """Maps grey levels 0..255 to [-1, 1]: one fixed scale for all frames, nothing rescaled by frame."""
-    return grey.astype(np.float32) / 127.5 - 1

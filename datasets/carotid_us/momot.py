@@ -21,6 +21,7 @@ from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.preprocessing.normalise import grey_scale
 from uadbench.data.storage.store import StoreWriter
 from uadbench.datasets.carotid_us.crop import Window
 from uadbench.datasets.carotid_us.insertion import insert_plaque
@@ -70,14 +71,11 @@ def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: 
     """
     group_of = patient_groups()
     listed = list_frames(source)
-    with StoreWriter(
+    with StoreWriter.of(
+        dataset,
         out,
-        dataset=dataset.name,
-        version=dataset.version,
         source="semi-synthetic",
         recipe="strict-momot-v2",
-        polarity=dataset.card.polarity,
-        modality="us-carotid",
         ranked=False,
         organ_masks=True,
         notes=[
@@ -93,7 +91,7 @@ def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: 
                 patient=f"momot-{role}-{group}",
                 role=role,
                 cohort="momot",
-                image=(image.astype(np.float32) / 127.5 - 1)[None],
+                image=grey_scale(image)[None],
                 body=np.ones_like(mask),
                 mask=mask,
                 kind=kind,

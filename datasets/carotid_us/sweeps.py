@@ -20,6 +20,7 @@ from uadbench.core.dataset import Dataset, Progress, Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.core.seeding import numpy_generator
+from uadbench.data.preprocessing.normalise import grey_scale
 from uadbench.data.preprocessing.published_grid import PAPER_SIZE, published_image, published_mask
 from uadbench.data.reading.folder import files, inside
 from uadbench.data.reading.masks import read_mask
@@ -101,14 +102,11 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
     listed = _frames(source, sweeps, patient_of or {name: name for name in sweeps}, recipe)
     complete = {Role.TRAIN, Role.CALIB, Role.TEST} <= {frame.role for frame in listed}
     notes = {PAPER: recipe == "paper", UNNAMED: patient_of is None, INCOMPLETE: not complete}
-    with StoreWriter(
+    with StoreWriter.of(
+        dataset,
         out,
-        dataset=dataset.name,
-        version=dataset.version,
         source="real",
         recipe=recipe,
-        polarity=dataset.card.polarity,
-        modality="us-carotid",
         ranked=not any(notes.values()),
         organ_masks=True,
         notes=[note for note, applies in notes.items() if applies],
@@ -159,7 +157,7 @@ def convert(frame: Frame) -> Cropped | None:
         if crop.min() == crop.max():
             raise DataError(f"{frame.image} is constant around the vessel.", "Remove the frame.")
         return Cropped(published_image(crop), np.ones(PAPER_SIZE, bool), published_mask(mask))
-    return Cropped(window.cut(image) * 2 - 1, window.cut(np.ones_like(vessel)), mask)
+    return Cropped(grey_scale(window.cut(image), 1.0), window.cut(np.ones_like(vessel)), mask)
 
 
 def _sweeps(source: Path) -> dict[str, list[Path]]:

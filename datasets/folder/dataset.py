@@ -145,10 +145,9 @@ class Folder:
         chose = sum(len(job.row.masks) for job in jobs if job.gap is not None)
         notes = [*found.notes, *self._metrics(rows, role_of)]
         notes += [f"Not ranked: {', '.join(why)}."] if why else []
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="real",
             recipe=recipe,
             polarity=self.options.sign,

@@ -13,7 +13,7 @@ from scipy import ndimage
 from uadbench.core.dataset import Recipe
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
-from uadbench.data.preprocessing.normalise import window
+from uadbench.data.preprocessing.normalise import grey_scale, window
 from uadbench.data.reading.masks import read_mask
 from uadbench.data.reading.nifti import axial, read_labels, read_volume
 from uadbench.data.reading.raster import read_grey
@@ -155,5 +155,5 @@ def _image(case: Case) -> Slice:
     mask = np.zeros(grey.shape, bool) if case.labels is None else read_mask(case.labels, grey.shape)
     if not body.any():
         raise DataError(f"{case.image} is black.", "Remove it.")
-    image = (grey * 2 - 1).astype(np.float32)
+    image = grey_scale(grey, 1.0)
     return Slice(0, image, body | mask, mask.astype(np.uint8), "", None, None)

@@ -49,14 +49,10 @@ class LiverCT:
         """Simulates all volumes into a store."""
         everyone = list(phantom.patients(seed))
         scale = phantom.PARAMETERS["window"]
-        with StoreWriter(
+        with StoreWriter.of(
+            self,
             out,
-            dataset=self.name,
-            version=self.version,
             source="phantom",
-            recipe=f"phantom-{self.phantom_key()}",
-            polarity=self.card.polarity,
-            modality=self.card.organ_modality,
             organ_masks=True,
         ) as writer:
             for done, patient in enumerate(everyone):

@@ -36,14 +36,12 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
     if recipe == "paper" and not found.volumes:
         raise DataError(f"{found.title} holds no Hounsfield units: no recipe 'paper'.", "Use --recipe strict.")
     drawn = draw_paper(found.cases) if recipe == "paper" else None
-    with StoreWriter(
+    with StoreWriter.of(
+        dataset,
         out,
-        dataset=dataset.name,
-        version=dataset.version,
         source="real",
         recipe=recipe,
         polarity=dataset.card.polarity if found.volumes else 0,
-        modality="ct-liver",
         ranked=found.ranked and recipe == "strict",
         organ_masks=True,
         notes=[*found.notes, *([PAPER] if recipe == "paper" else [])],

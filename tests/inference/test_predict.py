@@ -25,16 +25,16 @@ from uadbench.core.dataset import Recipe, no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.preprocessing.body import extracted_body
-from uadbench.data.preprocessing.incoming_scale import normalise_new
+from uadbench.data.preprocessing.incoming_scale import NewImage, normalise_new
 from uadbench.data.preprocessing.intake import Intake
-from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.preprocessing.normalise import grey_scale, mr_scale
 from uadbench.data.reading.incoming import find_incoming, read_frame, read_new_volume
 from uadbench.data.reading.nifti import axial
 from uadbench.data.reading.region import Regions
 from uadbench.data.storage.store import Store
 from uadbench.datasets.brain_mri.cases import Case, convert
 from uadbench.datasets.brain_mri.dataset import BrainMri
-from uadbench.datasets.carotid_us.dataset import CarotidUS, to_intensity
+from uadbench.datasets.carotid_us.dataset import CarotidUS
 from uadbench.datasets.folder import slices as folder_slices
 from uadbench.datasets.folder.dataset import Folder
 from uadbench.datasets.folder.rows import Row
@@ -110,8 +110,8 @@ def test_a_stored_image_gets_the_map_that_the_run_gave_it(frames_run: Path, tiny
 
 def test_frames_are_scaled_as_the_dataset_scales_them() -> None:
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    image, body = normalise_new(CarotidUS(), levels[None].astype(np.float32), None, "strict-momot-v2")
-    assert np.array_equal(image[0], to_intensity(levels).astype(np.float16).astype(np.float32))
+    image, body = normalise_new(CarotidUS(), NewImage(levels[None].astype(np.float32)), "strict-momot-v2")
+    assert np.array_equal(image[0], grey_scale(levels).astype(np.float16).astype(np.float32))
     assert body.all()
 
 
@@ -119,7 +119,7 @@ def test_volumes_are_scaled_as_the_dataset_scales_them(tmp_path: Path) -> None:
     file = save(tmp_path / "a.nii.gz", head(), "LPS")
     slices = convert(Case("a", "a", Role.TEST, file))
     volume = read_new_volume(find_incoming(file)[0])
-    image, body = normalise_new(BrainMri(), volume.data, volume.spacing, "strict")
+    image, body = normalise_new(BrainMri(), NewImage(volume.data, volume.spacing), "strict")
     assert np.flatnonzero(body.any((0, 1))).tolist() == slices.index
     ours = np.stack([image[::-1, ::-1, z].T for z in slices.index])
     assert np.array_equal(ours, slices.image[:, 0].astype(np.float16).astype(np.float32))
@@ -135,11 +135,11 @@ def test_own_images_are_scaled_as_folder_scales_them(tmp_path: Path, kind: str) 
     found = find_incoming(file)[0]
     slices = folder_slices.convert(folder_slices.Conversion(Row(found, abnormal=False), Intake())).slices
     if kind == "picture":
-        image, body = normalise_new(Folder(), read_frame(found, 1), None, "strict")
+        image, body = normalise_new(Folder(), NewImage(read_frame(found, 1)), "strict")
         ours, inside = image, body[None]
     else:
         new = read_new_volume(found)
-        image, body = normalise_new(Folder(), new.data, new.spacing, "strict")
+        image, body = normalise_new(Folder(), NewImage(new.data, new.spacing), "strict")
         ours = np.stack([axial(image, z) for z in np.flatnonzero(body.any((0, 1))).tolist()])
         inside = np.stack([axial(body, z) for z in np.flatnonzero(body.any((0, 1))).tolist()])
     theirs = np.stack([one.image[0] for one in slices]).astype(np.float16)
@@ -301,7 +301,7 @@ def test_a_liver_is_scaled_as_prepare_scales_it(tmp_path: Path, axes: str, recip
     assert [each.name for each in found] == ["ct"]
     volume = read_new_volume(found[0])
     region = Regions().of_volume(masks["ct"], found[0], volume)
-    ours, body = normalise_new(LiverCT(), volume.data, volume.spacing, recipe, region=region)
+    ours, body = normalise_new(LiverCT(), NewImage(volume.data, volume.spacing, region=region), recipe)
     for one in slices:
         assert np.array_equal(axial(ours, one.index), one.image.astype(np.float16).astype(np.float32))
         assert np.array_equal(axial(body, one.index), one.body)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
-from uadbench.data.preprocessing.body import extracted_body
-from uadbench.data.preprocessing.intake import Intake, scale_picture, scale_volume
-from uadbench.data.preprocessing.normalise import mr_scale
+from uadbench.data.preprocessing.brain import brain_of, brain_scale, brain_slices
+from uadbench.data.preprocessing.intake import GroupScale, Intake, scale_picture, scale_volume
+from uadbench.data.preprocessing.normalise import as_stored, grey_scale
 from uadbench.data.reading.volume import slices_back, slices_last, slicing_axis
 
 Shape = Literal["volume", "frame", "any"]
-
-MIN_BRAIN_MM2 = 2000.0
-"""Slices with less brain are left out, as the recipes of brain datasets do: no method was trained on them."""
 
 
 @runtime_checkable
@@ -87,24 +85,40 @@ def shape_of(dataset: Any) -> Shape:
     return "frame" if dataset.card.modality == "US" else "any" if dataset.card.modality == "any" else "volume"
 
 
+@dataclass(frozen=True)
+class NewImage:
+    """An image that lies in no store, as it was read.
+
+    Attributes:
+        data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels: 0..255, or as stored where the
+            dataset is anybody's images.
+        spacing: Millimetres a voxel; None for a frame.
+        modality: What a DICOM series says, e.g. "CT"; "" for other files.
+        bits: Bits of a stored grey level of a frame, 0 for floats.
+        region: The body where a mask says it, (x, y, z) or (h, w); None: it is found in the image.
+        group: The scale of its volume, where frames are its slices and scaled together.
+    """
+
+    data: NDArray[np.float32]
+    spacing: tuple[float, float, float] | None = None
+    modality: str = ""
+    bits: int = 8
+    region: NDArray[np.bool_] | None = None
+    group: GroupScale | None = None
+
+
 def normalise_new(
-    dataset: Any,
-    data: NDArray[np.float32],
-    spacing: tuple[float, float, float] | None,
-    recipe: str,
-    modality: str = "",
-    region: NDArray[np.bool_] | None = None,
-    intake: Intake | None = None,
+    dataset: Any, new: NewImage, recipe: str, intake: Intake | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Brings a new image to the scale of a dataset: by its own rule, else by that of its modality.
 
+    The rules are those that make the stores (``brain_scale``, ``grey_scale``, ``scale_picture``, ``scale_volume``), so
+    the two cannot differ.
+
     Args:
         dataset: The dataset that the method was trained on.
-        data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels 0..255.
-        spacing: Millimetres a voxel; None for a frame.
+        new: The image.
         recipe: Recipe of the store that the method was trained on.
-        modality: What a DICOM series says, e.g. "CT"; "" for other files.
-        region: The body where a mask says it, (x, y, z) or (h, w); None: it is found in the image.
         intake: The scale of a store of anybody's images; None for the rule of the values themselves.
 
     Returns:
@@ -113,56 +127,45 @@ def normalise_new(
     Raises:
         DataError: If the image is constant, a region is lacking, or nothing says how it is normalised.
     """
+    data, spacing, region = new.data, new.spacing, new.region
     if isinstance(dataset, NormalisesRegion):
         if region is None:
             remedy = f"Give --roi FILE or DIR, or put NAME_{dataset.region}_mask beside it."
             raise DataError(f"{dataset.name} needs a mask of the {dataset.region}, and there is none", remedy)
         image, body = dataset.normalise_region(data, region, spacing, recipe)
     elif isinstance(dataset, NormalisesNew):
-        image, body = dataset.normalise_new(data, spacing, modality, recipe)
+        image, body = dataset.normalise_new(data, spacing, new.modality, recipe)
         body = body if region is None else body & region
     elif recipe == "paper":
         raise DataError(f"The recipe 'paper' of {dataset.name} is not defined for new images.", "Use a strict run.")
     elif dataset.card.modality == "MRI" and spacing is not None:
         image, body = _brain(data, spacing, region)
     elif dataset.card.modality == "US":
-        image, body = data / np.float32(127.5) - 1, _frame(data, region)
+        image, body = grey_scale(data), _frame(data, region)
     elif dataset.card.modality == "any":
-        image, body = _any(data, spacing, modality, region, intake or Intake())
+        image, body = _any(new, intake or Intake())
     else:
         raise DataError(f"{dataset.name} does not say how new images are normalised.", "Give it normalise_new.")
     inside = image[body] if image.shape == body.shape else image[:, body]
     if inside.size == 0 or float(inside.min()) == float(inside.max()):
-        raise DataError("the image is constant, or no slice shows a body", "Check the file.")
-    # The store keeps half precision: what a method was trained on.
-    return image.astype(np.float16).astype(np.float32), body
+        raise DataError("the image is constant, or shows no body", "Check the file.")
+    return as_stored(image), body
 
 
 def _brain(
     data: NDArray[np.float32], spacing: tuple[float, float, float], region: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    body = extracted_body(data) if region is None else region.copy()
-    if body.mean() > 0.9:
-        raise DataError("the volume has no empty background", "Extract the brain first, or give its mask with --roi.")
-    image = mr_scale(data, body)
-    image[~body] = -1
-    body[..., body.sum((0, 1)) * spacing[0] * spacing[1] < MIN_BRAIN_MM2] = False
-    return image, body
+    brain = brain_of(data, region)
+    return brain_scale(data, brain), brain & brain_slices(brain, spacing)
 
 
-def _any(
-    data: NDArray[np.float32],
-    spacing: tuple[float, float, float] | None,
-    modality: str,
-    region: NDArray[np.bool_] | None,
-    intake: Intake,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _any(new: NewImage, intake: Intake) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Anybody's images by the scale of their store; volumes in the plane in which they are sliced."""
-    if spacing is None:
-        return scale_picture(data, 8, intake, region=region)
-    axis = slicing_axis(spacing, intake.plane)
-    turned = None if region is None else slices_last(region, axis)
-    image, body = scale_volume(slices_last(data, axis), intake, modality, turned)
+    if new.spacing is None:
+        return scale_picture(new.data, new.bits, intake, new.group, new.region)
+    axis = slicing_axis(new.spacing, intake.plane)
+    turned = None if new.region is None else slices_last(new.region, axis)
+    image, body = scale_volume(slices_last(new.data, axis), intake, new.modality, turned)
     return slices_back(image, axis), slices_back(body, axis)
 
 

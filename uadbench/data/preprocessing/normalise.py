@@ -1,4 +1,4 @@
-"""Intensities of a volume to the scale [-1, 1], without a lesion moving the scale."""
+"""Intensities to the scale [-1, 1], without a lesion moving the scale; datasets and ``predict`` share the rules."""
 
 from __future__ import annotations
 
@@ -52,6 +52,21 @@ def mr_scale(volume: NDArray[Any], body: NDArray[np.bool_], top: float = 2.0) ->
     if location <= 0:
         raise DataError("the image holds no signal inside the body", "Check that it is a brain-extracted magnitude.")
     return np.clip(volume * np.float32(2 / (top * location)) - 1, -1, 1).astype(np.float32)
+
+
+def grey_scale(grey: NDArray[Any], top: float = 255.0) -> NDArray[np.float32]:
+    """Maps grey levels 0..``top`` to [-1, 1]: one fixed scale for all frames of ultrasound, nothing rescaled by frame.
+
+    Args:
+        grey: Grey levels.
+        top: The level that becomes 1.
+    """
+    return 2 * (np.asarray(grey, np.float32) / np.float32(top)) - 1
+
+
+def as_stored(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns intensities as they come back from a store, which keeps half precision: what a method was trained on."""
+    return image.astype(np.float16).astype(np.float32)
 
 
 def window(volume: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:

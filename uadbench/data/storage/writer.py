@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 import uadbench
-from uadbench.core.dataset import Source
+from uadbench.core.dataset import Dataset, Source
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.files import writing
 from uadbench.core.record import stable_hash
@@ -34,6 +34,18 @@ class Job(Protocol):
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 Result = TypeVar("Result")
+
+
+class _Told(TypedDict, total=False):
+    """Arguments of ``StoreWriter`` that have a default."""
+
+    polarity: int
+    modality: str
+    ranked: bool
+    notes: list[str]
+    organ_masks: bool
+    intake: Intake
+    health_masks: int
 
 
 class StoreWriter:
@@ -97,6 +109,24 @@ class StoreWriter:
         self._roles: dict[str, Role] = {}
         self._offset = 0
         self._begun = False
+
+    @classmethod
+    def of(
+        cls, dataset: Dataset, out: Path, *, source: Source, recipe: str | None = None, **told: Unpack[_Told]
+    ) -> StoreWriter:
+        """Begins a store of a dataset: name, version, polarity and modality are its own where nothing else is told.
+
+        Args:
+            dataset: The dataset.
+            out: Folder to make.
+            source: Source badge.
+            recipe: Recipe of raw files; None for the phantom, whose key is its recipe.
+            told: What differs from the card, and further arguments of the class.
+        """
+        whole: _Told = {"polarity": dataset.card.polarity, "modality": dataset.card.organ_modality}
+        whole.update(told)
+        made = f"phantom-{dataset.phantom_key()}" if recipe is None else recipe
+        return cls(out, dataset=dataset.name, version=dataset.version, source=source, recipe=made, **whole)
 
     def __enter__(self) -> StoreWriter:
         self._partial.open()

@@ -1,0 +1,56 @@
+"""Brain-extracted MR volumes: which voxels are brain, which slices count, and their intensities.
+
+One rule for the phantom, for prepared volumes and for new ones, so that what a method is applied to cannot differ from
+what it was trained on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uadbench.core.errors import DataError
+from uadbench.data.preprocessing.body import extracted_body
+from uadbench.data.preprocessing.normalise import mr_scale
+
+MIN_AREA_MM2 = 2000.0
+"""Slices with less brain are left out."""
+
+
+def brain_of(volume: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """Returns the brain of a volume.
+
+    Args:
+        volume: Intensities, (x, y, z).
+        mask: The brain where a mask says it, same shape; None: where the volume is not 0.
+
+    Raises:
+        DataError: If the brain fills the volume.
+    """
+    brain = extracted_body(volume) if mask is None else mask
+    if brain.mean() > 0.9:
+        raise DataError("the volume has no empty background", "Extract the brain first, or give a brain mask.")
+    return brain
+
+
+def brain_slices(brain: NDArray[np.bool_], spacing: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Returns which axial slices show enough brain, (z,).
+
+    Args:
+        brain: True inside, (x, y, z).
+        spacing: Millimetres per voxel.
+    """
+    return brain.sum((0, 1)) * spacing[0] * spacing[1] >= MIN_AREA_MM2
+
+
+def brain_scale(volume: NDArray[Any], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Returns a volume of any order of axes on the scale [-1, 1], -1 outside the brain.
+
+    Raises:
+        DataError: If the brain holds no signal.
+    """
+    image = mr_scale(volume, brain)
+    image[~brain] = -1
+    return image
