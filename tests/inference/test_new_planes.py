@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support.brain_data import brats21
@@ -58,7 +59,11 @@ def test_brain_volumes(brains: tuple[Path, Store]) -> None:
 
 def test_a_scale_of_its_own_would_be_noticed(brains: tuple[Path, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     images, store = brains
-    monkeypatch.setattr(incoming_scale, "brain_scale", lambda data, body: brain.brain_scale(data, body) * 0.99)
+
+    def other(volume: NDArray[np.float32], body: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return brain.brain_scale(volume, body) * np.float32(0.99)
+
+    monkeypatch.setattr(incoming_scale, "brain_scale", other)
     assert not stored(store) & predicted(ScaleOfTraining(BrainMri(), "strict", None, 1), images)
 
 

@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
-from uadbench.core.job import Job
-from uadbench.core.reading import read_yaml
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.export import export_record
 from uadbench.records.layout import VERIFICATION, Level, beside, hash_files, needed_files, write_level
 from uadbench.records.read import read_entries
+from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
 from uadbench.verification.check_record import recount
 from uadbench.verification.claims import check_claims
@@ -97,8 +96,8 @@ def _compare_job(record: Record, config: Path) -> list[str]:
     if record.status != "done" or not is_result(record.method.preset):
         return ["record.json: it is not a finished run above preset smoke"]
     try:
-        job = Job.model_validate(read_yaml(config))
-    except ValueError:
+        job = RunFolder(config.parent).job()
+    except DataError:
         return ["config.yaml: it is not a job"]
     parts = ("id", "method", "seed", "dataset", "test_on", "protocol")
     return [

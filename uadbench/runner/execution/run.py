@@ -258,6 +258,10 @@ def _fitted_sibling(run: _Execution) -> Path | None:
     if not pointer.exists():
         return None
     folder = run.folder.path.with_name(pointer.read_text())
+    try:
+        RunFolder(folder).require_version()
+    except DataError:
+        return None
     return folder if all((folder / name).exists() for name in FIT_FILES) else None
 
 

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from uadbench.core.errors import DataError
 from uadbench.core.job import Job
@@ -34,7 +33,7 @@ def pool_folds(runs: Sequence[Path], root: Path) -> tuple[Record, Path]:
         DataError: If a run is not finished, the runs are not the same but for the fold, or a case is in two folds.
     """
     parts = [_finished(run) for run in runs]
-    jobs = [Job.model_validate(yaml.safe_load((run / "config.yaml").read_text())) for run in runs]
+    jobs = [RunFolder(run).job() for run in runs]
     first, job = parts[0], jobs[0]
     for part in parts[1:]:
         same = ("method", "protocol", "seed", "test_on")
@@ -50,7 +49,7 @@ def pool_folds(runs: Sequence[Path], root: Path) -> tuple[Record, Path]:
     table = pool_cases(runs)
     folder = RunFolder(root / pooled.id)
     with folder.locked():
-        folder.write_text("config.yaml", yaml.safe_dump(pooled.model_dump(mode="json"), sort_keys=False))
+        folder.save_job(pooled)
         folder.write("cases.csv", lambda path: table.to_csv(path, index=False, lineterminator="\n"))
         folder.write_text("curves.json", json.dumps({"folds": [part.id for part in parts]}, indent=1))
         record = Record(

@@ -14,12 +14,17 @@ import yaml
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file, save_file
 
-from uadbench.core.errors import REMAKE, DataError, UserError
+from uadbench.core.errors import REMAKE, DataError, UserError, cut
 from uadbench.core.files import atomic_text, atomic_write, sweep_leftovers, writing
 from uadbench.core.job import Job
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import Record
 from uadbench.records.layout import RECORD, not_finished
+
+VERSION = 1
+"""Of the files in a run's folder, the first line of config.yaml; folders that say none came before and can be read."""
+
+_VERSION_KEY = "folder_version"
 
 
 class InProgress(UserError):
@@ -47,7 +52,7 @@ class RunFolder:
 
         Raises:
             InProgress: If another process holds it.
-            DataError: If the folder cannot be written.
+            DataError: If the folder cannot be written, or is of another version.
         """
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
         with writing(self.path.parent):
@@ -60,11 +65,34 @@ class RunFolder:
             with writing(self.path):
                 if fresh and self.path.exists():
                     shutil.rmtree(self.path)
+                self.require_version()
                 self.maps.mkdir(parents=True, exist_ok=True)
             sweep_leftovers(self.path)
             yield
         finally:
             lock.release()
+
+    def require_version(self) -> None:
+        """Raises an error if the folder's files are of another version.
+
+        Raises:
+            DataError: If they are.
+        """
+        found = self._version()
+        if found not in (None, str(VERSION)):
+            raise DataError(
+                f"{self.path} is a run folder of version {cut(found)}, this is version {VERSION}.",
+                "Run it again with --fresh, or read it with the program that made it.",
+            )
+
+    def _version(self) -> str | None:
+        """Returns what the first line of config.yaml says; None if it says nothing."""
+        try:
+            with self.job_file.open(encoding="utf-8") as file:
+                key, _, value = file.readline(100).partition(":")
+        except (OSError, UnicodeDecodeError):  # whoever reads it tells what is wrong with it
+            return None
+        return value.strip() if key == _VERSION_KEY else None
 
     def record(self) -> Record | None:
         """Returns the stored record, if there is one.
@@ -72,6 +100,7 @@ class RunFolder:
         Raises:
             DataError: If it is damaged or of another version of uadbench.
         """
+        self.require_version()
         if not self.record_file.exists():
             return None
         try:
@@ -100,14 +129,19 @@ class RunFolder:
         Raises:
             DataError: If config.yaml is missing, damaged or of another version of uadbench.
         """
+        self.require_version()
         try:
-            return Job.model_validate(read_yaml(self.job_file))
+            values = read_yaml(self.job_file)
+            if isinstance(values, dict):
+                values.pop(_VERSION_KEY, None)
+            return Job.model_validate(values)
         except (OSError, ValueError) as error:
             raise _unreadable(self.job_file) from error
 
     def save_job(self, job: Job) -> None:
-        """Writes the job to config.yaml."""
-        self.write_text(self.job_file.name, yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False))
+        """Writes the job to config.yaml, below the version of the folder."""
+        values = {_VERSION_KEY: VERSION, **job.model_dump(mode="json")}
+        self.write_text(self.job_file.name, yaml.safe_dump(values, sort_keys=False))
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
         """Writes a file under a temporary name and renames it: a reader never sees half of it.
