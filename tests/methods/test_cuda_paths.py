@@ -15,31 +15,22 @@ follows values cannot run on them, so these lines stay unchecked here (``make gp
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
 
-from tests.support.shipped import METHOD_NAMES
-from uadbench.core.catalog import METHODS
-from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
+from tests.support.fake_cuda import CHECKED, SPEC, build, fake_cuda, keep_on_the_device
+from uadbench.core.types import ImageBatch, TrainBatch
 from uadbench.diffusion import noises
 from uadbench.diffusion.samplers import ancestral, ddim
 from uadbench.diffusion.schedules import Schedule
 from uadbench.testing.fakes import LocalFitContext
-from uadbench.testing.method_subject import MethodSubject
 
-SPEC = ImageSpec(1, 32, 32, polarity=1)
-UNCHECKED = {"equalized", "patchcore"}
-CHECKED = [name for name in METHOD_NAMES if name not in UNCHECKED]
 LEARNING = [name for name in CHECKED if name not in {"intensity", "random", "position", "mean_residual"}]
-SETTINGS: dict[str, dict[str, Any]] = {"synomaly": {"adaptive": False, "min_component": 0}}
 
 
 def batch_of(count: int, device: str) -> TrainBatch:
@@ -49,6 +40,11 @@ def batch_of(count: int, device: str) -> TrainBatch:
         torch.ones(count, 1, 32, 32, dtype=torch.bool, device=device),
     )
     return TrainBatch(images, torch.ones(count, 1, 32, 32, dtype=torch.bool, device=device))
+
+
+@pytest.fixture
+def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_on_the_device(monkeypatch)
 
 
 class FakeBatches:
@@ -94,20 +90,6 @@ class OneStep(LocalFitContext):
         pass
 
 
-@contextmanager
-def fake_cuda() -> Generator[None]:
-    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-        yield
-
-
-def top(anomaly_map: Tensor, body: Tensor, fraction: float = 0.01) -> Tensor:
-    return (anomaly_map * body).flatten(1).amax(1)
-
-
-def stay(module: nn.Module, *_: Any, **__: Any) -> nn.Module:
-    return module
-
-
 def gradient(value: Tensor, of: Tensor, **_: Any) -> tuple[Tensor]:
     assert value.device == of.device
     return (torch.zeros_like(of),)
@@ -115,31 +97,6 @@ def gradient(value: Tensor, of: Tensor, **_: Any) -> tuple[Tensor]:
 
 def same(x: Tensor, _: Tensor) -> Tensor:
     return x
-
-
-@pytest.fixture
-def on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves modules where they were made, and puts in place of what follows values what does not."""
-    for move in ("cpu", "to"):
-        monkeypatch.setattr(nn.Module, move, stay)
-    for noise in (noises.Coarse, noises.Pyramid, noises.Synomaly):
-        monkeypatch.setattr(noise, "__call__", noises.Gaussian.__call__)
-    for name in CHECKED:
-        METHODS.load(name)
-    from uadbench.diffusion.simplex import Simplex
-
-    monkeypatch.setattr(Simplex, "__call__", noises.Gaussian.__call__)
-    for module in [module for name, module in sys.modules.items() if name.startswith("uadbench.methods.")]:
-        for name in ("top_mean", "peak"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, top)
-
-
-def build(name: str) -> Any:
-    kind: Any = METHODS.load(name)
-    config = MethodSubject(kind, 0).config("smoke", **SETTINGS.get(name, {}))
-    with torch.device("cuda"):
-        return kind.build(config, SPEC)
 
 
 @pytest.mark.usefixtures("on_the_device")

@@ -31,7 +31,9 @@ def brain_of(volume: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> NDA
     """
     brain = extracted_body(volume) if mask is None else mask
     if brain.mean() > 0.9:
-        raise DataError("the volume has no empty background", "Extract the brain first, or give a brain mask.")
+        raise DataError(
+            "the volume has no empty background", "Extract the brain first, or give a brain mask (predict: --roi)."
+        )
     return brain
 
 
