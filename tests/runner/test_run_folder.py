@@ -94,7 +94,7 @@ def test_it_is_one_line_and_exit_code_2(finished: Path, tiny_store: Path, tmp_pa
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert "is a run folder of version 99" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    assert len(ended.stderr.strip().splitlines()) == 1
 
 
 def test_fresh_makes_it_anew(finished: Path, tiny_store: Path, tmp_path: Path) -> None:
