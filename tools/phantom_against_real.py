@@ -187,7 +187,7 @@ def draw(both: list[Curves], pixel: float, unit: str, edges: NDArray[np.float64]
             axes[2].plot(lags, np.nanmedian(curves.down, axis=0), color=colour, linestyle="--", label=f"{name}, down")
         axes[0].set(xlabel="intensity inside the body", ylabel="density")
         axes[1].set(xlabel=f"standard deviation in {WINDOW} x {WINDOW} pixels", ylabel="density")
-        axes[2].set(xlabel=f"distance ({unit})", ylabel="correlation of the grain")
+        axes[2].set(xlabel=f"distance ({unit})", ylabel="correlation of the texture")
         axes[3].set(xlabel=f"cycles a {unit}", ylabel=f"power density ({unit}²)", yscale="log")
         axes[3].yaxis.set_major_formatter(FuncFormatter(plain))
         for place in (axes[0], axes[2]):
