@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench.core.seeding import numpy_generator
-from uadbench.data.storage.batches import resize_image
+from uadbench.data.simulation.made_lesions import MadeLesions
 from uadbench.data.storage.store import Item, Pixels
 
 VERSION = "1"
@@ -22,7 +22,7 @@ AXES = (0.06, 0.2)
 WEIGHT = (0.5, 1.0)
 
 
-class ForeignPatches:
+class ForeignPatches(MadeLesions):
     """Healthy items of a store, each with one foreign patch; reads like a store.
 
     Args:
@@ -31,47 +31,15 @@ class ForeignPatches:
     """
 
     def __init__(self, store: Pixels, items: Sequence[Item]) -> None:
-        self._store = store
-        self._originals = {item.uid: item for item in items}
-        self.channels = store.channels
-        self.items = [item.model_copy(update={"lesion": True, "kind": "foreign patch"}) for item in items]
-        self._cached: tuple[str, NDArray[np.float32], NDArray[np.uint8]] | None = None
+        made = [item.model_copy(update={"lesion": True, "kind": "foreign patch"}) for item in items]
+        super().__init__(store, made, list({item.uid: item for item in items}.values()))
 
-    def image(self, item: Item) -> NDArray[np.float32]:
-        """Returns the image with its patch, float32 (c, h, w)."""
-        return self._make(item)[0]
-
-    def body(self, item: Item) -> NDArray[np.bool_]:
-        """Returns the body mask, bool (h, w)."""
-        return self._store.body(item)
-
-    def mask(self, item: Item) -> NDArray[np.uint8]:
-        """Returns 1 on the patch, uint8 (h, w)."""
-        return self._make(item)[1]
-
-    def _make(self, item: Item) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        if self._cached is None or self._cached[0] != item.uid:
-            self._cached = (item.uid, *self._blend(item))
-        return self._cached[1], self._cached[2]
-
-    def _blend(self, item: Item) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def make(self, item: Item) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Returns the image with a patch of another blended in, and where that is."""
         rng = numpy_generator("foreign-patch", VERSION, item.uid)
-        body = self._store.body(item)
-        image = self._store.image(item)
-        patch = _ellipse(body, rng)
-        foreign = self._donor(item, rng)
-        weight = rng.uniform(*WEIGHT)
-        blended = np.where(patch, (1 - weight) * image + weight * foreign, image).astype(np.float32)
-        return blended, patch.astype(np.uint8)
-
-    def _donor(self, item: Item, rng: np.random.Generator) -> NDArray[np.float32]:
-        others = [each for each in self._originals.values() if each.patient != item.patient]
-        others = others or [each for each in self._originals.values() if each.uid != item.uid] or [item]
-        donor = self._store.image(others[int(rng.integers(len(others)))])
-        resized = resize_image(donor, (item.shape[1], item.shape[2]))[0].numpy()
-        # Shifted, so that aligned anatomy does not hide the patch.
-        shift = rng.integers(0, [item.shape[1], item.shape[2]])
-        return np.roll(resized, (int(shift[0]), int(shift[1])), axis=(1, 2))
+        image, patch = self._store.image(item), _ellipse(self._store.body(item), rng)
+        foreign, weight = self.donor(item, rng), rng.uniform(*WEIGHT)
+        return np.where(patch, (1 - weight) * image + weight * foreign, image).astype(np.float32), patch
 
 
 def _ellipse(body: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from uadbench.data.storage.batches import lending_order
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.runner.execution.lent_data import lend
 from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, PROBE, RESULT, Order, Outcome
-from uadbench.runner.execution.sandbox import find_sandbox, start
+from uadbench.runner.execution.sandbox import find_sandbox, start, status_of
 from uadbench.runner.planning.datasets import cache_folder
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
@@ -127,12 +127,7 @@ class Isolated:
         arguments = [MODULE, phase, "LENT", "WORK"]
         places = [path.resolve() for path in hidden]
         child = start(find_sandbox(), arguments, lent, work, places, gpu=self.device == "cuda")
-        try:
-            status = child.wait()
-        except BaseException:
-            child.kill()
-            child.wait()
-            raise
+        status = status_of(child)
         if status != 0:
             raise JobFailed(_words(work / FAILED) or f"The isolated process of {phase} ended with status {status}.")
         try:

@@ -17,7 +17,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.errors import JobFailed, UnknownName
 from uadbench.runner.execution.isolated import isolation, plain_file
 from uadbench.runner.execution.order import RESULT
-from uadbench.runner.execution.sandbox import find_sandbox, start
+from uadbench.runner.execution.sandbox import find_sandbox, start, status_of
 from uadbench.runner.planning.datasets import cache_folder
 from uadbench.testing.method_checks import check_method
 from uadbench.testing.results import CheckResult
@@ -53,12 +53,7 @@ def check_isolated(name: str) -> tuple[list[CheckResult], str]:
         work = Path(scratch)
         hidden = [cache_folder().resolve()]
         child = start(find_sandbox(), [MODULE, name, "WORK"], Path(lent), work, hidden, gpu=False)
-        try:
-            status = child.wait()
-        except BaseException:
-            child.kill()
-            child.wait()
-            raise
+        status = status_of(child)
         if status != 0:
             raise JobFailed(f"The isolated process ended with status {status}: --no-isolated checks it in this one.")
         try:

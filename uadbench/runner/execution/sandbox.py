@@ -84,6 +84,16 @@ def start(
     return subprocess.Popen(command, cwd="/" if box.tool else work, env=_environment(box, work))  # noqa: S603 (built here)
 
 
+def status_of(child: subprocess.Popen[bytes]) -> int:
+    """Waits for a child and returns its exit status; whatever ends the waiting ends the child."""
+    try:
+        return child.wait()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+
+
 def wrapped(
     box: Sandbox, command: list[str], lent: Path, work: Path | None, hidden: Iterable[Path], *, gpu: bool
 ) -> list[str]:
