@@ -72,7 +72,7 @@ class CarotidUS:
         """
         if (source / "metadata.csv").exists():
             if recipe != "strict":
-                raise UserError("The Momot layout has the recipe 'strict' alone.", "Leave --recipe out.")
+                raise UserError("The Momot layout supports only the recipe 'strict'.", "Leave --recipe out.")
             return momot.prepare(source, out, workers, progress, self)
         if sweeps.found_in(source):
             return sweeps.prepare(source, out, recipe, workers, progress, self)

@@ -32,7 +32,7 @@ from uadbench.runner.suites.executors.local import LocalExecutor
 from uadbench.runner.suites.suite import Suite
 from uadbench.runner.suites.suite_run import SuiteRun
 from uadbench.testing.images import synthetic_images
-from uadbench.verification.check_record import recount
+from uadbench.verification.check_record import recompute_from_tables
 from uadbench.verification.verify_run import verify_run
 
 PATIENTS, SLICES, FOLDS = 7, 9, 3
@@ -176,12 +176,12 @@ def test_a_pooled_record_verifies_and_a_change_is_named(
     def beside(name: str) -> Path:
         return file.with_suffix(f".{name}")
 
-    assert recount(record, beside) == []
+    assert recompute_from_tables(record, beside) == []
     better = record.metrics["case_ap"].model_copy(update={"value": 0.99})
     forged = record.model_copy(update={"metrics": {**record.metrics, "case_ap": better}})
-    assert any("case_ap" in problem for problem in recount(forged, beside))
+    assert any("case_ap" in problem for problem in recompute_from_tables(forged, beside))
     made_up = record.model_copy(update={"metrics": {**record.metrics, "image_auroc": better}})
-    assert any("image_auroc" in problem for problem in recount(made_up, beside))
+    assert any("image_auroc" in problem for problem in recompute_from_tables(made_up, beside))
     (folder / "record.json").write_text(forged.model_dump_json())
     assert any("case_ap" in problem for problem in verify_run(folder, str(folds), None, no_progress).problems)
     (folder / "record.json").write_text(record.model_dump_json(indent=1))

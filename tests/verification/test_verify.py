@@ -25,7 +25,7 @@ from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.scoring.rescore import rescore
 from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.verification.check_record import recount
+from uadbench.verification.check_record import recompute_from_tables
 from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import compare_exported, note_level, verify_run
 
@@ -353,7 +353,7 @@ def test_a_record_of_an_earlier_protocol_is_said_to_be_one(
     for module in ("claims", "check_record", "verify_run"):
         monkeypatch.setattr(f"uadbench.verification.{module}.load_protocol", rules)
     assert "version 1 of strict-v1, the present one is 2" in check_claims(record).superseded
-    assert recount(record, lambda name: folder / name) == []
+    assert recompute_from_tables(record, lambda name: folder / name) == []
     problems = verify_run(folder, str(tiny_store), None, no_progress).problems
     assert len(problems) == 1
     assert "score its maps again (uadbench evaluate" in problems[0]

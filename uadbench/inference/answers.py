@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from uadbench.core.errors import DataError, UnknownName
 from uadbench.core.reading import read_json
 from uadbench.data.preprocessing.intake import Intake
+from uadbench.evaluation.protocol import headline
 
-HEADLINE = "healthy-fpr@0.01"
 ABNORMAL = 95.0
 """Percentile among healthy calibration cases above which an image is said to be abnormal."""
 
@@ -64,7 +64,7 @@ def read_calibration(run: Path, rule: str | None) -> Calibration:
             raise DataError(f"{file} is damaged.", "Run again with --fresh.") from error
     if rule is not None and rule not in values:
         raise UnknownName("threshold rule of this run", rule, values)
-    wanted = rule or HEADLINE
+    wanted = rule or headline.RULE
     stored = run / "maps" / "calib" / "scores.npy"
     scores = np.load(stored, allow_pickle=False).astype(np.float32) if stored.exists() else np.empty(0, np.float32)
     cases = about.get("calib_cases", [])

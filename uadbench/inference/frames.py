@@ -10,6 +10,7 @@ from uadbench.core.errors import UserError
 from uadbench.core.experiments import FOLDER
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.inference.stored_run import Run
 from uadbench.records.read import read_entries
 from uadbench.report.tables.model import Leaderboard
@@ -18,7 +19,7 @@ from uadbench.report.tables.tables import make_leaderboard
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("case_ap", "dice@healthy-fpr@0.01", "pixel_auroc", "image_auroc")
+COLUMNS = ("case_ap", DICE, "pixel_auroc", "image_auroc")
 EXPECTED = "a Record, a Run, several of either, a Store or a Leaderboard"
 
 

@@ -17,7 +17,7 @@ from uadbench.records.layout import VERIFICATION, Level, beside, hash_files, nee
 from uadbench.records.read import read_entries
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
-from uadbench.verification.check_record import recount
+from uadbench.verification.check_record import recompute_from_tables
 from uadbench.verification.claims import check_claims
 from uadbench.verification.verify_run import verify_run
 
@@ -117,7 +117,7 @@ def _compare_files(
             for name in sorted({*hashes, *needed_files(record)})
             if name not in hashes or record.hashes.get(name) != hashes[name]
         ]
-        return Submission(record, "reported", wrong or recount(record, lambda name: folder / name))
+        return Submission(record, "reported", wrong or recompute_from_tables(record, lambda name: folder / name))
     try:
         found = verify_run(folder, source, test_source, progress).problems
     except RecursionError:

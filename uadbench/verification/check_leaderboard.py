@@ -27,7 +27,7 @@ from uadbench.records.read import read_entries
 from uadbench.records.seeds import repeated_training
 from uadbench.verification.bundle import LARGEST_TEXT, LIMITS, MEGA, opened_bundle
 from uadbench.verification.check_bundle import check_bundle
-from uadbench.verification.check_record import read_cases, recount
+from uadbench.verification.check_record import read_cases, recompute_from_tables
 from uadbench.verification.claims import check_claims
 
 RECORDS, SUBMISSIONS = "records", "submissions"
@@ -83,7 +83,7 @@ def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) ->
     for file, record in entries.items():
         if record.status == "done":
             beside = (records / file).with_suffix
-            for problem in recount(record, lambda name, beside=beside: beside(f".{name}")):
+            for problem in recompute_from_tables(record, lambda name, beside=beside: beside(f".{name}")):
                 found.note(file, problem)
         claims = check_claims(record)
         for problem in claims.problems:

@@ -59,7 +59,7 @@ def compare_metrics(ours: Mapping[str, Metric], theirs: Mapping[str, Metric], so
     return problems
 
 
-def recount(record: Record, beside: Callable[[str], Path]) -> list[str]:
+def recompute_from_tables(record: Record, beside: Callable[[str], Path]) -> list[str]:
     """Compares a record of a finished run with the job that its id hashes, its protocol, and the tables beside it.
 
     Args:

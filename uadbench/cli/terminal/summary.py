@@ -11,9 +11,10 @@ from rich.markup import escape
 from uadbench.cli.terminal.standing import Standing
 from uadbench.core.config import is_result
 from uadbench.core.record import Metric, Record
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.words import metric_words
 
-HEADLINE = ("case_ap", "dice@healthy-fpr@0.01", "pixel_auroc")
+HEADLINE = ("case_ap", DICE, "pixel_auroc")
 
 
 def print_summary(
