@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from uadbench.core.errors import UnknownName, UserError
+from uadbench.core.config import LARGEST
+from uadbench.core.errors import UnknownName, UserError, cut
 from uadbench.data.preprocessing.intake import Intake
 
 POLARITY = {"bright": 1, "dark": -1, "both": 0}
@@ -30,8 +31,8 @@ class Options(BaseModel):
 
     polarity: Literal["", "bright", "dark", "both"] = ""
     healthy: Literal["patients", "slices"] = "patients"
-    gap: int = Field(default=2, ge=0)
-    lesion: tuple[int, ...] = ()
+    gap: int = Field(default=2, ge=0, le=10_000)
+    lesion: tuple[Annotated[int, Field(ge=-LARGEST, le=LARGEST)], ...] = ()
     skip_bad: bool = False
     near_duplicates: Literal["", "error", "group", "drop"] = ""
 
@@ -69,10 +70,10 @@ def read_options(given: dict[str, Any]) -> tuple[Options, Intake]:
         name = ".".join(str(part) for part in first["loc"][:1])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(
-            f"--set {name}={given.get(name)} cannot be used: {message}.", "See docs/how-to/own-data.md."
+            f"--set {name}={cut(str(given.get(name)))} cannot be used: {cut(message, 200)}.", "See docs/how-to/own-data.md."
         ) from (error)
     if intake.window and intake.window[0] >= intake.window[1]:
-        raise UserError(f"--set window={given['window']} is empty.", "Write --set window=low,high.")
+        raise UserError(f"--set window={cut(str(given['window']))} is empty.", "Write --set window=low,high.")
     return options, intake
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from uadbench.cli import app
 from uadbench.core.catalog import METHODS, config_type
 from uadbench.core.config import PRESET_NAMES, MethodConfig
 from uadbench.core.errors import UserError
+from uadbench.datasets.folder.options import Options, read_options
 from uadbench.records.read import read_entries
 
 RUN = ["run", "--method", "synomaly", "--dataset", "carotid_us"]
@@ -156,6 +158,29 @@ def test_any_value_of_any_field_gives_a_bounded_config_or_one_line(name: str, da
     values = [] if config is None else [config.model_dump()[field]]
     numbers = [n for v in values for n in (v if isinstance(v, tuple) else (v,)) if isinstance(n, int | float)]
     assert all(abs(number) <= 10**9 for number in numbers)
+
+
+OPTIONS = [
+    *Options.model_fields,
+    *("modality", "window", "hu", "colour", "body", "plane", "keep_aspect", "patient_pattern"),
+]
+MESSY = VALUES | st.sampled_from(["1,2", "nan,inf", "-1e999,2", ",", "0", "9" * 5000, "[", "(?P<patient>.)"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_value_of_any_option_of_a_folder_is_one_or_one_line(data: st.DataObject) -> None:
+    given_options = {name: data.draw(MESSY) for name in data.draw(st.lists(st.sampled_from(OPTIONS), max_size=3))}
+    said = ""
+    try:
+        options, intake = read_options(given_options)
+        assert 0 <= options.gap <= 10**9
+        assert all(abs(value) <= 10**9 for value in options.lesion)
+        assert intake.window is None or all(math.isfinite(end) for end in intake.window)
+    except UserError as error:
+        said = str(error)
+    assert "\n" not in said
+    assert len(said) < 1000
 
 
 HOSTILE_SUITES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import stat
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.stores import write_store
 from uadbench.cli import app
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, JobFailed, UserError
@@ -249,3 +251,75 @@ def test_nothing_is_left_behind(bundle: Path) -> None:
     with opened_bundle(bundle) as folder:
         assert (folder / "record.json").exists()
     assert not folder.exists()
+
+
+def _better(files: Files) -> Files:
+    record = json.loads(files["record.json"])
+    record["metrics"]["case_ap"]["value"] = 0.99
+    return listed({**files, "record.json": json.dumps(record).encode()})
+
+
+BUNDLES: dict[str, tuple[Callable[[Files], Files], int]] = {
+    "an honest one": (lambda files: files, 0),
+    "a better number": (_better, 1),
+    "another table": (edited(lambda files: {**files, "cases.csv": files["cases.csv"] + b"\n"}), 1),
+    "another job": (edited(lambda files: {**files, "config.yaml": b"- 1"}), 1),
+    "maps that are none": (edited(lambda files: {**files, "maps/test/maps.npy": b""}), 1),
+    **{kind: (change, 2) for kind, (change, _) in HOSTILE.items()},
+}
+
+
+def exit_code(*arguments: str | Path) -> int:
+    """Runs a command in this process; errors that say their exit code end it with that."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exception is None or isinstance(done.exception, UserError | JobFailed), done.exception
+    return 0 if done.exception is None else done.exception.exit_code
+
+
+@pytest.mark.parametrize("kind", BUNDLES)
+def test_a_bundle_that_does_not_verify_is_1_and_one_that_cannot_be_read_2(
+    bundle: Path, tiny_store: Path, tmp_path: Path, kind: str
+) -> None:
+    change, code = BUNDLES[kind]
+    path = pack(tmp_path / "a.zip", change(contents(bundle)))
+    assert exit_code("verify", path, "--source", tiny_store) == code
+
+
+def test_exit_codes_of_verify_and_submit(run: Path, bundle: Path, tiny_store: Path, tmp_path: Path) -> None:
+    source = ("--source", tiny_store)
+    out = ("--out", tmp_path / "out.zip")
+    forged = Path(shutil.copytree(run, tmp_path / run.name))
+    record = json.loads((forged / "record.json").read_text())
+    record["metrics"]["case_ap"]["value"] = 0.99
+    (forged / "record.json").write_text(json.dumps(record))
+    smoke = execute(plan_run(method="random", train=Store(tiny_store), preset="smoke"), root=tmp_path, device="cpu")[1]
+    other = write_store(tmp_path / "other", name="other")
+    damaged = Path(shutil.copytree(run, tmp_path / "damaged"))
+    (damaged / "record.json").write_text("{")
+    (tmp_path / "text.zip").write_text("no archive")
+    (tmp_path / "empty" / "records").mkdir(parents=True)
+    assert exit_code("verify", bundle, *source, "--accept", tmp_path / "board" / "records") == 0
+    table = {
+        ("verify", run, *source): 0,
+        ("verify", run, *source, "--rerun"): 0,
+        ("submit", run, *source, *out): 0,
+        ("verify", tmp_path / "board"): 0,
+        ("verify", tmp_path / "empty"): 0,
+        ("verify", forged, *source): 1,
+        ("submit", forged, *source, *out): 1,
+        ("verify", tmp_path / "nowhere"): 2,
+        ("verify", tmp_path): 2,
+        ("verify", damaged, *source): 2,
+        ("verify", run, "--source", other): 2,
+        ("verify", run, *source, "--isolated"): 2,
+        ("verify", tmp_path / "text.zip"): 2,
+        ("verify", bundle, "--rerun"): 2,
+        ("submit", smoke, *source, *out): 2,
+        ("submit", damaged, *source, *out): 2,
+        ("submit", tmp_path, *source, *out): 2,
+        ("submit", run, *source, "--out", tmp_path / "out.tar"): 2,
+    }
+    assert {words: exit_code(*words) for words in table} == table
+    board = next((tmp_path / "board" / "records").rglob(f"{run.name}.json"))
+    board.write_bytes((forged / "record.json").read_bytes())
+    assert exit_code("verify", tmp_path / "board") == 1

@@ -29,6 +29,10 @@ _STARTED = time.time()
 _HOST = blake2s(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
+class CannotWrite(DataError):
+    """The system refuses to write: no fault of what was read."""
+
+
 def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
     """Writes a file, or a whole new folder, under a temporary name and renames it: a reader never sees half of it.
 
@@ -81,8 +85,12 @@ def sweep_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Generator[None]:
+def writing(folder: Path, other: str = "choose another --out") -> Generator[None]:
     """Names the folder and the remedy where the system refuses to write; only writing belongs inside.
+
+    Args:
+        folder: Where it is written to.
+        other: How another folder is chosen.
 
     Raises:
         DataError: If the disk is full, read-only, forbidden, or cannot hold a file of that size.
@@ -93,11 +101,11 @@ def writing(folder: Path) -> Generator[None]:
         # A writer that stops at a short write (numpy) gives no number.
         full = error.errno is None and _is_full(folder)
         reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error) or type(error).__name__
-        raise _refused(folder, reason, errno.ENOSPC if full else error.errno) from error
+        raise _refused(folder, reason, errno.ENOSPC if full else error.errno, other) from error
     except Exception as error:
         if isinstance(error, DataError) or not any(words in str(error).lower() for words in _SAY_FULL):
             raise
-        raise _refused(folder, os.strerror(errno.ENOSPC), errno.ENOSPC) from error
+        raise _refused(folder, os.strerror(errno.ENOSPC), errno.ENOSPC, other) from error
 
 
 def reserve(file: Path) -> None:
@@ -119,13 +127,13 @@ def reserve(file: Path) -> None:
                 raise
 
 
-def _refused(folder: Path, reason: str, number: int | None) -> DataError:
+def _refused(folder: Path, reason: str, number: int | None, other: str) -> CannotWrite:
     if number in FULL:
-        return DataError(f"Cannot write to {folder}: {reason}.", "Free some space or choose another --out.")
+        return CannotWrite(f"Cannot write to {folder}: {reason}.", f"Free some space or {other}.")
     if number == errno.EFBIG:
-        remedy = "A limit on the size of files is in the way: raise it (ulimit -f) or choose another --out."
-        return DataError(f"Cannot write to {folder}: {reason}.", remedy)
-    return DataError(f"Cannot write to {folder}: {reason}.", "Choose another --out.")
+        remedy = f"A limit on the size of files is in the way: raise it (ulimit -f) or {other}."
+        return CannotWrite(f"Cannot write to {folder}: {reason}.", remedy)
+    return CannotWrite(f"Cannot write to {folder}: {reason}.", f"{other[0].upper()}{other[1:]}.")
 
 
 def _is_full(folder: Path) -> bool:

@@ -14,14 +14,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import IO, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, JobFailed, UserError
-from uadbench.core.files import atomic_write
+from uadbench.core.files import atomic_write, writing
 from uadbench.core.record import SCHEMA, Record
 from uadbench.records.layout import TABLES, sha256_of
 from uadbench.runner.storage.run_folder import RunFolder
@@ -164,11 +164,24 @@ def _unpack(archive: zipfile.ZipFile, contents: Contents, folder: Path) -> None:
     """Copies each entry to a name that is known to be harmless, and checks its hash."""
     for name, expected in contents.files.items():
         target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with archive.open(name) as stream, target.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+        with archive.open(name) as stream, writing(folder.parent, "set TMPDIR to another folder"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                _copy(stream, file)
         if sha256_of(target) != expected:
             raise DataError(f"{name} in the bundle has another hash than {CONTENTS} says.", "Write it again.")
+
+
+def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
+    """Copies an entry; what the archive raises is its own fault, and not that of the folder."""
+    while True:
+        try:
+            part = stream.read(MEGA)
+        except OSError as error:
+            raise zipfile.BadZipFile from error
+        if not part:
+            return
+        file.write(part)
 
 
 def _limit(name: str) -> int:

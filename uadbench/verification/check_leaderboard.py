@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.files import CannotWrite
 from uadbench.core.record import SCHEMA, Record, stable_hash
 from uadbench.records.layout import EARLIER, LEVELS, TABLES, VERIFICATION, Level, Verified, needed_files, sha256_of
 from uadbench.records.read import read_entries
@@ -221,6 +222,8 @@ def _check_one(bundle: Path, file: Path, record: Record, progress: Progress, fou
                 yield "its record is not the one in records/"
                 return
         result = check_bundle(bundle, None, None, progress, with_data=phantom)
+    except CannotWrite:
+        raise
     except UserError as error:  # for example a method that is not installed here
         yield error.message
         return

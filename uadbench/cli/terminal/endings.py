@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from uadbench.core.errors import JobFailed, UserError
@@ -88,7 +89,7 @@ def _shortage(error: BaseException) -> str | None:
     """Returns what to tell where the machine lacks something, None for any other error."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
-        loading = isinstance(error, ImportError) and error.name
+        loading = isinstance(error, ImportError) and (Path(error.path).parent.name if error.path else error.name)
         what = f"{loading} could not be loaded" if loading else "the command could not be finished"
         return f"Not enough memory: {what}. Free some, or take fewer --workers."
     if isinstance(error, OSError) and error.errno in _REFUSED:

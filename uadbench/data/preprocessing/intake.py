@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from uadbench.core.errors import DataError
 from uadbench.data.preprocessing.body import (
@@ -57,7 +57,7 @@ class Intake(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     modality: str = ""
-    window: tuple[float, float] | None = None
+    window: tuple[FiniteFloat, FiniteFloat] | None = None
     hu: Literal["", "windowed"] = ""
     colour: Literal["", "grey", "rgb"] = ""
     body: Literal["", "auto", "frame"] = ""
