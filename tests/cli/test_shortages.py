@@ -55,8 +55,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Generator[Place]:
 
 
 COMMANDS: dict[str, Callable[[Place], list[str]]] = {
-    "run": lambda at: ["run", "--method", "autoencoder", *SMOKE],
-    "tune": lambda at: [
+    "run": lambda _: ["run", "--method", "autoencoder", *SMOKE],
+    "tune": lambda _: [
         *("tune", "--method", "autoencoder", *SMOKE, "--trials", "3"),
         *("--settings", "2", "--images", "4", "--out", "tuned"),
     ],

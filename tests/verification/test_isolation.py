@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +12,19 @@ import pytest
 
 from tests.support.plugins import installed, write_method
 from uadbench.core.dataset import no_progress
-from uadbench.core.errors import JobFailed, UnknownName, UserError
+from uadbench.core.errors import DataError, JobFailed, UnknownName, UserError
 from uadbench.core.numerics import Numerics
 from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
+from uadbench.records.layout import Again
 from uadbench.records.read import read_entries
 from uadbench.runner.execution.isolated import Isolated, isolation
 from uadbench.runner.execution.isolated_check import check_isolated
 from uadbench.runner.execution.run import execute
 from uadbench.runner.planning.plan import plan_run
 from uadbench.testing.method_checks import CHECKS
+from uadbench.verification.bundle import write_bundle
+from uadbench.verification.check_bundle import check_bundle
 from uadbench.verification.verify_run import note_level, verify_run
 
 needs_a_namespace = pytest.mark.skipif(isolation()[0] != "namespace", reason=f"no namespace here: {isolation()[1]}")
@@ -253,6 +258,38 @@ def test_the_conformance_kit_never_imports_the_method_here(tmp_path: Path) -> No
         assert not marker.exists()
     with pytest.raises(UnknownName, match="nosuch"):
         check_isolated("nosuch")
+
+
+@pytest.mark.slow
+@needs_a_namespace
+def test_a_bundle_is_run_again_in_isolation_and_on_a_fresh_phantom(tiny_store: Path, tmp_path: Path) -> None:
+    write_method(tmp_path, "by_heart_too", predict=KNOWN_BY_HEART.strip())
+    with installed(tmp_path, "by_heart_too"):
+        bundles: dict[str, Path] = {}
+        for method in ("intensity", "by_heart_too"):
+            plan = plan_run(method=method, train=Store(tiny_store), preset="quick")
+            folder = execute(plan, root=tmp_path / "runs", device="cpu")[1]
+            bundles[method] = tmp_path / f"{method}.zip"
+            write_bundle(folder, bundles[method], str(tiny_store), None, no_progress, weights=True)
+        again = Again(isolated=True, fresh_phantom=7)
+        records = tmp_path / "records"
+        honest = check_bundle(bundles["intensity"], str(tiny_store), None, no_progress, records=records, again=again)
+        assert (honest.problems, honest.level, honest.isolated) == ([], "rerun", "namespace")
+        (entry,) = read_entries([records])[0]
+        assert (entry.verification, entry.isolated) == ("rerun", "namespace")
+        with pytest.raises(JobFailed):  # what it learns the phantom from is out of its sight
+            check_bundle(bundles["by_heart_too"], str(tiny_store), None, no_progress, again=again)
+        beside = Again(fresh_phantom=7)
+        known = check_bundle(bundles["by_heart_too"], str(tiny_store), None, no_progress, again=beside)
+        assert [line for line in known.problems if line.startswith("case_ap: a phantom of seed 7 gives")]
+    write_bundle(folder.parent / plan_id(bundles["intensity"]), tmp_path / "h.zip", str(tiny_store), None, no_progress)
+    with pytest.raises(DataError, match="--weights"):
+        check_bundle(tmp_path / "h.zip", str(tiny_store), None, no_progress, again=again)
+
+
+def plan_id(bundle: Path) -> str:
+    with zipfile.ZipFile(bundle) as archive:
+        return json.loads(archive.read("record.json"))["id"]
 
 
 @needs_a_namespace

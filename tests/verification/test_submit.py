@@ -313,7 +313,7 @@ def test_exit_codes_of_verify_and_submit(run: Path, bundle: Path, tiny_store: Pa
         ("verify", run, "--source", other): 2,
         ("verify", run, *source, "--isolated"): 2,
         ("verify", tmp_path / "text.zip"): 2,
-        ("verify", bundle, "--rerun"): 2,
+        ("verify", bundle, *source, "--rerun"): 2,
         ("submit", smoke, *source, *out): 2,
         ("submit", damaged, *source, *out): 2,
         ("submit", tmp_path, *source, *out): 2,

@@ -80,10 +80,10 @@ def verify(
         return
     if run.suffix == ".zip":
         from uadbench.cli.submit import check_submission
+        from uadbench.records.layout import Again
 
-        if rerun:
-            raise UserError("A bundle is never run again here.", "Unpack it, and verify the folder with --rerun.")
-        check_submission(run, accept, source, test_source)
+        again = Again(isolated, fresh_phantom) if rerun else None
+        check_submission(run, accept, source, test_source, again)
         return
     from uadbench.records.layout import VERIFICATION, beside, finished_run, write_level
 

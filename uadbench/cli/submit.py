@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zipfile import is_zipfile
 
 import typer
@@ -11,6 +11,9 @@ import typer
 from uadbench.cli.arguments import check_sources
 from uadbench.cli.terminal.console import progress_bar, to_stdout
 from uadbench.core.errors import DataError, JobFailed
+
+if TYPE_CHECKING:
+    from uadbench.records.layout import Again
 
 
 def submit(
@@ -37,8 +40,17 @@ def submit(
         to_stdout().out("The code had uncommitted changes: its record says so.", highlight=False)
 
 
-def check_submission(bundle: Path, accept: Path | None, source: str | None, test_source: str | None) -> None:
+def check_submission(
+    bundle: Path, accept: Path | None, source: str | None, test_source: str | None, again: Again | None = None
+) -> None:
     """Verifies a bundle, and puts its record where ``accept`` says if it holds.
+
+    Args:
+        bundle: The file.
+        accept: Root of the records; None for nowhere.
+        source: Where the data are, None for the phantom.
+        test_source: Where the test data are.
+        again: How its method is run again; None for not at all.
 
     Raises:
         DataError: If it is not a bundle.
@@ -49,7 +61,7 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
     from uadbench.verification.check_bundle import check_bundle
 
     with progress_bar("verify") as progress:
-        result = check_bundle(bundle, source, test_source, progress, records=accept)
+        result = check_bundle(bundle, source, test_source, progress, records=accept, again=again)
     problems = result.problems
     for problem in problems:
         to_stdout().out(problem, style="red", highlight=False)
@@ -58,7 +70,8 @@ def check_submission(bundle: Path, accept: Path | None, source: str | None, test
     if result.level == "reported":
         words = "reported: hashes and tables agree, and no number was computed from maps"
     else:
-        words = f"verified ({result.level})"
+        how = "" if result.isolated == "none" else f", isolated by {result.isolated}"
+        words = f"verified ({result.level}{how})"
     to_stdout().out(f"{bundle}: {words}.", highlight=False)
     if result.exported is not None:
         to_stdout().out(f"Its record is {result.exported}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -31,6 +32,19 @@ TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.js
 
 SPEC = "spec.json"
 """Shape of the images that the method was built for, in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """How a method is run again by whoever verifies.
+
+    Attributes:
+        isolated: Whether in a child process that gets images and body masks alone; it is then also fitted anew.
+        fresh_phantom: Seed of another phantom that it is fitted and scored on as well; None for none.
+    """
+
+    isolated: bool = False
+    fresh_phantom: int | None = None
 
 
 class Verified(BaseModel):

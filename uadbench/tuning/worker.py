@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from uadbench.core.catalog import METHODS
-from uadbench.core.config import MethodConfig
+from uadbench.core.config import MethodConfig, is_result
 from uadbench.core.errors import JobFailed, UserError
 from uadbench.core.method import Method
 from uadbench.core.roles import Role
@@ -99,7 +99,8 @@ class Worker:
         config = self._method.config_type.resolve(task.preset)
         size = config.image_size
         spec = ImageSpec(self._view.channels, size, size, self._view.head.polarity)
-        numerics = self.book.numerics(pick_numerics("auto", self._method.build, config, spec, self._device))
+        wanted = "auto" if is_result(task.preset) else "fp32"  # as a run does
+        numerics = self.book.numerics(pick_numerics(wanted, self._method.build, config, spec, self._device))
         self._fits = Fits(task, self._view, self._method, self._device, numerics, console)
         self._lesions, self._lesion_items = lesion_images(task, self._view)
         self._images: dict[int, tuple[Images, Images, Images]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError
-from uadbench.core.record import SCHEMA, Record
+from uadbench.core.record import SCHEMA, Isolation, Record
 from uadbench.records.export import export_record
-from uadbench.records.layout import VERIFICATION, Level, beside, hash_files, needed_files, write_level
+from uadbench.records.layout import VERIFICATION, Again, Level, beside, hash_files, needed_files, write_level
 from uadbench.records.read import read_entries
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.bundle import WEIGHTS, opened_bundle
@@ -30,15 +30,18 @@ class Submission:
 
     Attributes:
         record: Its record.
-        level: ``recomputed`` if every metric was computed again from its maps, ``reported`` if it holds no maps.
+        level: ``reported`` if it holds no maps, ``recomputed`` if every metric was computed again from them,
+            ``rerun`` if they were predicted again as well.
         problems: One line each; empty if the bundle holds.
         exported: Where its record was put.
+        isolated: How far the method was kept from the truth while it was run again.
     """
 
     record: Record
     level: Level
     problems: list[str]
     exported: Path | None = None
+    isolated: Isolation = "none"
 
 
 def check_bundle(
@@ -49,8 +52,9 @@ def check_bundle(
     *,
     records: Path | None = None,
     with_data: bool = True,
+    again: Again | None = None,
 ) -> Submission:
-    """Verifies a bundle without running anything that it brings.
+    """Verifies a bundle without running anything that it brings: its method is the one that is registered here.
 
     With maps, every metric, table and ledger entry is computed again under the rules and the data of this machine.
 
@@ -60,6 +64,7 @@ def check_bundle(
         test_source: Where the test data are.
         progress: Called while a phantom is made.
         with_data: Whether the data are at hand; without them the hashes alone are compared.
+        again: How the method is run again with the weights of the bundle; None for not at all.
         records: Where record and tables are put if all holds, with the level reached; None: nowhere.
 
     Raises:
@@ -77,11 +82,13 @@ def check_bundle(
             problems = [*claims.problems, *([f"record.json: {claims.superseded}"] if claims.superseded else [])]
         if problems:
             return Submission(record, "reported", problems)
-        result = _compare_files(record, folder, source, test_source, progress, with_data=with_data)
+        if again is not None and not ((folder / "maps").is_dir() and (folder / WEIGHTS).exists()):
+            raise DataError(f"{bundle} holds no maps or no weights.", "Write it with: uadbench submit RUN --weights")
+        result = _compare_files(record, folder, source, test_source, progress, with_data=with_data, again=again)
         if result.problems or records is None:
             return result
         target = export_record(record, folder, records)
-        write_level(beside(target, VERIFICATION), result.level)
+        write_level(beside(target, VERIFICATION), result.level, isolated=result.isolated)
         return replace(result, exported=target)
 
 
@@ -108,7 +115,14 @@ def _compare_job(record: Record, config: Path) -> list[str]:
 
 
 def _compare_files(
-    record: Record, folder: Path, source: str | None, test_source: str | None, progress: Progress, *, with_data: bool
+    record: Record,
+    folder: Path,
+    source: str | None,
+    test_source: str | None,
+    progress: Progress,
+    *,
+    with_data: bool,
+    again: Again | None,
 ) -> Submission:
     if not with_data or not (folder / "maps").is_dir():
         hashes = hash_files(folder)
@@ -119,9 +133,11 @@ def _compare_files(
         ]
         return Submission(record, "reported", wrong or recompute_from_tables(record, lambda name: folder / name))
     try:
-        found = verify_run(folder, source, test_source, progress).problems
+        options = {} if again is None else {"rerun": True, **asdict(again)}
+        result = verify_run(folder, source, test_source, progress, **options)
     except RecursionError:
-        found = ["maps: a file is nested too deeply"]
+        return Submission(record, "recomputed", ["maps: a file is nested too deeply"])
     # The hash of the weights stands in the record whether or not they came along.
     expected = set[str]() if (folder / WEIGHTS).exists() else {f"{WEIGHTS}: missing"}
-    return Submission(record, "recomputed", [line for line in found if line not in expected])
+    problems = [line for line in result.problems if line not in expected]
+    return Submission(record, result.level, problems, isolated=result.isolated)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from uadbench.core.files import FULL
 
 INTERRUPTED, TERMINATED = 130, 143
 _NO_MEMORY = ("failed to map segment", "cannot allocate memory", "not enough memory", "out of memory")
+_NOT_ENOUGH = "Not enough memory: {}. Free some, or take fewer --workers."
+_ROOM = 64 << 20  # bytes that a process with enough memory can still get
 _NO_SPACE = ("database or disk is full", "no space left on device")
 _REFUSED = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -63,6 +66,8 @@ def _ending(error: BaseException, *, terminated: bool) -> tuple[int | None, str]
     if terminated or isinstance(error, Terminated):
         return TERMINATED, "terminated; the same command goes on where it stopped."
     if code in (INTERRUPTED, None) and _was_interrupted(error):
+        if not _has_memory():  # OpenBLAS interrupts its own process where it cannot start its threads
+            return UserError.exit_code, _NOT_ENOUGH.format("the command could not be finished")
         return INTERRUPTED, "interrupted; the same command goes on where it stopped."
     if isinstance(error, SystemExit):
         return (code if isinstance(code, int) else 0 if code is None else 1), ""
@@ -85,13 +90,27 @@ def _was_interrupted(error: BaseException) -> bool:
     return False
 
 
+def _package(error: ImportError) -> str | None:
+    """Returns the package that could not be loaded: the module itself has a name that says nothing (``_C``)."""
+    parts = Path(error.path or "").parts
+    return parts[parts.index("site-packages") + 1] if "site-packages" in parts[:-1] else error.name
+
+
+def _has_memory() -> bool:
+    try:
+        mmap.mmap(-1, _ROOM).close()
+    except (OSError, MemoryError):
+        return False
+    return True
+
+
 def _shortage(error: BaseException) -> str | None:
     """Returns what to tell where the machine lacks something, None for any other error."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
-        loading = isinstance(error, ImportError) and (Path(error.path).parent.name if error.path else error.name)
+        loading = _package(error) if isinstance(error, ImportError) else None
         what = f"{loading} could not be loaded" if loading else "the command could not be finished"
-        return f"Not enough memory: {what}. Free some, or take fewer --workers."
+        return _NOT_ENOUGH.format(what)
     if isinstance(error, OSError) and error.errno in _REFUSED:
         where = f" {error.filename}" if error.filename else ""
         remedy = "Free some space" if error.errno in FULL else "Check the permissions"
