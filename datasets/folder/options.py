@@ -70,7 +70,8 @@ def read_options(given: dict[str, Any]) -> tuple[Options, Intake]:
         name = ".".join(str(part) for part in first["loc"][:1])
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(
-            f"--set {name}={cut(str(given.get(name)))} cannot be used: {cut(message, 200)}.", "See docs/how-to/own-data.md."
+            f"--set {name}={cut(str(given.get(name)))} cannot be used: {cut(message, 200)}.",
+            "See docs/how-to/own-data.md.",
         ) from (error)
     if intake.window and intake.window[0] >= intake.window[1]:
         raise UserError(f"--set window={cut(str(given['window']))} is empty.", "Write --set window=low,high.")
