@@ -7,8 +7,10 @@ Usage:
 
 ``draw`` takes the settings from the methods' search spaces with a stated seed. ``page`` judges each finished run on
 every family of synthetic lesions and on the mixture, keeps what it found beside the run (``choice.json``), and writes
-the page: rank correlation and regret of each objective, of the default, of K labelled patients and of a random setting.
-Test metrics are read from the records alone, after all that is judged.
+the page: rank correlation and regret of each objective, of the default, of K labelled patients and of a random
+setting, and which studies are not run yet. Interrupted, it goes on with the runs that are not judged. The folds of a
+set make one study: objectives are averaged over folds, and every patient is tested in one of them. Test metrics are
+read from the records alone, after all that is judged.
 """
 
 from __future__ import annotations
@@ -56,12 +58,14 @@ from uadbench.tuning.view import TuningView
 SUITE = Path("experiments/suites/choice.yaml")
 METHODS_JUDGED = ("synomaly", "dae", "anoddpm")
 SETTINGS, SEED, PRESET = 24, 1, "quick"
-DOMAINS = {"brain_mri": "brain", "liver_ct": "liver", "carotid_us": "us", "breast_us": "us"}
+DOMAINS = {"brain_mri": "brain", "liver_ct": "liver", "carotid_us": "us", "breast_us": "us", "folder@btp": "brain"}
+FOLDS = {"folder@btp": 4}
 IMAGES = 256
 FILE = "choice.json"
 HEAD = """# {count} settings per method, drawn from its search space with seed {seed} by tools/label_free_choice.py:
 # do not edit. The study of label-free choice (docs/explanation/choice.md); families, mixture and settings were
-# committed before any test metric of it was read. 900 runs of preset quick: many hours of idle cores.
+# committed before any test metric of it was read. {runs} runs of preset quick: days of idle cores. A set that is not
+# prepared is skipped; how the two real ones are prepared is said in real.yaml.
 """
 
 
@@ -72,6 +76,23 @@ class Judged:
     objectives: Mapping[str, float]
     val: Mapping[str, float]
     test: Mapping[str, float]
+
+
+Cell = tuple[str, int, int]
+"""Label, seed and fold of a run."""
+
+
+@dataclass(frozen=True)
+class Studies:
+    """What a suite gives so far.
+
+    Attributes:
+        grids: A study for each method and set that is complete.
+        missing: How many of how many runs there are of the others, by set and method.
+    """
+
+    grids: Sequence[Grid]
+    missing: Mapping[tuple[str, str], tuple[int, int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,16 +113,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def draw() -> str:
     """Returns the suite file: every method with its plain row and the drawn settings as variants."""
-    suite = {
+    suite: dict[str, Any] = {
         "name": "choice",
         "preset": PRESET,
         "datasets": list(DOMAINS),
-        "sources": {"breast_us": "prepared/breast_us"},
+        "sources": {"breast_us": "prepared/breast_us", "folder@btp": "prepared/brain_btp"},
+        "folds": FOLDS,
         "seeds": [0, 1, 2],
         "methods": list(METHODS_JUDGED),
         "variants": {name: settings_of(name) for name in METHODS_JUDGED},
     }
-    head = HEAD.format(count=SETTINGS, seed=SEED)
+    parts = sum(FOLDS.get(name, 1) for name in DOMAINS)
+    runs = len(METHODS_JUDGED) * (SETTINGS + 1) * len(suite["seeds"]) * parts
+    head = HEAD.format(count=SETTINGS, seed=SEED, runs=runs)
     return head + yaml.safe_dump(suite, sort_keys=False, default_flow_style=None, width=118)
 
 
@@ -121,26 +145,50 @@ def settings_of(name: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def collect(suite: Path, runs: Path) -> list[Grid]:
-    """Judges the finished runs of a suite and returns a study for each method and set that is complete.
+def collect(suite: Path, runs: Path) -> Studies:
+    """Judges the finished runs of a suite.
 
     Raises:
         DataError: If no study is complete.
     """
-    cells: defaultdict[tuple[str, str], dict[tuple[str, int], Judged]] = defaultdict(dict)
-    wanted: defaultdict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+    cells: defaultdict[tuple[str, str], dict[Cell, Judged]] = defaultdict(dict)
+    wanted: defaultdict[tuple[str, str], set[Cell]] = defaultdict(set)
     for planned in plans(load_suite(suite), no_progress):
         row, plan = planned.row, planned.plan
-        key, cell = (row.dataset, row.method), (row.label, row.seed)
+        key, cell = (row.dataset, row.method), (row.label, row.seed, row.fold)
         wanted[key].add(cell)
         folder = RunFolder(runs / planned.id)
         record = folder.record() if plan is not None else None
         if plan is not None and record is not None and record.status == "done":
             cells[key][cell] = judged(plan, folder)
-    grids = [_grid(*key, cells[key]) for key in sorted(cells) if cells[key].keys() == wanted[key]]
-    if not grids:
+    complete = [key for key in sorted(wanted) if cells[key].keys() == wanted[key]]
+    if not complete:
         raise DataError("No study is complete: not all settings of any method on any set are run.", f"Run {suite}.")
-    return grids
+    return Studies(
+        [_grid(*key, pooled(cells[key])) for key in complete],
+        {key: (len(cells[key]), len(wanted[key])) for key in sorted(wanted) if key not in complete},
+    )
+
+
+def pooled(cells: Mapping[Cell, Judged]) -> dict[tuple[str, int], Judged]:
+    """Returns what is known of each setting and seed over all folds."""
+    parts: defaultdict[tuple[str, int], list[Judged]] = defaultdict(list)
+    for (label, seed, _), one in cells.items():
+        parts[label, seed].append(one)
+    return {
+        key: Judged(
+            _means([one.objectives for one in found]),
+            _means([one.val for one in found]),
+            _means([one.test for one in found]),
+        )
+        for key, found in parts.items()
+    }
+
+
+def _means(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the mean of each name over the parts that have it."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: float(np.mean([part[name] for part in parts if name in part])) for name in names}
 
 
 def judged(plan: Plan, folder: RunFolder) -> Judged:
@@ -185,7 +233,7 @@ def _grid(dataset: str, method: str, cells: Mapping[tuple[str, int], Judged]) ->
     names = list(rows[0][0].objectives)
     return Grid(
         dataset=dataset,
-        domain=DOMAINS.get(dataset.partition("@")[0], dataset),
+        domain=DOMAINS.get(dataset, dataset),
         method=method,
         settings=labels,
         test=np.array([[[one.test[name] for name in patients] for one in row] for row in rows]),
@@ -195,8 +243,9 @@ def _grid(dataset: str, method: str, cells: Mapping[tuple[str, int], Judged]) ->
     )
 
 
-def write(grids: Sequence[Grid]) -> str:
+def write(studies: Studies) -> str:
     """Returns the page."""
+    grids = studies.grids
     parts = [
         "# Choosing without labels",
         "Written by `python tools/label_free_choice.py page`; do not edit. A method has many settings, and where there "
@@ -206,6 +255,12 @@ def write(grids: Sequence[Grid]) -> str:
         "over test patients. The best of a grid is optimistic and a narrow grid flatters: a setting drawn at random "
         "stands beside it.",
     ]
+    if studies.missing:
+        lines = [
+            f"| {method} | {data} | {done} of {all_} |" for (data, method), (done, all_) in studies.missing.items()
+        ]
+        head = "## Not run yet\n\n| method | set | runs |\n|---|---|---|\n"
+        parts.append(head + "\n".join(lines))
     for grid in grids:
         best = float(np.nanmean(grid.test, axis=2).max(axis=1).mean())
         parts.append(
