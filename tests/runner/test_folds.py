@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from tests.support.command import uadbench
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import Record
@@ -137,6 +139,31 @@ def test_training_slices_keep_away_from_lesions_and_test_has_all(folds: Path, ba
         store.verify()
         one = store.role(Role.TEST)[0]
         np.testing.assert_array_equal(store.image(one), base.image(base.item(one.uid)))
+
+
+def test_all_patients_with_lesions_are_tested_whole_and_healthy_slices_are_refused(tmp_path: Path) -> None:
+    raw, rows = tmp_path / "raw", ["image,mask,patient,slice,split"]
+    raw.mkdir()
+    rng = np.random.default_rng(0)
+    for patient in range(5):
+        for z in range(9):
+            image, mask = rng.integers(60, 200, (48, 48), np.uint8), np.zeros((48, 48), np.uint8)
+            mask[20:26, 20:26] = 255 * (z == 4)
+            for name, array in ((f"p{patient}-{z}.png", image), (f"m{patient}-{z}.png", mask)):
+                Image.fromarray(array).save(raw / name)
+            rows.append(f"p{patient}-{z}.png,m{patient}-{z}.png,p{patient},{z},test")
+    (raw / "metadata.csv").write_text("\n".join(rows))
+    command = ["prepare", "folder", "--source", str(raw), "--out", str(tmp_path / "out"), "--set", "folds=2"]
+    refused = uadbench(*command, "--set", "healthy=slices", "--set", "body=frame")
+    assert refused.returncode == 2
+    assert "would drop slices with lesions" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    done = uadbench(*command, "--set", "body=frame")
+    assert done.returncode == 0, done.stderr
+    stores = [Store(fold) for fold in fold_folders(tmp_path / "out")]
+    tested = [item for store in stores for item in store.role(Role.TEST)]
+    assert (len(tested), sum(item.lesion for item in tested)) == (45, 5)
+    assert not any(item.lesion for store in stores for role in (Role.TRAIN, Role.CALIB) for item in store.role(role))
 
 
 def test_a_folder_of_folds_is_named_where_one_store_is_needed(folds: Path) -> None:

@@ -57,6 +57,11 @@ def prepare(
     }
     chosen = parse_overrides(options or []) | {key: value for key, value in flags.items() if value}
     folds = _folds(chosen.pop("folds", None), out)
+    if folds and chosen.get("healthy") == "slices":
+        raise UserError(
+            "--set healthy=slices would drop slices with lesions that folds test.",
+            "Leave it out: folds train on lesion-free slices. If all patients have lesions, give all the split 'test'.",
+        )
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
     whole = out.with_name(f".{out.name}.whole") if folds else out
     with progress_bar("prepare") as progress:
