@@ -85,4 +85,11 @@ def _drawn(rows: Sequence[Row], by_slice: bool) -> tuple[dict[str, Role], list[s
     for sick, shares in ((False, healthy), (True, LESIONS_BY_SLICE if by_slice else LESIONS)):
         group = [patient for patient, value in abnormal.items() if value == sick and patient not in found]
         found |= draw_roles(group, shares, numpy_generator("folder-split", SEED, int(sick)))
+    if Role.TRAIN not in found.values():
+        well = sum(not value for value in abnormal.values())
+        other = "" if by_slice else f", or {BY_SLICES}"
+        raise DataError(
+            f"Of {len(abnormal)} patients, {well} have no lesion: too few to train on once calib and test have theirs.",
+            f"Add healthy patients, give a split in metadata.csv{other}.",
+        )
     return found, [f"The split was drawn by patient with seed {SEED}."]

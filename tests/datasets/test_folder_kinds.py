@@ -265,6 +265,17 @@ def test_lesion_free_slices_train_where_every_patient_has_a_lesion(tmp_path: Pat
     assert store.manifest.health_masks > 0
 
 
+def test_one_healthy_patient_is_too_few_to_train_on(tmp_path: Path) -> None:
+    """Calibration would get the one there is: a store on which no method can learn, made without a word."""
+    raw = volumes(tmp_path / "raw", lambda data: data)
+    for path in sorted((raw / "normal").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="too few to train on") as error:
+        prepare(raw, tmp_path / "out")
+    assert "--set healthy=slices" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_page_has_the_formats_that_are_read() -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text(encoding="utf-8")
     assert table() in page

@@ -91,10 +91,12 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
 def _coloured(path: Path, pixels: NDArray[Any]) -> NDArray[np.bool_]:
     if np.ptp(pixels, axis=2).max() == 0 and len(np.unique(pixels)) > 2:
         raise DataError(f"{path} holds more than 0 and one other value.", "Binarise the mask.")
-    colours = np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)
-    if len(colours) > MOST_COLOURS or (len(colours) > 1 and colours[0].max() > 0):
+    drawn = pixels.max(axis=2) > 0
+    # Few colours are searched for in what is drawn alone, since most of a mask is black.
+    colours = np.unique(pixels[drawn], axis=0)
+    if len(colours) > MOST_COLOURS or (drawn.all() and len(colours) > 1):
         raise DataError(f"{path} is not colours on black.", "Binarise the mask.")
-    return pixels.max(axis=2) > 0
+    return drawn
 
 
 def _labels(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
