@@ -119,6 +119,7 @@ def _worker_process(task: Work, gpu: str | None) -> None:
     def leave(number: int, _frame: FrameType | None) -> None:
         """Ends the process as an exception does: temporary files are removed and locks freed."""
         ending.set()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice (by the group and by the parent), it ends once
         sys.exit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
