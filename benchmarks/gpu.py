@@ -1,24 +1,23 @@
 """The GPU column in one command, without network: python -m benchmarks.gpu [--device cuda|cpu] [--small] [--json FILE]
+                                                        python -m benchmarks.gpu --rehearse
 
 Rates of the card (matrix product, copy), the network of the ``paper`` preset against them (roofline), its training
 step, whole Synomaly inference against the as-published path, and noises on the device. ``--small`` takes small sizes,
-so that the script itself can be tried on a CPU.
+so that the script itself can be tried on a CPU. ``--rehearse`` runs every part, in the sizes of the visit, on fake CUDA
+tensors (``support/rehearsal.py``): no GPU is needed, nothing is measured, and a mistake in the script is found before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from benchmarks import as_published
+from benchmarks.support.device_bench import Bench
 from benchmarks.support.flops import operations
 from benchmarks.support.ratios import machine
 from uadbench.core.numerics import Numerics
@@ -28,56 +27,6 @@ from uadbench.diffusion.noises import Synomaly as SynomalyNoise
 from uadbench.diffusion.simplex import Simplex
 from uadbench.methods.synomaly.config import SynomalyConfig
 from uadbench.methods.synomaly.method import Synomaly, stage_rule
-
-
-class Bench:
-    """Times calls on a device and collects rows.
-
-    Args:
-        device: Where.
-        rounds: Timed calls after a warm-up; the median counts.
-    """
-
-    def __init__(self, device: torch.device, rounds: int) -> None:
-        self.device = device
-        self.rounds = rounds
-        self.rows: list[dict[str, Any]] = []
-        # bfloat16 is emulated, some hundred times slower, where the processor does not have it
-        self.bf16 = device.type == "cuda" or "amx_bf16" in machine()
-        self.dtype = torch.bfloat16 if self.bf16 else torch.float32
-
-    def seconds(self, call: Callable[[], object]) -> float:
-        """Returns the median seconds of a call, device work included."""
-        call()
-        self.wait()
-        times: list[float] = []
-        for _ in range(self.rounds):
-            start = time.perf_counter()
-            call()
-            self.wait()
-            times.append(time.perf_counter() - start)
-        return statistics.median(times)
-
-    def wait(self) -> None:
-        """Waits for the device."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def peak_gib(self) -> float:
-        """Returns the peak device memory since the last call, GiB; 0 on a CPU."""
-        if self.device.type != "cuda":
-            return 0.0
-        peak = torch.cuda.max_memory_allocated(self.device) / 2**30
-        torch.cuda.reset_peak_memory_stats(self.device)
-        return peak
-
-    def add(self, work: str, **values: float | str) -> None:
-        """Notes and prints a row."""
-        self.rows.append({"work": work, **values})
-        shown = "  ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
-        )
-        print(f"{work:<44} {shown}", flush=True)
 
 
 def rates(bench: Bench, side: int) -> tuple[float, float]:
@@ -137,8 +86,9 @@ def training(bench: Bench, model: Synomaly, size: int, batch: int) -> None:
 def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int, published: int) -> None:
     """Whole multi-stage inference: product in one batch, as-published image by image."""
     size = config.image_size
-    grid = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
+    with bench.on_processor():
+        grid = torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        image = nn.functional.interpolate(grid, size=(size, size), mode="bicubic").clamp(-1, 1)
     uids = tuple(f"u{i}" for i in range(count))
     images = ImageBatch(uids, image, torch.ones_like(image, dtype=torch.bool)).to(bench.device)
     model.denoiser.set_numerics(Numerics.of(bf16=bench.bf16, channels_last=bench.bf16))
@@ -150,12 +100,14 @@ def inference(bench: Bench, model: Synomaly, config: SynomalyConfig, count: int,
     rule, abar = stage_rule(config, ImageSpec(1, size, size, 1)), float(model.schedule.abar[config.t])
 
     def network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        return model.denoiser.network(x.to(bench.device), t.to(bench.device)).cpu()
+        with bench.on_device():
+            return bench.on_host(model.denoiser.network(bench.sent(x), bench.sent(t)))
 
     def one_by_one() -> None:
-        for i in range(published):
-            generator = torch_generator("bench", uids[i])
-            as_published.synomaly_map(network, image[i : i + 1], generator, abar, config.t, rule)
+        with bench.on_processor():
+            for i in range(published):
+                generator = torch_generator("bench", uids[i])
+                as_published.synomaly_map(network, image[i : i + 1], generator, abar, config.t, rule)
 
     with torch.inference_mode():
         theirs = bench.seconds(one_by_one) / published
@@ -178,20 +130,10 @@ def noises(bench: Bench, size: int, batch: int) -> None:
     bench.add(f"simplex noise, batch {batch}", ms_per_field=1000 * field)
 
 
-def main() -> None:
+def measure(bench: Bench, config: SynomalyConfig, *, small: bool) -> None:
     """Runs all parts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--small", action="store_true")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    device, small = torch.device(options.device), bool(options.small)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
-    print(f"device: {name}, torch {torch.__version__}")
-    bench = Bench(device, 3 if small else 10)
-    config = SynomalyConfig.resolve("quick" if small else "paper", overrides={"direction": 1})
-    size = config.image_size
-    model = Synomaly.build(config, ImageSpec(1, size, size, 1)).to(device)
+    size, device = config.image_size, bench.device
+    model = bench.module(lambda: Synomaly.build(config, ImageSpec(1, size, size, 1)))
     image, t = torch.zeros(1, 1, size, size, device=device), torch.zeros(1, device=device, dtype=torch.long)
     with torch.no_grad():
         gmac = operations(lambda: model.denoiser(image, t)) / 2e9
@@ -202,6 +144,31 @@ def main() -> None:
     inference(bench, model, config, 4 if small else 64, 2 if small else 8)
     noises(bench, 64 if small else 256, 4 if small else 64)
     training(bench, model, size, 2 if small else 32)
+
+
+def main() -> None:
+    """Reads the options, measures and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--small", action="store_true", help="small sizes")
+    parser.add_argument("--rehearse", action="store_true", help="on fake CUDA tensors; needs no GPU, measures nothing")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    small, rehearse = bool(options.small), bool(options.rehearse)
+    # the adaptive stop and the size of components follow values, which fake tensors do not have
+    unchecked = {"adaptive": False, "min_component": 0} if rehearse else {}
+    config = SynomalyConfig.resolve("quick" if small else "paper", overrides={"direction": 1, **unchecked})
+    if rehearse:
+        from benchmarks.support.rehearsal import Rehearsal  # torch's fake tensors take seconds to import
+
+        bench, name = Rehearsal(), "none: a rehearsal"
+    else:
+        device = torch.device(options.device)
+        bench = Bench(device, 3 if small else 10)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else machine()
+    print(f"device: {name}, torch {torch.__version__}")
+    with bench.on_device():
+        measure(bench, config, small=small)
     if options.json:
         options.json.write_text(json.dumps({"device": name, "rows": bench.rows}, indent=1))
 

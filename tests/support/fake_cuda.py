@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch import nn
 
+from benchmarks.support.rehearsal import fake_cuda, stay, top
 from tests.support.shipped import METHOD_NAMES
 from uadbench.core.catalog import METHODS
 from uadbench.core.types import ImageSpec
@@ -21,23 +18,10 @@ from uadbench.diffusion.simplex import Simplex
 from uadbench.testing.method_subject import MethodSubject
 
 SPEC = ImageSpec(1, 32, 32, polarity=1)
+__all__ = ["CHECKED", "SPEC", "build", "fake_cuda", "keep_on_the_device"]
 UNCHECKED = {"equalized", "patchcore"}
 CHECKED = [name for name in METHOD_NAMES if name not in UNCHECKED]
 SETTINGS: dict[str, dict[str, Any]] = {"synomaly": {"adaptive": False, "min_component": 0}}
-
-
-@contextmanager
-def fake_cuda() -> Generator[None]:
-    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-        yield
-
-
-def top(anomaly_map: Tensor, body: Tensor, fraction: float = 0.01) -> Tensor:
-    return (anomaly_map * body).flatten(1).amax(1)
-
-
-def stay(module: nn.Module, *_: Any, **__: Any) -> nn.Module:
-    return module
 
 
 def keep_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
