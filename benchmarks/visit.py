@@ -2,11 +2,11 @@
 
 Runs, each within its own limit of time: the tests marked ``gpu``, the table of ``benchmarks.gpu``, Synomaly with
 preset ``standard`` on three phantoms, and a study on the device with several trials. Everything is left in DIR: a log
-for each part, ``gpu.json``, the runs, the study, and ``summary.json`` and ``summary.md``, written again after each part.
-A part that fails or takes too long does not stop the others. The same command again leaves out the parts that are
-done, and goes on with a run or study that was stopped.
+for each part, ``gpu.json``, the runs, the study, and ``summary.json`` and ``summary.md``, written again after each
+part. A part that fails or takes too long does not stop the others. The same command again leaves out the parts that
+are done, and goes on with a run or study that was stopped.
 
-``--rehearse`` does the same without a GPU, in the smallest sizes, the table on fake CUDA tensors: do it before the visit.
+``--rehearse`` does the same without a GPU, in the smallest sizes, the table on fake CUDA tensors.
 """
 
 from __future__ import annotations
