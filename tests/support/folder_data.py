@@ -86,6 +86,10 @@ def series(folder: Path, slices: int = 5, uid: str | None = None, modality: str 
         data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
         data.PatientName, data.PatientID, data.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
         data.SeriesInstanceUID, data.Modality = uid, modality
+        data.StudyInstanceUID, data.FrameOfReferenceUID = (
+            generate_uid(None, [uid, "study"]),
+            generate_uid(None, [uid, "frame"]),
+        )
         data.Rows, data.Columns = SIZE
         data.PixelSpacing, data.SliceThickness = [1.5, 2.0], 3
         data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 3.0 * z], [1, 0, 0, 0, 1, 0]

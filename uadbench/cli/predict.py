@@ -26,6 +26,9 @@ def predict(
     threshold: Annotated[
         str | None, typer.Option(help="Rule of the threshold for lesion masks; healthy-fpr@0.01 if left out.")
     ] = None,
+    seg: Annotated[
+        bool, typer.Option("--seg", help="Also write lesions of DICOM inputs as DICOM segmentations.")
+    ] = False,
 ) -> None:
     """Writes heat-maps, lesion masks, scores.csv and report.html; larger is more anomalous. Not a medical device."""
     from uadbench.cli.arguments import check_device, check_out
@@ -40,7 +43,8 @@ def predict(
     from uadbench.inference.new_images import apply_run
 
     with progress_bar("predict") as progress:
-        applied = apply_run(run, source, out, device, progress, Regions(roi, tuple(roi_label or ())), threshold)
+        regions = Regions(roi, tuple(roi_label or ()))
+        applied = apply_run(run, source, out, device, progress, regions, threshold, seg=seg)
     for note in applied.notes:
         to_stderr().out(note, highlight=False)
     for problem in applied.problems:

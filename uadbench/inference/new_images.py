@@ -26,6 +26,7 @@ from uadbench.data.reading.region import Regions
 from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.inference.answers import ABNORMAL, lesion_size
 from uadbench.inference.case_report import Picture, render
+from uadbench.inference.dicom_seg import check_highdicom, write_seg
 from uadbench.inference.fitted import Fitted, load_fitted
 from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_mask, write_nifti, write_picture
 from uadbench.inference.new_planes import NewPlanes, ScaleOfTraining, group_scales, read_planes
@@ -72,6 +73,8 @@ def apply_run(
     progress: Progress,
     regions: Regions | None = None,
     rule: str | None = None,
+    *,
+    seg: bool = False,
 ) -> Applied:
     """Predicts every image and volume of a file or folder.
 
@@ -83,6 +86,7 @@ def apply_run(
         progress: Called with images done, images in all and the name.
         regions: Where masks of the region of interest are; by default beside the images, for datasets that need one.
         rule: Rule of the threshold above which pixels are lesion; None for that of the headline.
+        seg: Whether lesions of DICOM inputs are written as DICOM segmentations too.
 
     Returns:
         What was written, and what could not be used; a bad input never costs the others.
@@ -92,6 +96,8 @@ def apply_run(
     """
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise DataError(f"{out} lies inside the input.", "Choose another --out: heat-maps would become inputs.")
+    if seg:
+        check_highdicom()
     found = find_incoming(source)
     fitted = load_fitted(run, device, rule)
     regions = regions or Regions()
@@ -111,7 +117,9 @@ def apply_run(
             notes.update(taken.notes)
             if taken.volume is None and max(taken.bodies.shape[1:]) > 4 * max(fitted.spec.height, fitted.spec.width):
                 notes[f"predicted at the method's {fitted.spec.height} x {fitted.spec.width} pixels"] += 1
-            row, picture = _answered(fitted, incoming, taken, out)
+            row, picture, lesion = _answered(fitted, incoming, taken, out)
+            if seg and lesion is not None:
+                notes.update(_segmented(fitted, incoming, lesion, out))
             rows.append(row)
             pictures.append(picture)
         except DataError as error:
@@ -136,8 +144,22 @@ def apply_run(
     return Applied(rows, problems, scores, [*fitted.predict.notes, *said])
 
 
-def _answered(fitted: Fitted, incoming: Incoming, taken: NewPlanes, out: Path) -> tuple[dict[str, Any], Picture]:
-    """Predicts an input, writes its files and returns its row and picture."""
+def _segmented(fitted: Fitted, incoming: Incoming, lesion: NDArray[np.bool_], out: Path) -> list[str]:
+    """Writes the lesions of a DICOM input as SEG; returns why there is none, which costs nothing else."""
+    if incoming.kind != "dicom":
+        return ["no DICOM segmentation, which only DICOM inputs have"]
+    method = fitted.job.method
+    try:
+        write_seg(out / incoming.name, incoming, lesion, fitted.job.id, method.name, method.version)
+    except DataError as error:
+        return [f"no DICOM segmentation ({error.message})"]
+    return ["DICOM segmentation written as NAME_lesion.dcm"]
+
+
+def _answered(
+    fitted: Fitted, incoming: Incoming, taken: NewPlanes, out: Path
+) -> tuple[dict[str, Any], Picture, NDArray[np.bool_] | None]:
+    """Predicts an input, writes its files and returns its row, its picture and its lesions."""
     maps, own = _padded_maps(fitted, taken)
     values = maps[taken.bodies]
     target, calibration = out / incoming.name, fitted.calibration
@@ -171,7 +193,7 @@ def _answered(fitted: Fitted, incoming: Incoming, taken: NewPlanes, out: Path) -
         "heatmap": file.relative_to(out).as_posix(),
         "mask": "" if marked is None else marked.relative_to(out).as_posix(),
     }
-    return row, Picture(taken.planes[top].mean(0), maps[top], None if lesions is None else lesions[top])
+    return row, Picture(taken.planes[top].mean(0), maps[top], None if lesions is None else lesions[top]), whole
 
 
 def _padded_maps(fitted: Fitted, taken: NewPlanes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -52,6 +52,15 @@ class Geometry:
         turn = io_orientation(affine)
         return np.ascontiguousarray(apply_orientation(data, turn)), affine @ inv_ornt_aff(turn, data.shape)
 
+    def unstack(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Undoes ``stack`` for a mask, (x, y, z) in RAS order: (slices, rows, columns) in the order of the files."""
+        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(self.affine))
+        ordered = apply_orientation(mask, back).transpose(2, 1, 0)
+        planes = np.empty((len(self.order), *self.shape), dtype=bool)
+        for place, (index, plane) in enumerate(zip(self.order, ordered, strict=True)):
+            planes[index] = plane if self.drift is None else _tilted(plane, self.drift, place, self.shape)
+        return planes
+
 
 def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True) -> tuple[Volume, str]:
     """Reads the slices of one series, sorted by position, in RAS orientation and rescaled (HU for CT).
@@ -80,6 +89,19 @@ def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True)
         notes = (f"gantry tilt taken out by resampling (slices were off by up to {off:.1f} mm)",)
     volume = Volume(folder, data.astype(np.float32, copy=False), affine, spacing, geometry.modality, notes)
     return volume, geometry.modality
+
+
+def read_geometry(folder: Path, files: Sequence[Path]) -> Geometry:
+    """Returns how the slices of a volume lie, by their headers alone.
+
+    Args:
+        folder: Named in messages.
+        files: Its DICOM files, or one enhanced file.
+
+    Raises:
+        DataError: As ``read_series``.
+    """
+    return _geometry(folder, files, one_series=False)
 
 
 def read_dicom_frame(path: Path, frame: int = 0) -> Frame:
@@ -185,7 +207,7 @@ def _upright(
 
     The grid is widened so that nothing is cut off; what no slice covers gets the least value.
     """
-    before, after = np.ceil(np.maximum(-drift.min(0), 0)).astype(int), np.ceil(np.maximum(drift.max(0), 0)).astype(int)
+    before, after = _margins(drift)
     least = min(plane.min() for plane in planes)
     widths = [(int(before[0]), int(after[0])), (int(before[1]), int(after[1]))]
     moved: list[NDArray[Any]] = []
@@ -199,3 +221,20 @@ def _upright(
     wider = affine.copy()
     wider[:3, 3] -= affine[:3, 0] * before[1] + affine[:3, 1] * before[0]
     return moved, wider
+
+
+def _tilted(
+    plane: NDArray[np.bool_], drift: NDArray[np.float64], place: int, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Undoes ``_upright`` for the mask of one slice."""
+    before, _ = _margins(drift)
+    moved = ndimage.shift(plane.astype(np.float32), -drift[place], order=1, mode="constant", cval=0.0, prefilter=False)
+    return (moved >= 0.5)[before[0] : before[0] + shape[0], before[1] : before[1] + shape[1]]
+
+
+def _margins(drift: NDArray[np.float64]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Returns the pixels (row, column) by which slices are widened before and after, so that nothing is cut off."""
+    return (
+        np.ceil(np.maximum(-drift.min(0), 0)).astype(int),
+        np.ceil(np.maximum(drift.max(0), 0)).astype(int),
+    )
