@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from uadbench.core.errors import DataError
-from uadbench.data.preprocessing.intake import Intake, Look, fault_of, look_at, type_of
+from uadbench.data.preprocessing.intake import FILLED, Intake, Look, fault_of, look_at, type_of
 from uadbench.data.reading.incoming import read_stored
 from uadbench.datasets.folder.rows import Fault, Row
 from uadbench.datasets.folder.slices import marked_in_picture, marked_in_volume, read_whole
-
-FILLED = 0.1
-"""Share of the range of their type below which pictures are said not to fill it."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +147,7 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
                 "Prepare them apart.",
             )
         volumes, pictures = ([], pictures) if few is volumes else (volumes, [])
+    made.intake = made.intake.model_copy(update={"shape": "volume" if volumes else "frame"})
     if volumes:
         _decide_volumes(rows, seen, volumes, made)
     if pictures:

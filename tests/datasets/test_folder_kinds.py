@@ -12,7 +12,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from tests.support.folder_data import picture, put, series, two_folders
+from tests.support.folder_data import picture, put, series, two_folders, volumes
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
@@ -24,20 +24,6 @@ from uadbench.datasets.folder import Folder
 def prepare(source: Path, out: Path, **options: Any) -> Store:
     Folder(**options).prepare(source, out, "strict", 1, no_progress)
     return Store(out)
-
-
-def volumes(raw: Path, change: Callable[[np.ndarray], np.ndarray], spacing: tuple[float, ...] = (2, 2, 4)) -> Path:
-    for n in range(6):
-        data = np.zeros((20, 24, 6), np.float32)
-        data[5:15, 6:18] = np.random.default_rng(n).normal(400, 20, (10, 12, 6))
-        mask = np.zeros(data.shape, np.uint8)
-        if n > 3:
-            mask[7:10, 8:11, 2] = 1
-        parts = [("abnormal" if n > 3 else "normal", change(data + 150 * mask))]
-        for folder, array in [*parts, *([("masks", mask)] if n > 3 else [])]:
-            (raw / folder).mkdir(parents=True, exist_ok=True)
-            nib.Nifti1Image(array, np.diag([*spacing, 1.0])).to_filename(raw / folder / f"v{n}.nii.gz")
-    return raw
 
 
 def rename(raw: Path, old: str, new: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
@@ -102,3 +104,18 @@ def series(folder: Path, slices: int = 5, uid: str | None = None, modality: str 
         data.PixelData = pixels.astype("<u2").tobytes()
         data.save_as(folder / f"{first + z}.dcm", enforce_file_format=True)
     return folder
+
+
+def volumes(raw: Path, change: Callable[[np.ndarray], np.ndarray], spacing: tuple[float, ...] = (2, 2, 4)) -> Path:
+    """Six volumes with a block of tissue on 0, four normal and two with a brighter lesion and its mask."""
+    for n in range(6):
+        data = np.zeros((20, 24, 6), np.float32)
+        data[5:15, 6:18] = np.random.default_rng(n).normal(400, 20, (10, 12, 6))
+        mask = np.zeros(data.shape, np.uint8)
+        if n > 3:
+            mask[7:10, 8:11, 2] = 1
+        parts = [("abnormal" if n > 3 else "normal", change(data + 150 * mask))]
+        for folder, array in [*parts, *([("masks", mask)] if n > 3 else [])]:
+            (raw / folder).mkdir(parents=True, exist_ok=True)
+            nib.Nifti1Image(array, np.diag([*spacing, 1.0])).to_filename(raw / folder / f"v{n}.nii.gz")
+    return raw

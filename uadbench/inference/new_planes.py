@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.preprocessing.incoming_scale import NewImage, normalise_new, shape_of
-from uadbench.data.preprocessing.intake import GroupScale, Intake, group_scale
+from uadbench.data.preprocessing.intake import FILLED, GroupScale, Intake, group_scale, type_of
 from uadbench.data.reading.incoming import Incoming, NewVolume, read_frame, read_new_volume, read_stored
 from uadbench.data.reading.region import Regions
 from uadbench.data.reading.volume import axial, slices_back, slices_last, slicing_axis
@@ -99,6 +99,13 @@ def read_planes(
         raise DataError(f"{incoming.first}: {name} is made of volumes.", "Give NIfTI or DICOM.")
     if wanted == "frame" and incoming.shape == "volume":
         raise DataError(f"{incoming.first}: {name} is made of frames.", "Give PNG or TIFF.")
+    trained = scale.intake.shape if scale.intake else ""
+    if trained and trained != incoming.shape:
+        here, there = ("a volume", "pictures") if trained == "frame" else ("a picture", "volumes")
+        raise DataError(
+            f"{incoming.first} is {here}, the run was trained on {there}: they have no common scale.",
+            f"Give {there}.",
+        )
     if incoming.shape == "frame":
         return _frame(scale, incoming, regions, mask, group)
     volume = read_new_volume(incoming)
@@ -127,8 +134,12 @@ def _frame(
         new = NewImage(np.asarray(pixels), bits=stored.bits, region=region, group=group)
     else:
         new = NewImage(read_frame(incoming, scale.channels), region=region)
+    window = scale.intake is not None and (scale.intake.window is not None or group is not None)
+    top = stored.top if scale.intake is None else scale.intake.tops[type_of(stored.bits)]
+    dark = not window and float(stored.pixels.max()) < FILLED * top
+    notes = (f"fills less than {FILLED:.0%} of the range 0 to {top:g} of its type and looks dark",) if dark else ()
     image, body = normalise_new(scale.dataset, new, scale.recipe, scale.intake)
-    return NewPlanes(image[None], body[None], [0], None, 2, stored.spacing)
+    return NewPlanes(image[None], body[None], [0], None, 2, stored.spacing, notes)
 
 
 def group_scales(intake: Intake | None, found: Sequence[Incoming], problems: list[str]) -> dict[str, GroupScale]:

@@ -15,6 +15,9 @@ from uadbench.core.errors import DataError
 from uadbench.data.preprocessing.body import extracted_body
 from uadbench.data.preprocessing.normalise import mr_scale
 
+RINGING = 0.05
+"""Share of the 99th percentile by which resampling may push magnitudes below 0."""
+
 MIN_AREA_MM2 = 2000.0
 """Slices with less brain are left out."""
 
@@ -51,8 +54,14 @@ def brain_scale(volume: NDArray[Any], brain: NDArray[np.bool_]) -> NDArray[np.fl
     """Returns a volume of any order of axes on the scale [-1, 1], -1 outside the brain.
 
     Raises:
-        DataError: If the brain holds no signal.
+        DataError: If values are clearly negative, or the brain holds no signal.
     """
+    low = float(volume.min())
+    if low < 0 and -low > RINGING * float(np.quantile(volume, 0.99)):
+        raise DataError(
+            f"the volume holds values down to {low:g}, and magnitudes are not negative: perhaps z-scored",
+            "Give magnitudes.",
+        )
     image = mr_scale(volume, brain)
     image[~brain] = -1
     return image

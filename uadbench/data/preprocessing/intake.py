@@ -20,6 +20,7 @@ from uadbench.data.preprocessing.body import (
     largest_part,
     tissue_level,
 )
+from uadbench.data.preprocessing.brain import RINGING
 from uadbench.data.preprocessing.normalise import mr_scale, robust_location, window
 
 CT_WINDOW = (-160.0, 240.0)
@@ -31,8 +32,8 @@ AIR = -300.0
 CT_FLOOR = -100.0
 """Volumes with values below are taken for CT in HU: magnitudes are not negative."""
 
-RINGING = 0.05
-"""Share of the 99th percentile by which resampling may push magnitudes below their background."""
+FILLED = 0.1
+"""Share of the range of their type below which pictures are said not to fill it."""
 
 MODALITY = r"(mr|ct|us)(-[a-z0-9]+)*|other"
 
@@ -52,6 +53,7 @@ class Intake(BaseModel):
         together: Whether pictures are slices of volumes, scaled per patient and series.
         tops: What white is in pictures: "8", "16" and "float" to the largest value.
         patient_pattern: Regular expression that finds the patient in a path.
+        shape: Whether the store was made of volumes or of pictures, which have no common scale; "" in older stores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +68,7 @@ class Intake(BaseModel):
     together: bool = False
     tops: dict[str, float] = Field(default_factory=lambda: {"8": 255.0, "16": 65535.0, "float": 1.0})
     patient_pattern: str = ""
+    shape: Literal["", "volume", "frame"] = ""
 
     @field_validator("modality")
     @classmethod
@@ -134,7 +137,7 @@ def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR
     if look.low < floor - RINGING * (look.top - floor):
         return (
             f"holds values down to {look.low:g}, and magnitudes are not negative: perhaps z-scored",
-            "Save the magnitudes, or say --set modality=other to scale all volumes by one range.",
+            "Save the magnitudes, or say --set modality=ct for CT in HU, modality=other to scale all by one range.",
         )
     return None
 

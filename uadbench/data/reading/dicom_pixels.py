@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from uadbench.core.errors import DataError
 
 ABSOLUTE = ("CT", "MR", "PT", "NM")
 """Modalities whose values are measured: MONOCHROME1 there says how they are shown, not what they are."""
+
+IMAGE_GROUP, PIXELS = 0x0028, 0x7FE00010
+"""The attributes of a DICOM file that say how its pixels are stored, and the pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def decode(path: Path) -> Pixels:
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
     photometric = str(value_of(data, "PhotometricInterpretation") or "MONOCHROME2")
     slope, intercept = _rescale(path, data)
-    stored = _stored(path, data, slope, intercept)
+    stored = _stored(path, data)
     if photometric == "PALETTE COLOR" and stored.shape[-1] != 3:
         stored = np.asarray(apply_color_lut(stored.astype(np.uint16 if stored.max() > 255 else np.uint8), data))
         wide = stored.dtype.itemsize > 1
@@ -65,32 +69,37 @@ def decode(path: Path) -> Pixels:
     bits = 8 if coloured else int(value_of(data, "BitsStored") or 8)
     values = frames.astype(np.float32)
     if photometric == "MONOCHROME1" and str(value_of(data, "Modality")) not in ABSOLUTE:
-        values = np.float32(2**bits - 1) - values
+        signed = int(value_of(data, "PixelRepresentation") or 0) == 1
+        values = np.float32(-1 if signed else 2**bits - 1) - values
     if not coloured:
-        values = values * np.float32(slope) + np.float32(intercept)
+        if len(slope) not in (1, len(values)):
+            raise DataError(f"{path} has {len(values)} frames and rescale values of {len(slope)}.", "Export it again.")
+        values = values * slope[:, None, None] + intercept[:, None, None]
     return Pixels(values, bits)
 
 
-def _rescale(path: Path, data: pydicom.Dataset) -> tuple[float, float]:
-    """Returns slope and intercept; of enhanced files those that all frames share."""
-    holder = data
+def _rescale(path: Path, data: pydicom.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns slope and intercept, one of each, or of enhanced files whose frames differ one per frame."""
+    both: list[tuple[Any, Any]] = []
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        group = value_of(data, groups)
-        inner = value_of(group[0], "PixelValueTransformationSequence") if group else None
-        if inner:
-            holder = inner[0]
+        each = [value_of(group, "PixelValueTransformationSequence") for group in value_of(data, groups) or []]
+        if each and all(each):
+            both = [(value_of(one[0], "RescaleSlope"), value_of(one[0], "RescaleIntercept")) for one in each]
             break
-    slope, intercept = value_of(holder, "RescaleSlope"), value_of(holder, "RescaleIntercept")
-    if str(value_of(data, "Modality")) == "CT" and (slope is None or intercept is None):
-        lacking = "RescaleSlope" if slope is None else "RescaleIntercept"
-        raise DataError(
-            f"{path} is CT without Hounsfield units: {lacking} is missing or empty.",
-            "Export the series again with its rescale values, or convert it to NIfTI in HU.",
-        )
-    return float(1 if slope is None else slope) or 1.0, float(intercept or 0)
+    both = both or [(value_of(data, "RescaleSlope"), value_of(data, "RescaleIntercept"))]
+    if str(value_of(data, "Modality")) == "CT":
+        for slope, intercept in both:
+            if slope is None or intercept is None:
+                lacking = "RescaleSlope" if slope is None else "RescaleIntercept"
+                raise DataError(
+                    f"{path} is CT without Hounsfield units: {lacking} is missing or empty.",
+                    "Export the series again with its rescale values, or convert it to NIfTI in HU.",
+                )
+    slopes = np.array([float(1 if slope is None else slope) or 1.0 for slope, _ in both], np.float32)
+    return slopes, np.array([float(intercept or 0) for _, intercept in both], np.float32)
 
 
-def _stored(path: Path, data: pydicom.Dataset, slope: float, intercept: float) -> NDArray[Any]:
+def _stored(path: Path, data: pydicom.Dataset) -> NDArray[Any]:
     """Returns the stored values: by pydicom, else by SimpleITK, which decodes what pydicom needs plug-ins for."""
     try:
         return np.asarray(pixel_array(data))
@@ -98,7 +107,7 @@ def _stored(path: Path, data: pydicom.Dataset, slope: float, intercept: float) -
         syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is None or not syntax.is_compressed:
             raise DataError(f"{path} holds no readable pixels: {_line(error)}.", "Export it again.") from error
-        found = _by_itk(path)
+        found = _by_itk(data)
         if found is None:
             raise DataError(
                 f"{path} is compressed as {syntax.name}, and its pixels cannot be decoded: they are damaged, or need "
@@ -106,16 +115,30 @@ def _stored(path: Path, data: pydicom.Dataset, slope: float, intercept: float) -
                 "Export it uncompressed, or install a decoder: pip install 'uadbench[dicom]' for JPEG 2000 and RLE, "
                 "pylibjpeg-libjpeg (GPL) for JPEG and JPEG Lossless.",
             ) from error
-        return np.round((found - intercept) / slope) if found.shape[-1] != 3 else found
+        return found
 
 
-def _by_itk(path: Path) -> NDArray[Any] | None:
-    """Reads a file with SimpleITK, which rescales; None if it cannot."""
+def _by_itk(data: pydicom.Dataset) -> NDArray[Any] | None:
+    """Decodes a file with SimpleITK; None if it cannot.
+
+    SimpleITK turns MONOCHROME1 and rescales: it gets a copy that says nothing of either, so that stored values come.
+    """
+    plain = pydicom.Dataset({tag: data[tag] for tag in data.keys() if tag.group == IMAGE_GROUP or tag == PIXELS})  # noqa: SIM118
+    for name in ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"):
+        if name in plain:
+            delattr(plain, name)
+    if value_of(plain, "PhotometricInterpretation") == "MONOCHROME1":
+        plain.PhotometricInterpretation = "MONOCHROME2"
+    plain.file_meta = data.file_meta
+    plain.SOPClassUID, plain.SOPInstanceUID = data.file_meta.MediaStorageSOPClassUID, "1.2.3"
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        found = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    except RuntimeError:
-        return None
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy.dcm"
+        try:
+            plain.save_as(copy, enforce_file_format=True)
+            found = sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO"))
+        except (RuntimeError, ValueError, AttributeError, TypeError):
+            return None
     return found[0] if len(found) == 1 else found
 
 

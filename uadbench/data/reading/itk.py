@@ -11,6 +11,8 @@ from uadbench.core.errors import DataError
 from uadbench.data.reading.formats import format_of
 from uadbench.data.reading.volume import MAX_VOXELS, Volume, grid_of
 
+NRRD = (".nrrd", ".nhdr")
+
 
 def is_itk(path: Path) -> bool:
     """Returns whether a file's name says NRRD or MetaImage."""
@@ -29,6 +31,7 @@ def read_itk(path: Path) -> Volume:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in NRRD else "MetaImageIO")  # its guess wants lower case
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.files import atomic_write
@@ -19,20 +16,17 @@ from uadbench.core.job import EXTERNAL, Job, check_system_name
 from uadbench.core.numerics import PLAIN
 from uadbench.core.record import DatasetPart, Ledger, MethodPart, ProtocolPart, Record
 from uadbench.core.roles import Role
-from uadbench.data.reading.nifti import axial, read_volume
-from uadbench.data.storage.store import Item, Store
+from uadbench.data.reading.folder import visible
+from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import Protocol
 from uadbench.records.environment import environment
 from uadbench.records.layout import VERIFICATION, write_level
 from uadbench.runner.planning.plan import dataset_part
+from uadbench.runner.scoring.external_maps import match, some, store_maps
 from uadbench.runner.scoring.score_run import score_run
-from uadbench.runner.storage.maps import begin_maps, complete_maps
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.storage.stored_cases import by_case
 
 ROLES = (Role.CALIB, Role.VAL, Role.TEST)
-SUFFIXES = (".nii.gz", ".nii", ".npy")
-SHOWN = 3
 UNRANKED = "No maps of the calib patients were given, so no honest threshold exists: never ranked."
 
 
@@ -77,7 +71,7 @@ def score_external(
     """
     check_system_name(claim.name)
     folders = _folders(maps)
-    found = {role: _match(folder, store.role(role)) for role, folder in folders.items()}
+    found = {role: match(folder, store.role(role)) for role, folder in folders.items()}
     job = _job(claim, store, protocol, complete=Role.CALIB in found)
     run = RunFolder(root / job.id)
     if run.record() is not None and not fresh:
@@ -90,7 +84,7 @@ def score_external(
     def write(path: Path) -> None:
         part = RunFolder(path)
         for role, files in found.items():
-            _store_maps(part.maps / role.value, store.role(role), files)
+            store_maps(part.maps / role.value, store.role(role), files, store.manifest.intake)
         records.append(_score(claim, job, store, protocol, part))
         shutil.rmtree(run.path)  # last: bad files never cost what is stored
 
@@ -162,109 +156,6 @@ def _folders(maps: Path) -> dict[Role, Path]:
         raise DataError(f"{maps} holds the folder {strange[0]}.", f"Use {', '.join(sorted(known))} alone.")
     if Role.TEST.value not in inside:
         raise DataError(f"{maps} has no folder test.", "Put the maps of the test cases there.")
-    if loose := [file.name for file in _files(maps)]:
-        raise DataError(f"{maps} holds {_some(loose)} beside its folders.", "Move them into calib or test.")
+    if loose := [file.name for file in visible(maps) if file.parent == maps]:
+        raise DataError(f"{maps} holds {some(loose)} beside its folders.", "Move them into calib or test.")
     return {role: maps / role.value for role in ROLES if role.value in inside}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-
-
-def _match(folder: Path, items: Sequence[Item]) -> dict[str, Path]:
-    """Returns the file of each case, or of each uid where slices have files of their own.
-
-    Raises:
-        DataError: Naming files that fit no case, and cases without a file.
-    """
-    if not items:
-        raise DataError(f"The dataset has no '{folder.name}' patients.", f"Remove {folder}.")
-    cases, uids = {item.case for item in items}, {item.uid for item in items}
-    files: dict[str, Path] = {}
-    strange: list[str] = []
-    for file in _files(folder):
-        stem = next((file.name.removesuffix(end) for end in SUFFIXES if file.name.endswith(end)), None)
-        if stem is None or stem not in cases | uids:
-            strange.append(file.name)
-        elif stem in files:
-            raise DataError(f"{folder} holds two maps of {stem}.", "Keep one of them.")
-        else:
-            files[stem] = file
-    if strange:
-        raise DataError(
-            f"{folder} holds {_some(strange)}, which {_belong(strange)} to no case.",
-            f"Name files CASE.npy or CASE.nii.gz, for example {items[0].case}.npy.",
-        )
-    missing = sorted({item.case for item in items if item.case not in files and item.uid not in files})
-    if missing:
-        raise DataError(
-            f"{folder} lacks maps of {len(missing)} of {len(cases)} cases: {_some(missing)}.", "A row is never partial."
-        )
-    return files
-
-
-def _store_maps(folder: Path, items: Sequence[Item], files: dict[str, Path]) -> None:
-    """Writes the maps as one flat array on the native grids, items in stored order."""
-    starts = np.concatenate([[0], np.cumsum([item.shape[1] * item.shape[2] for item in items])])
-    flat = begin_maps(folder, (int(starts[-1]),))
-    for members in by_case(items):
-        case = members[0][1].case
-        whole = _read(files[case], [item for _, item in members]) if case in files else None
-        for position, (row, item) in enumerate(members):
-            plane = _read(files[item.uid], [item])[0] if whole is None else whole[position]
-            flat[starts[row] : starts[row + 1]] = plane.ravel()
-    complete_maps(folder, flat, [item.uid for item in items], None)
-
-
-def _read(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
-    """Reads the map of a case as its slices, each (h, w)."""
-    planes = _read_npy(file, items) if file.name.endswith(".npy") else _read_nifti(file, items)
-    for plane in planes:
-        if not np.isfinite(plane).all():
-            raise DataError(f"{file} holds NaN or infinite values.", "Write a number at every pixel.")
-    return planes
-
-
-def _read_npy(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
-    try:
-        # Mapped, not read: what a header claims takes no memory, and a file that is shorter is refused.
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError, TypeError) as error:
-        raise DataError(f"{file} is not a readable NPY array.", "Save it with numpy.save.") from error
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{file} holds {array.dtype} instead of real numbers.", "Save it as float32.")
-    _, h, w = items[0].shape
-    wanted = (len(items), h, w)
-    if array.shape != wanted and not (len(items) == 1 and array.shape == (h, w)):
-        raise DataError(
-            f"{file} has the shape {array.shape} instead of {wanted}.", "Give the map on the native grid of the data."
-        )
-    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused
-        return list(array.reshape(wanted).astype(np.float32))
-
-
-def _read_nifti(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
-    volume = read_volume(file)
-    _, h, w = items[0].shape
-    first, last = items[0].index, items[-1].index
-    if volume.data.shape[:2] != (w, h) or volume.data.shape[2] <= last:
-        raise DataError(
-            f"{file} has the grid {volume.data.shape} in RAS order instead of ({w}, {h}, more than {last}).",
-            "Give the map on the grid of the original volume.",
-        )
-    spacing = items[0].spacing
-    if spacing is not None and last > first and not np.allclose(volume.slice_spacing, spacing, rtol=0.01):
-        raise DataError(
-            f"{file} has {volume.slice_spacing} mm a pixel instead of {spacing}.",
-            "Save the map with the affine of the original volume.",
-        )
-    return [np.ascontiguousarray(axial(volume.data, item.index)) for item in items]
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _belong(names: Sequence[str]) -> str:
-    return "belongs" if len(names) == 1 else "belong"
