@@ -16,7 +16,10 @@ TUNING = ("none", "synthetic", "val", "test", "unknown")
 
 
 def score(
-    maps: Annotated[Path, typer.Option(help="Folder of maps (NPY, NIfTI, float TIFF and others): calib/ and test/, or test maps alone.")],
+    maps: Annotated[
+        Path,
+        typer.Option(help="Folder of maps (NPY, NIfTI, float TIFF and others): calib/ and test/, or test maps alone."),
+    ],
     dataset: Annotated[
         str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
