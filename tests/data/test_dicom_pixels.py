@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
@@ -48,7 +49,7 @@ def frame(path: Path, pixels: NDArray[np.unsignedinteger], *, modality: str = "U
     return data
 
 
-def compressed(path: Path, data: FileDataset, syntax: str) -> None:
+def compressed(path: Path, data: FileDataset, syntax: UID) -> None:
     pixels = data.pixel_array
     if syntax in (RLELossless, JPEGLSLossless):
         if syntax == JPEGLSLossless:
@@ -80,7 +81,7 @@ def compressed(path: Path, data: FileDataset, syntax: str) -> None:
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1])
 @pytest.mark.parametrize("white", [1, 2])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_compressed_frame_is_the_uncompressed_one(tmp_path: Path, syntax: str, white: int, bits: int) -> None:
+def test_a_compressed_frame_is_the_uncompressed_one(tmp_path: Path, syntax: UID, white: int, bits: int) -> None:
     kind = np.uint8 if bits == 8 else np.uint16
     pixels = np.random.default_rng(0).integers(0, 250 if bits == 8 else 4000, SIZE).astype(kind)
     frame(tmp_path / "a", pixels, white=white).save_as(tmp_path / "plain.dcm", enforce_file_format=True)

@@ -93,7 +93,7 @@ def test_a_segmentation_marks_what_the_mask_marks(
     command = ["predict", "--run", str(run), "--input", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--seg"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "one_lesion.dcm" in {file.name for file in (tmp_path / "out").iterdir()}
+    assert "one_lesion.dcm" in {file.name for file in (tmp_path / "out").iterdir()}, result.stderr
     mask = nib.load(tmp_path / "out" / "one_lesion.nii.gz")
     assert isinstance(mask, nib.Nifti1Image)
     places = apply_affine(mask.affine, np.argwhere(np.asarray(mask.dataobj))) * [-1, -1, 1]

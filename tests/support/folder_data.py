@@ -89,8 +89,8 @@ def series(folder: Path, slices: int = 5, uid: str | None = None, modality: str 
         data.PatientName, data.PatientID, data.PatientBirthDate = "Doe^Jane", "MRN-4711", "19700101"
         data.SeriesInstanceUID, data.Modality = uid, modality
         data.StudyInstanceUID, data.FrameOfReferenceUID = (
-            generate_uid(None, [uid, "study"]),
-            generate_uid(None, [uid, "frame"]),
+            generate_uid(entropy_srcs=[uid, "study"]),
+            generate_uid(entropy_srcs=[uid, "frame"]),
         )
         data.Rows, data.Columns = SIZE
         data.PixelSpacing, data.SliceThickness = [1.5, 2.0], 3

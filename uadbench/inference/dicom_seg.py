@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,8 @@ def check_highdicom() -> None:
     Raises:
         UserError: If it is not installed.
     """
-    try:
-        import highdicom  # noqa: F401 (asked for)
-    except ImportError as error:
-        raise UserError("highdicom is not installed.", "pip install 'uadbench[medical]'") from error
+    if find_spec("highdicom") is None:
+        raise UserError("highdicom is not installed.", "pip install 'uadbench[medical]'")
 
 
 def lesion_planes(incoming: Incoming, lesion: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ A pixel is predicted anomalous when its value is larger than the threshold.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,6 +67,15 @@ class Oracle:
     key: str = "oracle"
     labels_consumed: str = "test masks"
     tier: Tier = "upper-bound"
+
+
+CHOSEN = re.compile(r"masks that chose the slices of [1-9]\d* lesion patients")
+"""What ``healthy-fpr`` consumes where lesion-free slices of patients with lesions calibrate it."""
+
+
+def chosen_by_masks(patients: int) -> str:
+    """Returns the labels that ``healthy-fpr`` consumes where so many lesion patients are in calib."""
+    return f"masks that chose the slices of {patients} lesion patients"
 
 
 Rule = HealthyFPR | Synthetic | Val | Oracle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from uadbench.data.storage.store import Item, Pixels, Store
 from uadbench.evaluation.cases import Cases, held
 from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.protocol import Protocol, load_protocol
-from uadbench.evaluation.protocol.thresholds import healthy_fpr_thresholds
+from uadbench.evaluation.protocol.thresholds import chosen_by_masks, healthy_fpr_thresholds
 from uadbench.evaluation.scoring.gaps import oracle_gap, protocol_gap
 from uadbench.evaluation.scoring.postprocess import VERSION as LADDER_VERSION
 from uadbench.evaluation.scoring.postprocess import choose_ladder, ladder_on_test
@@ -26,6 +27,7 @@ from uadbench.runner.storage.stored_cases import StoredCases
 
 GAP_BETWEEN = (headline.STRICT, "paper-v1")
 SYNTHETIC = "synthetic"
+LESION_PATIENT = "lesion-patient"
 LOWEST = float(np.finfo(np.float32).min)
 
 
@@ -68,6 +70,7 @@ def score_run(
         synthetic=cases.get(SYNTHETIC),
         val=cases.get(Role.VAL.value),
     )
+    evaluation = replace(evaluation, threshold_labels=labels_of(evaluation, train))
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
     cases[Role.TEST.value] = held(test_cases)  # from here on read a dozen times, without images
@@ -82,6 +85,14 @@ def score_run(
         threshold = evaluation.thresholds.get(headline.RULE)
         folder.write("overview.png", lambda path: draw_overview(path, test_cases, evaluation.cases, threshold))
     return evaluation, hash_files(folder.path)
+
+
+def labels_of(evaluation: Evaluation, train: Store) -> dict[str, str]:
+    """Returns the labels that each applied rule consumed, with the lesion patients whose masks chose calib slices."""
+    calib = train.role(Role.CALIB) if train.manifest.health_masks else []
+    sick = {item.patient for item in calib if item.kind == LESION_PATIENT}
+    told = evaluation.threshold_labels
+    return {rule: chosen_by_masks(len(sick)) if sick and label == "none" else label for rule, label in told.items()}
 
 
 def thresholds_of(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
