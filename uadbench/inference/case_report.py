@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,16 +23,17 @@ PAGE = """<!doctype html>
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 article { display: flex; flex-wrap: wrap; gap: 1rem; border-top: 1px solid #888; padding: 1rem 0 }
+article h2 { width: 100%; margin: 0; font-size: 1.1rem; overflow-wrap: anywhere }
 img { image-rendering: pixelated; background: #000 } th { text-align: left; padding-right: 1rem; font-weight: 600 }
 </style>
 <h1>Predictions of {{ method }}</h1>
 <p>{{ rule }} Larger scores are more anomalous. Not a medical device.</p>
 {% if problems %}<h2>Not used</h2><ul>{% for line in problems %}<li>{{ line }}</li>{% endfor %}</ul>{% endif %}
-{% for case in cases %}<article><div>
-<img src="data:image/png;base64,{{ case.image }}" alt="{{ case.row.input }}: image, with the outline of the lesion">
-<img src="data:image/png;base64,{{ case.heat }}" alt="{{ case.row.input }}: heat-map">
+{% for case in cases %}<article><h2>{{ case.name }}</h2><div>
+<img src="data:image/png;base64,{{ case.image }}" alt="{{ case.name }}: image, with the outline of the lesion">
+<img src="data:image/png;base64,{{ case.heat }}" alt="{{ case.name }}: heat-map">
 </div>
-<table>{% for name, value in case.row.items() %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
+<table>{% for name, value in case.facts %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>{% endfor %}</table>
 </article>
 {% endfor %}</html>
 """
@@ -63,11 +64,31 @@ def render(
 ) -> str:
     """Returns the page."""
     cases = [
-        {"row": row, "image": _encoded(_outlined(one)), "heat": _encoded(scale.colours(one.anomaly_map))}
+        {
+            "name": row["input"],
+            "facts": facts(row),
+            "image": _encoded(_outlined(one)),
+            "heat": _encoded(scale.colours(one.anomaly_map)),
+        }
         for row, one in zip(rows, pictures, strict=True)
     ]
     template = Environment(autoescape=True).from_string(PAGE)
     return template.render(method=method, rule=rule, cases=cases, problems=problems)
+
+
+def facts(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns a row of scores.csv in words: what is known, and no empty lines."""
+    found: list[tuple[str, str]] = []
+    if row["percentile"] != "":
+        found.append(("Abnormal", str(row["abnormal"])))
+        found.append(("Percentile", f"{row['percentile']} among healthy calibration cases"))
+    found.append(("Image score", f"{row['score']:.4g}"))
+    if row["lesion_size"] != "":
+        found.append(("Marked as lesion", f"{row['lesion_size']:,} {row['lesion_unit']}"))
+    if row["top_slice"] != "":
+        found.append(("Slice shown", f"{row['top_slice']} of {row['slices']}"))
+    files = [str(row[name]) for name in ("heatmap", "mask") if row[name]]
+    return [*found, ("Files", ", ".join(files))]
 
 
 def _outlined(one: Picture) -> NDArray[np.uint8]:
