@@ -43,7 +43,7 @@ def test_what_is_not_known_has_no_line() -> None:
 
 def test_a_file_name_cannot_bring_markup() -> None:
     picture = Picture(np.zeros((8, 8), np.float32), np.ones((8, 8), np.float32), None)
-    page = render("synomaly", "", [ROW], [picture], own_scale(np.ones(3)), ["bad<b>file</b>"])
+    page = render("synomaly", "", [ROW], [picture], own_scale(np.ones(3, np.float32)), ["bad<b>file</b>"])
     assert "<script>alert" not in page
     assert "<b>file" not in page
     assert "Percentile" in page
