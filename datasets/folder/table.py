@@ -57,6 +57,8 @@ def _cells(path: Path) -> list[dict[str, str]]:
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read as a table.", "Save it as UTF-8 CSV with a header.") from error
+    if text.lower().startswith("sep="):  # a line for spreadsheets
+        text = text.partition("\n")[2]
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
     table = list(csv.reader(io.StringIO(text), delimiter=mark))

@@ -11,16 +11,21 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk  # noqa: N813 (as its documentation has it)
+from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from tests.support.command import uadbench
+from tests.support.folder_data import volumes
 from tests.support.stores import write_store
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError, UserError
 from uadbench.core.roles import Role
+from uadbench.data.preprocessing.intake import squared
 from uadbench.data.reading.nifti import axial
 from uadbench.data.storage.store import Item, Store, StoreWriter
+from uadbench.datasets.folder import Folder
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.runner.scoring.external import Claim, score_external
 from uadbench.verification.verify_run import verify_run
@@ -89,6 +94,54 @@ def test_the_numbers_are_those_of_the_maps(store: Store, maps: Path, tmp_path: P
     expected = average_precision_score(truth[body], store.image(item)[0][body])
     assert table.loc[item.uid, "ap"] == pytest.approx(expected)
     assert record.metrics["case_ap"].n_patients == 6
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".TIFF", ".NPY", ".nii.gz", ".mha", ".NRRD"])
+def test_maps_are_read_in_every_format_that_images_are(store: Store, maps: Path, tmp_path: Path, suffix: str) -> None:
+    for role in (Role.CALIB, Role.TEST):
+        (tmp_path / "maps" / role.value).mkdir(parents=True)
+        for file in (maps / role.value).iterdir():
+            plane = np.load(file).astype(np.float32)
+            target = tmp_path / "maps" / role.value / f"{file.stem}{suffix.lower()}"
+            volume = np.ascontiguousarray(plane.T[::-1, ::-1, None])  # rows from front to back, columns from the right
+            if suffix.lower() == ".npy":
+                np.save(target, plane)
+            elif suffix.lower() in (".tif", ".tiff"):
+                Image.fromarray(plane).save(target)
+            elif suffix == ".nii.gz":
+                nib.Nifti1Image(volume, np.eye(4)).to_filename(target)
+            else:
+                image = sitk.GetImageFromArray(volume.transpose(2, 1, 0))
+                image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # as RAS, since ITK counts to the left and the back
+                sitk.WriteImage(image, str(target))
+            target.rename(target.with_name(f"{file.stem}{suffix}"))
+    plain, _ = score_external(maps, CLAIM, store, STRICT, tmp_path / "a")
+    other, _ = score_external(tmp_path / "maps", CLAIM, store, STRICT, tmp_path / "b")
+    assert other.metrics == plain.metrics
+
+
+def test_maps_of_somebodys_volumes_are_sliced_as_the_volumes_were(tmp_path: Path) -> None:
+    raw = volumes(tmp_path / "raw", lambda data: data, (5, 1, 2))
+    Folder(keep_aspect=True).prepare(raw, tmp_path / "store", "strict", 1, no_progress)
+    store = Store(tmp_path / "store")
+    (tmp_path / "maps").mkdir()
+    images = sorted([*(raw / "normal").iterdir(), *(raw / "abnormal").iterdir()], key=lambda path: path.name)
+    for item in store.role(Role.TEST):
+        file = next(one for one in images if _shows(store, item, one))
+        (tmp_path / "maps" / f"{item.case}.nii.gz").write_bytes(file.read_bytes())
+    record, _ = score_external(tmp_path / "maps", CLAIM, store, STRICT, tmp_path / "runs")
+    assert record.metrics["case_ap"].value == pytest.approx(1.0, abs=0.02), "the lesion is the brightest of its volume"
+
+
+def _shows(store: Store, item: Item, file: Path) -> bool:
+    """Whether an image of a store is of a volume: they correlate over the body."""
+    image = nib.load(file)
+    assert isinstance(image, nib.Nifti1Image)
+    plane = axial(np.moveaxis(np.asarray(image.dataobj), 0, 2), item.index)
+    body = store.body(item)
+    ours = store.image(item)[0][body]
+    theirs = squared(plane, (2.0, 1.0), 0)[0][body]
+    return bool(np.corrcoef(ours, theirs)[0, 1] > 0.9)
 
 
 def test_test_maps_alone_give_ap_and_oracle_and_are_never_ranked(store: Store, maps: Path, tmp_path: Path) -> None:

@@ -99,6 +99,17 @@ def test_a_table_of_another_spreadsheet_is_read_and_black_masks_are_healthy(tmp_
     assert store.manifest.ranked
 
 
+@pytest.mark.parametrize(("mark", "first"), [(";", "sep=;\r\n"), ("\t", ""), (",", "")])
+def test_a_table_may_be_separated_by_anything_that_spreadsheets_write(tmp_path: Path, mark: str, first: str) -> None:
+    raw = two_folders(tmp_path / "raw", 4)
+    lines = [mark.join(("Image", "Label"))]
+    lines += [
+        mark.join((f"{folder}/{folder[0]}{n}.png", folder)) for folder in ("normal", "abnormal") for n in range(4)
+    ]
+    (raw / "metadata.csv").write_text(first + "\r\n".join(lines), encoding="utf-16" if mark == "\t" else "utf-8-sig")
+    assert sum(item.lesion for item in prepare(raw, tmp_path / "out").items) == 4
+
+
 def test_transparency_marks_the_lesion(tmp_path: Path) -> None:
     raw = two_folders(tmp_path / "raw", 4)
     for path in (raw / "masks").iterdir():

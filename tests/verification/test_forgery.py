@@ -68,7 +68,7 @@ def forge(run: Path, change: Change) -> Path:
     change(content)
     job = yaml.safe_load((run / "config.yaml").read_text())
     job.update({key: content[key] for key in ("method", "dataset", "test_on", "protocol", "seed")})
-    content["id"] = Job.model_validate(job).id
+    content["id"] = Job.model_validate({key: value for key, value in job.items() if key != "folder_version"}).id
     (run / "config.yaml").write_text(yaml.safe_dump(job))
     (run / "record.json").write_text(json.dumps(content))
     return run

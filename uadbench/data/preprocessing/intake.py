@@ -171,8 +171,9 @@ def scale_volume(
         return window(data, *(intake.window or CT_WINDOW)), body
     if intake.family in ("us", "other"):
         return window(data, 0.0, intake.tops["float"]), body
-    level = look.level or 0.0
-    return mr_scale(data - np.float32(level), body), body
+    # Where the frame counts as body, the scale is still that of the tissue in it, as with pictures of one volume.
+    tissue = found_body(data) if intake.body == "frame" and region is None else body
+    return mr_scale(data - np.float32(look.level or 0.0), tissue if tissue.any() else body), body
 
 
 def _body(data: NDArray[np.float32], look: Look, intake: Intake, ct: bool) -> NDArray[np.bool_]:
