@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,14 @@ def _no_rescale(data: pydicom.Dataset) -> None:
     del data.RescaleSlope, data.RescaleIntercept
 
 
+def _without(name: str) -> Callable[[pydicom.Dataset], None]:
+    return lambda data: setattr(data, name, None)
+
+
 FAULTS = {
     "rescale": (_no_rescale, "is CT without Hounsfield units: RescaleSlope is missing or empty"),
-    "intercept": (lambda data: setattr(data, "RescaleIntercept", None), "RescaleIntercept is missing or empty"),
-    "orientation": (lambda data: setattr(data, "ImageOrientationPatient", None), "lacks ImageOrientationPatient"),
+    "intercept": (_without("RescaleIntercept"), "RescaleIntercept is missing or empty"),
+    "orientation": (_without("ImageOrientationPatient"), "lacks ImageOrientationPatient"),
     "lossless": (_lossless, "is compressed as JPEG Lossless"),
 }
 
