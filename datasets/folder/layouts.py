@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from uadbench.core.errors import DataError
-from uadbench.data.reading.folder import inside, visible
+from uadbench.data.reading.folder import inside, is_hidden, visible
 from uadbench.data.reading.incoming import Incoming, discover
 from uadbench.datasets.folder.nnunet import read_nnunet
 from uadbench.datasets.folder.partners import Pairs, beside, in_folder
@@ -34,12 +35,27 @@ def find(source: Path) -> Layout:
     Raises:
         DataError: If nothing is recognised, or naming what is wrong.
     """
-    table = find_table(source)
+    table, folders = find_table(source), _folders(source)
     if table is not None:
         return read_table(source, table)
     if (source / "data.json").is_file():
         return _data_json(source)
-    folders = {path.name.lower(): path for path in sorted(source.iterdir()) if path.is_dir()}
+    found = _by_folders(source, folders)
+    if found is not None:
+        return found
+    if len(folders) == 1 and not any(path.is_file() and not is_hidden(source, path) for path in source.iterdir()):
+        (inner,) = folders.values()  # archives unpack to one folder that holds the data
+        found = find(inner)
+        return replace(found, notes=[f"Read from {inner.name}/.", *found.notes])
+    images, _ = discover(source, visible(source))
+    what = f"{len(images)} images and nothing that says which are healthy" if images else "no image"
+    raise DataError(
+        f"{source} holds {what}: no layout that folder knows.",
+        f"Expected {KNOWN}. Put healthy images into normal/, or list all in a metadata.csv.",
+    )
+
+
+def _by_folders(source: Path, folders: dict[str, Path]) -> Layout | None:
     if "imagestr" in folders:
         return read_nnunet(source, folders)
     if "train" in folders and any(name in _folders(folders["train"]) for name in HEALTHY):
@@ -48,12 +64,7 @@ def find(source: Path) -> Layout:
         return _classes(source, folders)
     if "images" in folders and any(name in folders for name in MASKS):
         return _images_and_masks(source, folders)
-    images, _ = discover(source, visible(source))
-    what = f"{len(images)} images and nothing that says which are healthy" if images else "no image"
-    raise DataError(
-        f"{source} holds {what}: no layout that folder knows.",
-        f"Expected {KNOWN}. Put healthy images into normal/, or list all in a metadata.csv.",
-    )
+    return None
 
 
 def images_in(source: Path, folder: Path) -> list[Incoming]:
@@ -71,7 +82,7 @@ def visible_below(source: Path, folder: Path) -> list[Path]:
 
 
 def _folders(path: Path) -> dict[str, Path]:
-    return {each.name.lower(): each for each in sorted(path.iterdir()) if each.is_dir() and each.name[0] != "."}
+    return {each.name.lower(): each for each in sorted(path.iterdir()) if each.is_dir() and not is_hidden(path, each)}
 
 
 def _first(folders: dict[str, Path], names: Iterable[str]) -> Path | None:
@@ -86,7 +97,7 @@ def _classes(source: Path, folders: dict[str, Path]) -> Layout:
     # Masks of abnormal images are found first: normal/0.png does not take the mask of abnormal/0.png.
     left = visible_below(source, masks) if masks is not None else []
     for name, folder in sorted(folders.items(), key=lambda one: one[0] in HEALTHY):
-        if name in MASKS or name[0] == "." or name == "__macosx":
+        if name in MASKS:
             continue
         healthy = name in HEALTHY
         found, pairs = beside(images_in(source, folder))

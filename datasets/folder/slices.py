@@ -18,6 +18,9 @@ from uadbench.data.reading.nifti import read_binary, read_binary_labels
 from uadbench.data.reading.volume import Volume, axial, slices_last, slicing_axis
 from uadbench.datasets.folder.rows import Row
 
+HALF = 0.5
+"""Share of an image beyond which what a mask marks is hardly a lesion."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -118,6 +121,8 @@ def marked_in_picture(
         notes |= {drawn.note} - {""}
     if marked.all():
         raise DataError(f"{row.masks[0]} marks all of {row.place.name}.", "Check the mask.")
+    if marked.mean() > HALF:
+        notes.add("masks mark more than half of their image: check that lesions are drawn and not the rest")
     return marked, tuple(sorted(notes))
 
 

@@ -54,7 +54,7 @@ def read_table(source: Path, path: Path) -> Layout:
 def _cells(path: Path) -> list[dict[str, str]]:
     try:
         raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = _decoded(raw)
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read as a table.", "Save it as UTF-8 CSV with a header.") from error
     if text.lower().startswith("sep="):  # a line for spreadsheets
@@ -69,6 +69,18 @@ def _cells(path: Path) -> list[dict[str, str]]:
     if not rows:
         raise DataError(f"{path} lists no image.", "Write one line per image below the header.")
     return [dict(zip(names, [*line, *[""] * len(names)], strict=False)) for line in rows]
+
+
+def _decoded(raw: bytes) -> str:
+    """Returns the text: UTF-16 and UTF-8 as they say, else Windows-1252 as spreadsheets in western Europe write."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeError:
+        if b"\0" in raw:
+            raise
+        return raw.decode("cp1252")
 
 
 def _row(source: Path, path: Path, line: int, get: dict[str, str], header: list[str]) -> Row:

@@ -99,6 +99,37 @@ def test_a_table_of_another_spreadsheet_is_read_and_black_masks_are_healthy(tmp_
     assert store.manifest.ranked
 
 
+def test_a_table_of_a_german_spreadsheet_keeps_its_umlauts(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw", 4)
+    lines = ["image;label;patient"]
+    for folder in ("normal", "abnormal"):
+        for n in range(4):
+            file = raw / folder / f"{folder[0]}{n}.png"
+            file.rename(file.with_name(f"Größe {n}.png"))
+            lines.append(f"{folder}\\Größe {n}.png;{folder};Müller {folder} {n}")
+    (raw / "metadata.csv").write_text("\n".join(lines), encoding="cp1252")
+    assert len({item.patient for item in prepare(raw, tmp_path / "out").items}) == 8
+
+
+def test_the_one_folder_of_an_archive_is_looked_into(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw" / "Dataset_with_GT", 4)
+    (tmp_path / "raw" / "__MACOSX").mkdir()
+    store = prepare(tmp_path / "raw", tmp_path / "out")
+    assert len(store.items) == 8
+    assert "Read from Dataset_with_GT/." in store.manifest.notes
+    put(raw.parent / "more" / "a.png", picture(0)[0])
+    with pytest.raises(DataError, match="no layout that folder knows"):
+        prepare(tmp_path / "raw", tmp_path / "more")
+
+
+def test_masks_drawn_in_black_are_said(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw", 4)
+    for path in (raw / "masks").iterdir():
+        put(path, 255 - np.asarray(Image.open(path)))
+    notes = prepare(raw, tmp_path / "out").manifest.notes
+    assert any("4 files: masks mark more than half of their image" in note for note in notes)
+
+
 @pytest.mark.parametrize(("mark", "first"), [(";", "sep=;\r\n"), ("\t", ""), (",", "")])
 def test_a_table_may_be_separated_by_anything_that_spreadsheets_write(tmp_path: Path, mark: str, first: str) -> None:
     raw = two_folders(tmp_path / "raw", 4)
