@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from uadbench.core.errors import DataError
-from uadbench.data.reading.folder import inside, is_hidden, visible
+from uadbench.data.reading.folder import MASKS, inside, is_hidden, visible
 from uadbench.data.reading.incoming import Incoming, discover
 from uadbench.datasets.folder.nnunet import read_nnunet
 from uadbench.datasets.folder.partners import Pairs, beside, in_folder
@@ -18,9 +18,6 @@ from uadbench.datasets.folder.table import find_table, read_table
 
 HEALTHY = ("good", "normal", "healthy")
 """Folders of healthy images, in any case."""
-
-MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "ground_truth", "gt")
-"""Folders of masks, in any case."""
 
 SPLITS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 KNOWN = (

@@ -237,6 +237,11 @@ def test_scores_have_their_columns(ct_run: Path, pictures_run: Path, tmp_path: P
     assert (row["slices"], row["top_slice"], row["lesion_unit"], float(row["lesion_size"])) == ("1", "", "pixels", size)
 
 
+def test_masks_among_the_images_are_said(pictures_run: Path, tmp_path: Path) -> None:
+    notes = predicted(pictures_run, two_folders(tmp_path / "in", 2), tmp_path / "out")[2]
+    assert notes == ["2 inputs: in a folder called as masks are, and predicted as images."]
+
+
 def test_a_large_picture_is_predicted_at_the_size_of_the_method(pictures_run: Path, tmp_path: Path) -> None:
     large = np.kron(picture(100, lesion=True)[0], np.ones((12, 12), np.uint8))
     put(tmp_path / "in" / "large.png", large)

@@ -21,6 +21,7 @@ from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text, writing
 from uadbench.data.preprocessing.incoming_scale import region_of
 from uadbench.data.preprocessing.intake import squared
+from uadbench.data.reading.folder import MASKS
 from uadbench.data.reading.incoming import Incoming, find_incoming
 from uadbench.data.reading.region import Regions
 from uadbench.evaluation.metrics.pixels import top_mean
@@ -108,6 +109,9 @@ def apply_run(
     pictures: list[Picture] = []
     problems: list[str] = []
     notes: Counter[str] = Counter()
+    drawn = sum(one.name.lower().split("/")[-2] in MASKS for one in found if "/" in one.name)
+    if drawn:
+        notes["in a folder called as masks are, and predicted as images"] = drawn
     scale = ScaleOfTraining(fitted.dataset, fitted.job.dataset.recipe, fitted.calibration.intake, fitted.spec.channels)
     groups = group_scales(scale.intake, found, problems)
     for done, incoming in enumerate(found):

@@ -132,7 +132,7 @@ def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR
             "Convert it with its rescale values, or say --set hu=windowed for CT that is windowed already.",
         )
     if look.modality == "CT":
-        return "says that it is CT, and the others are not", "Prepare CT apart, or say --set modality=ct."
+        return "says that it is CT, and the scale is that of MR", "Take CT apart, or prepare with --set modality=ct."
     floor = look.level or 0.0
     if look.low < floor - RINGING * (look.top - floor):
         return (

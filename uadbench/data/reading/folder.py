@@ -9,6 +9,9 @@ from uadbench.core.errors import DataError
 JUNK = ("thumbs.db", "desktop.ini", "dicomdir")
 """Files that systems put beside images, in lower case."""
 
+MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "ground_truth", "gt")
+"""Folders of masks, in lower case."""
+
 
 def files(source: Path, *patterns: str) -> list[Path]:
     """Returns the files below a folder that match a glob pattern, sorted, without duplicates and hidden files.
