@@ -9,44 +9,21 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813 (as its documentation has it)
-from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
-    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
-    UltrasoundImageStorage,
-    generate_uid,
 )
 
+from tests.support.dicom_data import PIXELS, enhanced, frame
 from uadbench.core.errors import DataError
 from uadbench.data.reading.dicom import read_series
 from uadbench.data.reading.dicom_pixels import decode
-
-SIZE = (24, 20)
-
-
-def frame(path: Path, pixels: NDArray[np.unsignedinteger], *, modality: str = "US", white: int = 2) -> FileDataset:
-    """A file of one grey frame, MONOCHROME1 or 2."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UltrasoundImageStorage, generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.Modality, data.PhotometricInterpretation = modality, f"MONOCHROME{white}"
-    data.Rows, data.Columns = pixels.shape[-2:]
-    bits = pixels.dtype.itemsize * 8
-    data.SamplesPerPixel, data.PixelRepresentation = 1, 0
-    data.BitsAllocated, data.BitsStored, data.HighBit = bits, bits, bits - 1
-    data.PixelData = pixels.tobytes()
-    data["PixelData"].VR = "OB" if bits == 8 else "OW"
-    return data
 
 
 def compressed(path: Path, data: FileDataset, syntax: UID) -> None:
@@ -83,7 +60,7 @@ def compressed(path: Path, data: FileDataset, syntax: UID) -> None:
 @pytest.mark.parametrize("bits", [8, 16])
 def test_a_compressed_frame_is_the_uncompressed_one(tmp_path: Path, syntax: UID, white: int, bits: int) -> None:
     kind = np.uint8 if bits == 8 else np.uint16
-    pixels = np.random.default_rng(0).integers(0, 250 if bits == 8 else 4000, SIZE).astype(kind)
+    pixels = np.random.default_rng(0).integers(0, 250 if bits == 8 else 4000, PIXELS).astype(kind)
     frame(tmp_path / "a", pixels, white=white).save_as(tmp_path / "plain.dcm", enforce_file_format=True)
     wanted = decode(tmp_path / "plain.dcm").frames
     np.testing.assert_array_equal(wanted[0], pixels if white == 2 else 2**bits - 1 - pixels.astype(np.float32))
@@ -92,37 +69,15 @@ def test_a_compressed_frame_is_the_uncompressed_one(tmp_path: Path, syntax: UID,
 
 
 def test_compressed_ct_keeps_its_hounsfield_units(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 3000, SIZE).astype(np.uint16)
+    pixels = np.random.default_rng(0).integers(0, 3000, PIXELS).astype(np.uint16)
     data = frame(tmp_path / "a", pixels, modality="CT")
     data.RescaleSlope, data.RescaleIntercept = "0.5", "-1024"
     compressed(tmp_path / "small.dcm", data, JPEGLosslessSV1)
     np.testing.assert_array_equal(decode(tmp_path / "small.dcm").frames[0], pixels * np.float32(0.5) - 1024)
 
 
-def enhanced(path: Path, pixels: NDArray[np.uint16], scales: list[tuple[float | None, float]]) -> Path:
-    """An enhanced file of CT with a place per frame; scales are those of the frames, or one of all."""
-    data = frame(path, pixels, modality="CT")
-    data.NumberOfFrames = len(pixels)
-    shared, each = Dataset(), [Dataset() for _ in pixels]
-    orientation, measures = Dataset(), Dataset()
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    measures.PixelSpacing, measures.SliceThickness = [2, 2], 5
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = Sequence([orientation]), Sequence([measures])
-    for z, about in enumerate(each):
-        position = Dataset()
-        position.ImagePositionPatient = [0, 0, 5 * z]
-        about.PlanePositionSequence = Sequence([position])
-    for about, (slope, intercept) in zip([shared] if len(scales) == 1 else each, scales, strict=True):
-        scale = Dataset()
-        scale.RescaleSlope, scale.RescaleIntercept = slope, intercept
-        about.PixelValueTransformationSequence = Sequence([scale])
-    data.SharedFunctionalGroupsSequence, data.PerFrameFunctionalGroupsSequence = Sequence([shared]), Sequence(each)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
 def test_the_frames_of_an_enhanced_file_have_scales_of_their_own(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(900, 1100, (3, *SIZE)).astype(np.uint16)
+    pixels = np.random.default_rng(0).integers(900, 1100, (3, *PIXELS)).astype(np.uint16)
     shared = enhanced(tmp_path / "shared.dcm", pixels, [(1, -1024)])
     np.testing.assert_array_equal(decode(shared).frames, pixels.astype(np.float32) - 1024)
     own = enhanced(tmp_path / "own.dcm", pixels, [(1, -1024), (2, -1024), (1, 0)])
@@ -133,7 +88,7 @@ def test_the_frames_of_an_enhanced_file_have_scales_of_their_own(tmp_path: Path)
 
 
 def test_an_enhanced_file_without_scale_or_places_is_refused_by_name(tmp_path: Path) -> None:
-    pixels = np.full((3, *SIZE), 1000, np.uint16)
+    pixels = np.full((3, *PIXELS), 1000, np.uint16)
     lacking = enhanced(tmp_path / "lacking.dcm", pixels, [(1, 0), (None, 0), (1, 0)])
     with pytest.raises(DataError, match=r"lacking\.dcm is CT without Hounsfield units: RescaleSlope"):
         decode(lacking)
@@ -145,7 +100,7 @@ def test_an_enhanced_file_without_scale_or_places_is_refused_by_name(tmp_path: P
 
 
 def test_pixels_that_are_cut_name_the_syntax_and_the_plug_in(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    pixels = np.random.default_rng(0).integers(0, 250, SIZE).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 250, PIXELS).astype(np.uint8)
     data = frame(tmp_path / "a", pixels)
     data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     data.PixelData = encapsulate([b"\xff\xd8\xff\xc3\x00\x0b"])

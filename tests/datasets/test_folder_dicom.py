@@ -12,7 +12,7 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLosslessSV1
 
-from tests.data.test_dicom_pixels import enhanced, frame
+from tests.support.dicom_data import enhanced, frame
 from tests.support.folder_data import picture, series
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError

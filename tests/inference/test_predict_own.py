@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.data.test_dicom_pixels import frame
+from tests.support.dicom_data import frame
 from tests.support.folder_data import SIZE, picture, put, series, two_folders, volumes
 from uadbench.cli import app
 from uadbench.core.dataset import no_progress
