@@ -1,10 +1,10 @@
 """A short visit to a GPU in one command, without network: python -m benchmarks.visit --out DIR [--minutes 25]
 
-Runs, each within its own limit of time: the tests marked ``gpu``, the table of ``benchmarks.gpu``, Synomaly with
-preset ``standard`` on three phantoms, and a study on the device with several trials. Everything is left in DIR: a log
-for each part, ``gpu.json``, the runs, the study, and ``summary.json`` and ``summary.md``, written again after each
-part. A part that fails or takes too long does not stop the others. The same command again leaves out the parts that
-are done, and goes on with a run or study that was stopped.
+Runs, each within its own limit of time: the tests marked ``gpu``, the tables of ``benchmarks.gpu`` and
+``benchmarks.compiling``, Synomaly with preset ``standard`` on three phantoms, and a study on the device with several
+trials. Everything is left in DIR: a log for each part, the tables as JSON, the runs, the study, and ``summary.json``
+and ``summary.md``, written again after each part. A part that fails or takes too long does not stop the others. The
+same command again leaves out the parts that are done, and goes on with a run or study that was stopped.
 
 ``--rehearse`` does the same without a GPU, in the smallest sizes, the table on fake CUDA tensors.
 """
@@ -28,7 +28,13 @@ from benchmarks.support.ratios import machine
 from uadbench.methods.synomaly.config import SynomalyConfig
 
 PHANTOMS = ("carotid_us", "brain_mri", "liver_ct")
-SHARES = {"tests": 0.16, "table": 0.16, **{f"standard-{name}": 0.16 for name in PHANTOMS}, "study": 0.18}
+SHARES = {
+    "tests": 0.14,
+    "table": 0.14,
+    "compile": 0.1,
+    **{f"standard-{name}": 0.15 for name in PHANTOMS},
+    "study": 0.15,
+}
 """Of the visit's time; the rest is for starting processes."""
 GRACE = 20.0  # seconds in which a part that is told to stop keeps its state
 TRAINING = 0.7  # of a run's limit; the rest is for predicting, scoring and starting
@@ -92,6 +98,10 @@ def commands(folder: Path, *, rehearse: bool) -> dict[str, list[str]]:
         "tests": [*python, "pytest", "-m", "gpu", "-rs", "-q", "-p", "no:cacheprovider", "tests/methods/test_gpu.py"],
         "table": [*python, "benchmarks.gpu", *fake, "--json", str(folder / "gpu.json")],
     }
+    parts["compile"] = [
+        *[*python, "benchmarks.compiling", "--device", device, "--json", str(folder / "compile.json")],
+        *(["--presets", "smoke", "--small"] if rehearse else ["--presets", "paper"]),
+    ]
     for name in PHANTOMS:
         parts[f"standard-{name}"] = [
             *[*python, "uadbench", "run", "--method", "synomaly", "--dataset", name, "--preset", preset],

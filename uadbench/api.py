@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uadbench.core.catalog import METHODS
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
-from uadbench.core.job import Precision
+from uadbench.core.job import Compile, Precision
 from uadbench.core.method import Method
 from uadbench.core.reading import read_json
 from uadbench.core.record import Record
@@ -99,6 +99,7 @@ def run(
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "auto",
+    compiling: Compile = "auto",
     out: Path | str = "runs",
     fresh: bool = False,
 ) -> Run:
@@ -117,6 +118,7 @@ def run(
         seed: Seed of training and inference.
         device: auto, cpu or cuda.
         precision: auto, fp32 or bf16.
+        compiling: auto, on or off: whether networks are called through torch.compile.
         out: Root under which ``<id>/`` is made.
         fresh: Redo it from the start.
 
@@ -137,7 +139,7 @@ def run(
         seed=seed,
         precision=precision,
     )
-    _, folder, _ = execute(plan, root=Path(out), device=device, fresh=fresh)
+    _, folder, _ = execute(plan, root=Path(out), device=device, fresh=fresh, compiling=compiling)
     return Run(folder, {name: Path(place) for name, place in given.items() if place != "phantom"})
 
 

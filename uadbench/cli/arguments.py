@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from uadbench.core.catalog import DATASETS, config_type
 from uadbench.core.errors import UnknownName, UserError, cut
 from uadbench.core.experiments import experiment_names
 from uadbench.core.files import part_of
-from uadbench.core.job import check_seed
+from uadbench.core.job import Compile, check_seed
 
 NAME_BYTES = 255
 """Bytes of a file name, on every file system in use."""
@@ -40,6 +40,18 @@ def check_arguments(
         raise UserError(f"Unknown precision '{cut(precision)}'.", "Use auto, fp32 or bf16.")
     config_type(method).resolve(preset, overrides=overrides)
     check_data(datasets, protocol, sources, out)
+
+
+def check_compile(wanted: str) -> Compile:
+    """Returns the value of ``--compile``.
+
+    Raises:
+        UserError: If it is another word.
+    """
+    for known in get_args(Compile):
+        if wanted == known:
+            return known
+    raise UserError(f"Unknown value of --compile '{cut(wanted)}'.", "Use auto, on or off.")
 
 
 def check_device(device: str) -> None:

@@ -40,6 +40,9 @@ def bench(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print jobs, what is stored, and the time left.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compile_: Annotated[
+        str, typer.Option("--compile", help="auto, on or off: networks through torch.compile.")
+    ] = "auto",
     option: Annotated[
         list[str] | None, typer.Option("--option", help="key=value of the executor, e.g. partition=gpu.")
     ] = None,
@@ -47,12 +50,13 @@ def bench(
     records: Annotated[Path, typer.Option(help="Where records are exported.")] = Path("leaderboard/records"),
 ) -> None:
     """Runs every job of a suite that is not stored yet; may be stopped and called again at any time."""
-    from uadbench.cli.arguments import check_device, check_out
+    from uadbench.cli.arguments import check_compile, check_device, check_out
     from uadbench.core.config import parse_overrides
     from uadbench.runner.suites.executors import make_executor
     from uadbench.runner.suites.suite import load_suite
 
     check_device(device)
+    compiling = check_compile(compile_)
     check_out(out)
     content = load_suite(_suite_file(suite))
     place = make_executor(executor, workers, device, parse_overrides(option or []))
@@ -65,7 +69,7 @@ def bench(
         _print_jobs(run, costs, place.workers)
         return
     with _interrupts() as asked:
-        rows = _watch(run, run.run(place, device), costs, asked)
+        rows = _watch(run, run.run(place, device, compiling), costs, asked)
     counts = Counter(row.state for row in rows)
     to_stdout().out(_summary(rows), highlight=False)
     if counts["failed"]:

@@ -15,6 +15,7 @@ from uadbench.core.config import is_result
 from uadbench.core.errors import JobFailed, UserError
 
 if TYPE_CHECKING:
+    from uadbench.core.job import Compile
     from uadbench.core.record import Record
     from uadbench.data.storage.store import Store
 
@@ -44,6 +45,9 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of training and inference; never moves the data.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    compile_: Annotated[
+        str, typer.Option("--compile", help="auto, on or off: networks through torch.compile.")
+    ] = "auto",
     out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Redo a run that is stored.")] = False,
     track: Annotated[
@@ -64,10 +68,11 @@ def run(
     ] = False,
 ) -> None:
     """Runs a method on a dataset and prints how it did against the best trivial baseline."""
-    from uadbench.cli.arguments import check_arguments
+    from uadbench.cli.arguments import check_arguments, check_compile
     from uadbench.core.config import parse_overrides
 
     overrides = parse_overrides(set_ or [])
+    compiling = check_compile(compile_)
     check_arguments(
         method=method,
         datasets=[dataset, test_on] if test_on else [dataset],
@@ -99,7 +104,7 @@ def run(
         if isolated:
             raise UserError("Folds are not run in isolation.", "Run one fold: --source FOLD --isolated.")
         settings_of = {"method": method, "tuned": settings, "overrides": overrides, **options}
-        _run_folds(dataset, folds, settings_of, out, device, fresh=fresh, json=json)
+        _run_folds(dataset, folds, settings_of, out, device, compiling, fresh=fresh, json=json)
         return
     with progress_bar("phantom") as progress:
         train = open_source(dataset, source, progress)
@@ -122,7 +127,9 @@ def run(
             before_fit=announce,
             tracking=tracking,
             isolated=isolated,
+            compiling=compiling,
         )
+    _warn_not_compiled(record)
     if json:
         to_stdout().out(record.model_dump_json(indent=1), highlight=False)
         return
@@ -139,6 +146,14 @@ def run(
     _print_summary(record, folder, [row for row in baselines if row.id != record.id], notes)
 
 
+def _warn_not_compiled(record: Record) -> None:
+    from uadbench.runner.execution.compiling import NOT_COMPILED
+
+    for note in record.env.notes:
+        if note.startswith(NOT_COMPILED):
+            to_stderr().print(f"Warning: {note}.", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 def _print_summary(record: Record, folder: Path, baselines: list[Record], notes: list[str]) -> None:
     from uadbench.cli.terminal.standing import against, beside, best_trivial, standing
     from uadbench.cli.terminal.summary import print_summary
@@ -152,7 +167,15 @@ def _print_summary(record: Record, folder: Path, baselines: list[Record], notes:
 
 
 def _run_folds(
-    dataset: str, folds: list[Path], options: dict[str, Any], out: Path, device: str, *, fresh: bool, json: bool
+    dataset: str,
+    folds: list[Path],
+    options: dict[str, Any],
+    out: Path,
+    device: str,
+    compiling: Compile,
+    *,
+    fresh: bool,
+    json: bool,
 ) -> None:
     """Runs a method on every fold, pools the cases into one record, and the trivial baselines in the same way."""
     from uadbench.core.catalog import METHODS
@@ -166,8 +189,11 @@ def _run_folds(
 
     def pooled(chosen: dict[str, Any], *, again: bool) -> tuple[Record, Path]:
         plans = [plan_run(train=store, test=None, **chosen) for store in stores]
-        runs = [execute(plan, root=out, device=device, fresh=again, console=to_stderr())[1] for plan in plans]
-        return pool_folds(runs, out)
+        done = [
+            execute(plan, root=out, device=device, fresh=again, console=to_stderr(), compiling=compiling)
+            for plan in plans
+        ]
+        return pool_folds([folder for _, folder, _ in done], out)
 
     record, folder = pooled(options, again=fresh)
     if json:

@@ -16,6 +16,9 @@ _SYSTEM = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+Compile = Literal["auto", "on", "off"]
+"""Whether networks are called through torch.compile: no part of a job, since only rounding differs."""
+
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 """Of training and inference."""
 

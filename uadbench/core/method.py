@@ -147,3 +147,21 @@ class TakesCheckpoints(Protocol):
             DataError: If a key or shape is not that of the network.
         """
         ...
+
+
+@runtime_checkable
+class Compilable(Protocol):
+    """A part of a method that can call its network through torch.compile.
+
+    Attributes:
+        compile_error: Why compiling failed, in one line, after which the network is called as it is; "" otherwise.
+    """
+
+    @property
+    def compile_error(self) -> str:
+        """Why compiling failed."""
+        ...
+
+    def compile_calls(self) -> None:
+        """Passes all later calls of the network through torch.compile."""
+        ...

@@ -1,8 +1,8 @@
-"""How a job computes: number format and memory layout. Both move last bits, so a record names them."""
+"""How a job computes: number format, memory layout, compiled or not. All move last bits, so a record names them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Layout = Literal["channels_first", "channels_last"]
@@ -15,10 +15,12 @@ class Numerics:
     Attributes:
         precision: ``fp32``, or ``bf16`` for autocast to bfloat16.
         layout: Order of the axes of images and convolution weights in memory: NCHW or NHWC.
+        compiled: Whether networks are called through torch.compile.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
     layout: Layout = "channels_first"
+    compiled: bool = False
 
     @property
     def bf16(self) -> bool:
@@ -33,10 +35,10 @@ class Numerics:
     @property
     def key(self) -> str:
         """A word for file names."""
-        return f"{self.precision}-{self.layout}"
+        return "-".join(str(self).split())
 
     def __str__(self) -> str:
-        return f"{self.precision} {self.layout}"
+        return f"{self.precision} {self.layout}{' compiled' if self.compiled else ''}"
 
     @classmethod
     def of(cls, *, bf16: bool, channels_last: bool) -> Numerics:
@@ -50,7 +52,7 @@ class Numerics:
         Raises:
             ValueError: If it is something else.
         """
-        for known in CHOICES:
+        for known in (*CHOICES, *(replace(choice, compiled=True) for choice in CHOICES)):
             if text.split() == str(known).split():
                 return known
         raise ValueError(f"'{text}' is not one of {', '.join(map(str, CHOICES))}")

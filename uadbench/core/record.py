@@ -128,7 +128,7 @@ class Environment(_Part):
     """Where it ran; no host, user or path. ``notes`` tell what the machine forced, such as a smaller batch.
 
     ``cpu`` names what numbers may depend on in their last bits: the architecture, and the processor features that NumPy
-    and torch used.
+    and torch used. ``compiled`` says whether networks were called through torch.compile.
     ``isolated`` is a claim like the others: whether the method ran in a process that has a copy of the images alone
     (``handles``), in namespaces without files of the data, other processes and network (``namespace``), or neither.
     """
@@ -138,6 +138,7 @@ class Environment(_Part):
     device: str
     precision: str
     layout: str = "channels_first"
+    compiled: bool = False
     versions: dict[str, str]
     notes: list[str] = Field(default_factory=list[str])
     cpu: dict[str, str] = Field(default_factory=dict[str, str])

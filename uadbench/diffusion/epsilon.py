@@ -16,6 +16,7 @@ from uadbench.core.types import Batches, ImageBatch, ImageSpec, TrainBatch
 from uadbench.diffusion.config import DiffusionConfig, TrainingConfig
 from uadbench.diffusion.noises import Noise
 from uadbench.diffusion.schedules import Schedule
+from uadbench.nn.compiled import CompiledCalls
 from uadbench.nn.config import UNetConfig
 from uadbench.nn.statistics import require_images
 from uadbench.nn.training import Losses, initialise, train_network
@@ -46,6 +47,7 @@ class Denoiser(nn.Module):
         # the same on the host: reading a buffer of a GPU in every call would wait for the GPU
         self.numerics = PLAIN
         self._cast: tuple[int, nn.Module] | None = None
+        self._compiled: CompiledCalls | None = None
         self.register_load_state_dict_post_hook(_read_numerics)
 
     def forward(self, x: Tensor, t: Tensor | None = None) -> Tensor:
@@ -53,7 +55,17 @@ class Denoiser(nn.Module):
         network = self.network if torch.is_grad_enabled() or self._cast is None else self._cast[1]
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.numerics.bf16):
             x = x.contiguous(memory_format=torch.channels_last) if self.numerics.channels_last else x
-            return network(x, t).float().contiguous()
+            called = network if self._compiled is None else partial(self._compiled, network)
+            return called(x, t).float().contiguous()
+
+    @property
+    def compile_error(self) -> str:
+        """Why compiling the network failed; "" if it did not."""
+        return "" if self._compiled is None else self._compiled.error
+
+    def compile_calls(self) -> None:
+        """Passes all later calls of the network through torch.compile; this is no part of the state."""
+        self._compiled = CompiledCalls()
 
     def prepare(self, run: FitContext) -> None:
         """Draws the weights anew and takes the run's device and numerics."""

@@ -38,6 +38,7 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
         device=name,
         precision=numerics.precision,
         layout=numerics.layout,
+        compiled=numerics.compiled,
         versions=versions,
         notes=list(notes),
         cpu=cpu_features(),

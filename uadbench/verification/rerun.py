@@ -20,6 +20,7 @@ from uadbench.core.record import Metric
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.layout import sha256_of
+from uadbench.runner.execution.compiling import compile_networks
 from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.isolated import Isolated, take_weights
@@ -47,6 +48,7 @@ def compare_rerun(run: OpenRun, *, isolated: bool) -> list[str]:
             _apart(run.plan, run).predict(run.folder.weights_file, parts, maps)
         else:
             method = build_method(run.plan, device)
+            compile_networks(method, _numerics(run))
             method.load_state_dict(run.folder.load_weights())
             predict_roles(method, run.plan, maps, device, None)
         problems = [
@@ -98,6 +100,7 @@ def _refit(run: OpenRun, plan: Plan, folder: RunFolder, *, isolated: bool) -> Me
     else:
         device = torch.device("cpu")
         method = build_method(plan, device)
+        compile_networks(method, _numerics(run))
         context = RunFitContext(folder, plan.job.seed, device, _numerics(run), None)
         fit_on_store(method, plan.train, plan.spec, plan.config, plan.job.seed, context)
         predict_roles(method, plan, folder.maps, device, None)
@@ -126,7 +129,7 @@ def _apart(plan: Plan, run: OpenRun) -> Isolated:
 def _numerics(run: OpenRun) -> Numerics:
     env = run.record.env
     try:
-        return Numerics.parse(f"{env.precision} {env.layout}")
+        return Numerics.parse(f"{env.precision} {env.layout}{' compiled' if env.compiled else ''}")
     except ValueError:
         return PLAIN
 

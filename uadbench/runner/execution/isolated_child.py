@@ -22,6 +22,7 @@ from uadbench.core.types import ImageSpec
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.records.environment import peak_gb
 from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.compiling import compile_networks, compile_notes
 from uadbench.runner.execution.fit import fit_method
 from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
@@ -41,7 +42,10 @@ def main(phase: str, lent: Path, work: Path) -> int:
     try:
         config = METHODS.load(order.method).config_type.model_validate(order.config)
         method = build_seeded(order.method, config, ImageSpec(**order.spec), order.seed).to(torch.device(order.device))
+        numerics = Numerics.parse(order.numerics)
+        compile_networks(method, numerics)
         outcome = PHASES[phase](method, order, lent, work)
+        outcome = outcome.model_copy(update={"notes": [*outcome.notes, *compile_notes(method, numerics)]})
     except (JobFailed, UserError) as error:
         (work / FAILED).write_text(str(error))
         return 1

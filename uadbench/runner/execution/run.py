@@ -20,6 +20,7 @@ from uadbench.core.catalog import METHODS
 from uadbench.core.config import is_result
 from uadbench.core.errors import DataError, JobFailed, imported_only
 from uadbench.core.files import atomic_text
+from uadbench.core.job import Compile
 from uadbench.core.method import Method
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Cost, Record
@@ -28,6 +29,7 @@ from uadbench.data.storage.batches import StoreBatches
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.environment import environment, peak_gb
 from uadbench.runner.execution.allocator import keep_memory
+from uadbench.runner.execution.compiling import as_computed, compile_networks, compile_notes, with_compile
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fit import fit_on_store
 from uadbench.runner.execution.fit_context import RunFitContext
@@ -81,6 +83,7 @@ def execute(
     tracking: Tracking | None = None,
     what: str = "",
     isolated: bool = False,
+    compiling: Compile = "auto",
 ) -> tuple[Record, Path, bool]:
     """Runs a plan, or returns what is stored.
 
@@ -96,6 +99,7 @@ def execute(
         what: What progress bars call the job, "" for the method's name.
         isolated: Whether the method runs in a child process that gets images and body masks alone. The job and its
             numbers are the same; the record says how far the child was kept apart.
+        compiling: Whether networks are called through torch.compile; a run that goes on keeps what it began with.
 
     Returns:
         The record, the run's folder, and whether it was stored already.
@@ -115,7 +119,7 @@ def execute(
                 watcher.finish(stored, folder.path)
             return stored, folder.path, True
         target = pick_device(device)
-        numerics = _numerics(plan, folder, target, isolated=isolated)
+        numerics = _numerics(plan, folder, target, compiling, isolated=isolated)
         execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
         folder.save_job(plan.job)
         # Shape and polarity: what `predict` builds the method from where the data are not at hand.
@@ -167,10 +171,12 @@ def predict_roles(
 def _execute(run: _Execution, *, fresh: bool) -> Record:
     plan, folder = run.plan, run.folder
     method = build_method(plan, run.device)
+    compile_networks(method, run.numerics)
     train_seconds = _fit(method, run, reuse=not fresh)
     began = time.monotonic()
     images, notes = predict_roles(method, plan, folder.maps, run.device, run.console, f"2/3 {run.doing('predicting')}")
     seconds = time.monotonic() - began
+    notes += compile_notes(method, run.numerics)
     rules = load_protocol(plan.job.protocol.name)
     with nullcontext() if run.console is None else run.console.status(f"3/3 {run.doing('calibrating and scoring')}"):
         evaluation, hashes = score_run(plan.train, plan.test, folder, rules, run.seed)
@@ -270,12 +276,13 @@ def _fit_pointer(run: _Execution) -> Path:
     return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
 
 
-def _numerics(plan: Plan, folder: RunFolder, device: torch.device, *, isolated: bool) -> Numerics:
-    """Returns number format and layout; what ``auto`` picked once is kept when the run is resumed or made again."""
+def _numerics(plan: Plan, folder: RunFolder, device: torch.device, compiling: Compile, *, isolated: bool) -> Numerics:
+    """Returns how to compute; what ``auto`` picked once is kept when the run is resumed or made again."""
     file = folder.path / "numerics.txt"
     if not file.exists():
         child = Isolated(plan, device.type, PLAIN, hidden=[folder.path.parent])
-        folder.write_text(file.name, str(numerics_of(plan, device, child.probe if isolated else None)))
+        found = numerics_of(plan, device, child.probe if isolated else None)
+        folder.write_text(file.name, str(with_compile(found, compiling)))
     try:
         return Numerics.parse(file.read_text())
     except (OSError, ValueError) as error:
@@ -307,7 +314,7 @@ def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Reco
         dataset=job.dataset,
         test_on=job.test_on,
         protocol=job.protocol,
-        env=environment(run.device, run.numerics, notes),
+        env=environment(run.device, as_computed(run.numerics, notes), notes),
         **parts,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from uadbench.core.config import is_result
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
+from uadbench.core.job import Compile
 from uadbench.core.record import Record, stable_hash
 from uadbench.records.export import export_record, exported_record
 from uadbench.runner.planning.plan import Plan
@@ -68,7 +69,7 @@ class SuiteRun:
         """Opens the job table if the suite was started before."""
         return JobTable(self._table_file) if self._table_file.exists() else None
 
-    def run(self, executor: Executor, device: str) -> Generator[list[JobRow]]:
+    def run(self, executor: Executor, device: str, compiling: Compile = "auto") -> Generator[list[JobRow]]:
         """Runs every job that is not stored; yields the jobs as they stand, about twice a second.
 
         Raises:
@@ -81,7 +82,7 @@ class SuiteRun:
         try:
             if not table.is_over():
                 yield table.rows()
-                task = Work(self._table_file, self.root, self.records, self.base, device)
+                task = Work(self._table_file, self.root, self.records, self.base, device, compiling=compiling)
                 try:
                     executor.start(task, len(open_jobs(table.rows())))
                     while not table.is_over():

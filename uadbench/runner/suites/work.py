@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from uadbench.core.errors import UnknownName
+from uadbench.core.job import Compile
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Work:
         base: Folder that relative sources start from.
         device: auto, cpu or cuda.
         threads: Threads of a worker on the CPU.
+        compiling: auto, on or off: whether networks are called through torch.compile.
     """
 
     table: Path
@@ -29,6 +31,7 @@ class Work:
     base: Path
     device: str = "auto"
     threads: int = 1
+    compiling: Compile = "auto"
 
 
 class Executor(Protocol):
