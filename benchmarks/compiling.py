@@ -1,9 +1,8 @@
 """Does torch.compile shorten a run? python -m benchmarks.compiling [--device cpu|cuda] [--presets quick paper]
 
-For Synomaly's network of each preset: seconds of compiling and of a call, eager and compiled, in the number format
-and layout that ``--precision auto`` picks here, for a training step and for predicting a batch; and what a whole training of
-the preset takes either way, compiling counted. ``--compile auto`` follows what this says: see
-docs/explanation/performance.md.
+For Synomaly's network of each preset, in the number format and layout that ``--precision auto`` picks here: seconds
+of compiling and of a call, eager and compiled, for a training step and for predicting a batch; and what a whole
+training of the preset takes either way, compiling counted.
 """
 
 from __future__ import annotations
