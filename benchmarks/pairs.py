@@ -1,8 +1,10 @@
 """Each work twice, on the same weights, images and random numbers: as published, and by the product.
 
-``python -m benchmarks.pairs [--json FILE] [--only WORD] [--rounds N]`` prints, for each work, the seconds as published,
-of the product in fp32 and in bf16, and in the number format and layout that ``--precision auto`` picks here, with the
-ratio of the picked way to the published one. On shared cores it gives no ratio.
+``python -m benchmarks.pairs [--json FILE] [--write-docs] [--only WORD] [--rounds N]`` prints, for each work, the
+seconds as published, of the product in fp32 and in bf16, and in the number format and layout that ``--precision auto``
+picks here, with the ratio of the picked way to the published one. On shared cores it gives no ratio. ``--write-docs``
+stores the figures as this kind of machine's column in benchmarks/machines.json and writes the table of
+docs/explanation/performance.md; on shared cores it refuses.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import as_published
+from benchmarks import as_published, machine_table
 from benchmarks.support.ratios import machine
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import torch_generator
@@ -241,6 +243,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, nargs="?", const=Path("-"), help="a file, or nothing for the screen")
     parser.add_argument("--only", default="", help="works whose name holds this word")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write-docs", action="store_true", help="store this machine's column and write the table")
     options = parser.parse_args()
     keep_memory()  # as runs do
     chosen = {name: make for name, make in WORKS.items() if options.only in name}
@@ -262,6 +265,12 @@ def main() -> None:
         print(content)
     elif options.json:
         options.json.write_text(content)
+    if options.write_docs:
+        try:
+            machine_table.store(machine_table.add(machine_table.load(), machine(), rows))
+        except machine_table.SharedCores as error:
+            parser.exit(1, f"{error}\n")
+        machine_table.main()
 
 
 COLUMNS = ("published", "fp32", "bf16", "picked", "ratio")
