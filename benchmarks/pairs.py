@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import as_published, machine_table
+from benchmarks import as_published
+from benchmarks.support import machine_table
 from benchmarks.support.ratios import machine
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import torch_generator

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.machine_table import PAGE, SharedCores, add, kind_of, load, table, with_table
+from benchmarks.support.machine_table import PAGE, SharedCores, add, kind_of, load, table, with_table
 
 LINE = "x86_64, 2 cores, 2 threads, {}, torch 2.14.1"
 AVX2, BF16, AMX = (

@@ -1,7 +1,7 @@
 """A column per kind of machine in docs/explanation/performance.md, from benchmarks/machines.json.
 
 ``python -m benchmarks.pairs --write-docs`` measures, stores this machine's column and writes the table; ``python -m
-benchmarks.machine_table`` writes the table from what is stored. No number of it is copied by hand.
+benchmarks.support.machine_table`` writes the table from what is stored. No number of it is copied by hand.
 """
 
 from __future__ import annotations
