@@ -1,4 +1,4 @@
-"""The baseline of every ratio: how the papers' codes run, written from their descriptions.
+"""The baseline of every ratio: how the code of the papers runs, written from its description.
 
 fp32, NCHW, one image at a time, noise drawn on the CPU image by image, blur and components by scipy. It shares weights,
 data and random numbers with the product and makes the same number of network calls per image.

@@ -1,4 +1,4 @@
-"""Ratios in one run: baseline and product take turns, and all ratios end in one table with a line on the machine."""
+"""Ratios in one run: baseline and product alternate, and all ratios end in one table with a line on the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def memory() -> None:
-    """Freed memory stays with the process, as in runs."""
+    """The process keeps freed memory, as in runs."""
     keep_memory()
 
 

@@ -1,7 +1,7 @@
-"""What fewer network calls cost AnoDDPM in quality: python -m benchmarks.ddim RUN [--patients N]
+"""Effect of fewer network calls on the quality of AnoDDPM: python -m benchmarks.ddim RUN [--patients N]
 
 RUN is the folder of a finished run of anoddpm on a phantom, for example of ``uadbench run --method anoddpm --dataset
-carotid_us``. Its network predicts one lesion image a test patient by every ancestral step, as published, and by DDIM
+carotid_us``. Its network predicts one lesion image per test patient by every ancestral step, as published, and by DDIM
 with fewer. Differences in average precision are paired by patient.
 """
 
@@ -49,7 +49,7 @@ def precisions(predict: FixedBatchPredictor, images: ImageBatch, truth: Tensor) 
 
 
 def main() -> None:
-    """Prints a row a chain."""
+    """Prints a row per chain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--patients", type=int, default=36)

@@ -1,9 +1,9 @@
-"""Cost as it grows: python -m benchmarks.growth [--device cpu|cuda] [--small] [--draw] [--out docs/images]
+"""Scaling of the cost: python -m benchmarks.growth [--device cpu|cuda] [--small] [--draw] [--out docs/images]
 
 Rate and peak memory of Synomaly (prediction, training), of the pixel metrics and of a worker, against one size at a
-time, each point in a fresh process. Writes ``growth.csv`` and a figure an axis, and prints the exponents fitted on a
+time, each point in a fresh process. Writes ``growth.csv`` and one figure per axis, and prints the exponents fitted on a
 log-log scale: 1 means in proportion, 0 that the size does not matter. ``--draw`` measures nothing and draws the CSV
-again; ``--small`` takes two small sizes an axis, to try the command itself.
+again; ``--small`` takes two small sizes per axis, to try the command itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABELS: dict[Axis, str] = {
     "pixels": "test pixels",
     "jobs": "jobs that one worker runs",
 }
-RATES: dict[Axis, str] = {"pixels": "pixels a second", "jobs": "jobs a second"}
+RATES: dict[Axis, str] = {"pixels": "pixels per second", "jobs": "jobs per second"}
 WORKS: dict[Axis, tuple[Work, ...]] = {
     "batch": ("prediction", "training"),
     "size": ("prediction", "training"),
@@ -82,7 +82,7 @@ def points(device: str, *, small: bool = False) -> Iterator[Point]:
 
 
 def measured(point: Point) -> dict[str, Any]:
-    """Measures a point in a process of its own.
+    """Measures a point in a separate process.
 
     Raises:
         CalledProcessError: If the point fails.
@@ -129,7 +129,7 @@ def draw(frame: pd.DataFrame, axis: Axis) -> str:
                 label = f"{work}, exponent {slope:.2f}"
                 sns.scatterplot(x=rows["value"], y=rows[column], ax=axes, color=colour, marker=marker, label=label)
             axes.set(xscale="log", yscale="log", xlabel=LABELS[axis])
-            axes.set_ylabel(RATES.get(axis, "images a second") if column == "per_second" else "MiB at the peak")
+            axes.set_ylabel(RATES.get(axis, "images per second") if column == "per_second" else "MiB at the peak")
             axes.set_xticks(sorted(set(part["value"])))
             axes.xaxis.set_major_formatter(EngFormatter(places=0))
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

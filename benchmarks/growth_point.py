@@ -1,4 +1,4 @@
-"""One point of benchmarks/growth.py in a process of its own: python -m benchmarks.growth_point '{"axis": ...}'
+"""One point of benchmarks/growth.py in a separate process: python -m benchmarks.growth_point '{"axis": ...}'
 
 Peak memory belongs to a process, and the allocator keeps what it once had: only a fresh process tells what one size
 needs.
@@ -45,7 +45,7 @@ class Point:
         value: The size on the axis.
         preset: Whose network; ``quick`` or ``paper``.
         device: Where.
-        batch: Images a call.
+        batch: Images per call.
         size: Side of the image in pixels.
         stages: Stages of prediction, all of them run.
     """
@@ -120,7 +120,7 @@ def config_of(point: Point) -> SynomalyConfig:
 
 
 def network(point: Point) -> float:
-    """Returns images a second of prediction or training."""
+    """Returns images per second of prediction or training."""
     device, config = torch.device(point.device), config_of(point)
     spec = ImageSpec(1, config.image_size, config.image_size, polarity=1)
     numerics = pick_numerics("auto", Synomaly.build, config, spec, device)
@@ -155,7 +155,7 @@ def pixel_file(folder: Path, pixels: int) -> Callable[[], Iterator[tuple[NDArray
 
 
 def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
-    """Returns pixels a second of the pooled curves, and the memory from before them."""
+    """Returns pixels per second of the pooled curves, and the memory from before them."""
     from uadbench.evaluation.metrics.streaming import pixel_curves
 
     read, device = pixel_file(folder, pixels), torch.device("cpu")
@@ -164,7 +164,7 @@ def metrics(pixels: int, folder: Path) -> tuple[float, Memory]:
 
 
 def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
-    """Returns jobs a second of one worker, and the memory from before them."""
+    """Returns jobs per second of one worker, and the memory from before them."""
     from benchmarks.support.small_suite import make_run, task_of
     from tests.support.stores import write_store
     from uadbench.runner.suites import worker
@@ -176,7 +176,7 @@ def suite(jobs: int, folder: Path, device: str) -> tuple[float, Memory]:
 
 
 def measure(point: Point) -> dict[str, object]:
-    """Returns the point with its rate in units a second and its memory in MiB."""
+    """Returns the point with its rate in units per second and its memory in MiB."""
     keep_memory()  # as runs do
     with tempfile.TemporaryDirectory() as folder:
         if point.work == "metrics":

@@ -195,7 +195,7 @@ def synomaly_noise(size: int) -> Pair:
 
 
 def measured(pair: Pair, rounds: int) -> dict[str, Any]:
-    """Returns the seconds of a work in each way; the ways take turns, and the medians count.
+    """Returns the seconds of a work in each way; alternating; medians.
 
     ``fp32`` is the product channels first, ``bf16`` channels last; ``picked`` is one of the probe's choices.
     """

@@ -1,7 +1,7 @@
-"""Where the time goes, and how much of the machine is used: python -m benchmarks.profile [--small] [--json FILE]
+"""Profile and utilisation: python -m benchmarks.profile [--small] [--json FILE]
 
 Each work as published and as here: seconds, arithmetic, its share of the measured matrix rate, and a torch.profiler
-breakdown by kind. The limit of the ratio is the published time over what cannot be left out: the arithmetic at the full
+breakdown by kind. The limit of the ratio is the published time over the unavoidable time: the arithmetic at the full
 matrix rate, and drawing the random numbers. ``--small`` takes networks and sizes of preset ``quick``.
 """
 
@@ -101,13 +101,13 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def matrix_rate(dtype: torch.dtype, side: int) -> float:
-    """Returns the best of ten matrix products, FLOP a second."""
+    """Returns the best of ten matrix products, FLOP per second."""
     a, b = (torch.randn(side, side).to(dtype) for _ in range(2))
     return 2 * side**3 / min(seconds(lambda: a @ b) for _ in range(10))
 
 
 def rows(pair: Pair, rate: float, rounds: int) -> list[dict[str, Any]]:
-    """Returns a row of the table for each of the two ways; they take turns."""
+    """Returns a row of the table for each of the two ways; alternating."""
     ways = {"as published": pair.published, "here": pair.product}
     flops = {way: operations(call) for way, call in ways.items()}  # the warm-up, too
     times: dict[str, list[float]] = {way: [] for way in ways}

@@ -1,4 +1,4 @@
-"""Slices a second that the store gives, random and in batches of 16: reading must never limit training."""
+"""Slices per second that the store gives, random and in batches of 16: reading must never limit training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Volumes a second and memory of ``prepare``: one volume a worker is held, however many there are.
+"""Volumes per second and memory of ``prepare``: one volume per worker is in memory, whatever their number.
 
 ``python -m pytest benchmarks/test_prepare.py benchmarks/test_loader.py --benchmark-only``; each preparation runs in a
 process of its own, whose largest memory Linux tells.

@@ -2,7 +2,7 @@
 
 A whole run of each would take an hour, so its parts are timed and multiplied: steps of each training phase, what a fit
 does besides them, and the prediction of an image. As published, optimisers go tensor by tensor and images are predicted
-one at a time. Loading (under 1 %) and scoring (some seconds a run, the same for all) are left out of both.
+one at a time. Loading (under 1 %) and scoring (some seconds per run, the same for all) are excluded from both.
 
 Two limits of a ratio, both as if all but convolutions and matrix products were free: the published time over theirs at
 the full matrix rate, and over what they take now (torch.profiler's share of a fit and of a prediction). What
@@ -73,7 +73,7 @@ def kernels(call: Callable[[], object]) -> float:
 
 @pytest.fixture(scope="module")
 def rate() -> float:
-    """FLOP a second."""
+    """FLOP per second."""
     return matrix_rate(torch.float32, 2048)
 
 

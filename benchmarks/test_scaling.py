@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def throughput(run: SuiteRun, workers: int) -> float:
-    """Returns jobs a second from the first job's start to the last one's end: workers are warm by then."""
+    """Returns jobs per second from the first job's start to the last one's end: workers are warm by then."""
     executor = LocalExecutor(workers, gpus=0)
     rows = list(run.run(executor, "cpu"))[-1]
     assert [row.state for row in rows] == ["done"] * len(rows)
@@ -42,7 +42,7 @@ def test_two_workers_against_one(benchmark: BenchmarkFixture, store: Path, tmp_p
     two = benchmark.pedantic(lambda: throughput(make_run(tmp_path / "two", store, JOBS, STEPS), 2), rounds=1)
     benchmark.extra_info["jobs_per_second"] = {"one worker": one, "two workers": two}
     benchmark.extra_info["ratio"] = two / one
-    print(f"\n{one:.3f} jobs a second with one worker, {two:.3f} with two: {two / one:.2f} times")
+    print(f"\n{one:.3f} jobs per second with one worker, {two:.3f} with two: {two / one:.2f} times")
 
 
 def test_overhead_of_a_job_beyond_its_work(
@@ -65,7 +65,7 @@ def test_overhead_of_a_job_beyond_its_work(
     assert benchmark.pedantic(lambda: worker.work(task), rounds=1) == len(inside) == JOBS
     overhead = (time.perf_counter() - began - sum(inside)) / JOBS
     benchmark.extra_info["overhead_s"] = overhead
-    print(f"\n{sum(inside) / JOBS:.2f} s of work and {overhead:.3f} s of overhead a job")
+    print(f"\n{sum(inside) / JOBS:.2f} s of work and {overhead:.3f} s of overhead per job")
 
 
 def test_a_claim_among_ten_thousand_jobs(benchmark: BenchmarkFixture, tmp_path: Path) -> None:

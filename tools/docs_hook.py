@@ -1,6 +1,6 @@
-"""mkdocs hook: the reference of commands, configs and records, written from the program itself at every build.
+"""mkdocs hook: the reference of commands, configs and records, generated from the program at every build.
 
-A page holds a marker, ``<!-- generated: commands -->`` for example, where the text goes.
+A marker on a page, for example ``<!-- generated: commands -->``, is replaced by the text.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def schema() -> str:
 
 
 def board() -> str:
-    """Returns what README.md shows of the leaderboard, without its links: they lead to files outside the site."""
+    """Returns the leaderboard in README.md without its links, which point to files outside the site."""
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
     shown = text.partition("<!-- matrix: begin -->")[2].partition("<!-- matrix: end -->")[0]
     return re.sub(r"\[((?:[^\[\]]|\\[\[\]])+)\]\([^)\s]+\)", r"\1", shown)
 
 
 def carotid_us() -> str:
-    """Returns the card of the carotid dataset, which lies beside its code, without its title."""
+    """Returns the README of the carotid dataset without its title."""
     card = Path(__file__).parent.parent / "datasets" / "carotid_us" / "README.md"
     return card.read_text(encoding="utf-8").partition("\n")[2]
 

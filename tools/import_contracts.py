@@ -1,7 +1,7 @@
 """Writes ``.importlinter``: the dependency direction of docs/explanation/design.md as contracts.
 
-import-linter does not look into folders without ``__init__.py``, and ``methods/`` and ``datasets/`` are such
-folders, so each method and dataset is named here as a root package of its own, found anew on every run.
+import-linter ignores folders without ``__init__.py``, and ``methods/`` and ``datasets/`` are such
+folders, so each method and dataset is listed here as a separate root package, found on every run.
 
 Usage: python tools/import_contracts.py [ROOT]
 """
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# Highest first. A layer may import what stands below it; siblings on one line may not import each other.
+# Highest first. A layer may import layers below it; siblings on one line may not import each other.
 # Parentheses: the layer may be absent.
 ABOVE_METHODS = (
     "uadbench.__main__",
@@ -50,7 +50,7 @@ def render(root: Path) -> str:
         root: Folder that holds ``uadbench/``, ``methods/`` and ``datasets/``.
 
     Raises:
-        SystemExit: If a package of ``uadbench/`` has no place in the dependency direction yet.
+        SystemExit: If a package of ``uadbench/`` is not assigned to a layer.
     """
     strangers = sorted(set(_packages(root / "uadbench")) - {*PLACED, "methods", "datasets"})
     if strangers:
@@ -65,7 +65,7 @@ def render(root: Path) -> str:
                 "importlinter",
                 root_packages=["uadbench", *methods, *datasets],
                 include_external_packages="True",
-                # What only a type checker reads is not a dependency at run time.
+                # Imports for type checking are not run-time dependencies.
                 exclude_type_checking_imports="True",
             ),
             _section(
@@ -73,7 +73,7 @@ def render(root: Path) -> str:
                 name="Imports go downwards; methods and datasets never import each other",
                 type="layers",
                 layers=[layer for layer in layers if layer],
-                # The package offers its Python interface lazily; its version is read from below.
+                # The package imports its Python interface lazily; its version is read from below.
                 ignore_imports=["uadbench -> uadbench.api"],
                 unmatched_ignore_imports_alerting="none",
             ),

@@ -22,7 +22,7 @@ def problems(root: Path) -> list[str]:
     files = sorted(file for name in CHECKED for file in (root / name).rglob("*.py") if not _linked(file, root))
     counts = Counter(file.parent for file in files if file.name != "__init__.py")
     found = [
-        f"{folder.relative_to(root)} holds {count} Python files, more than {MOST_FILES}: split it where a seam shows."
+        f"{folder.relative_to(root)} holds {count} Python files, more than {MOST_FILES}: split it."
         for folder, count in sorted(counts.items())
         if count > MOST_FILES
     ]
@@ -34,7 +34,7 @@ def problems(root: Path) -> list[str]:
 
 
 def _linked(file: Path, root: Path) -> bool:
-    """Whether a file is reached through a link, as ``uadbench/methods``: it is counted where it lies."""
+    """Whether a file is reached through a link, like ``uadbench/methods``: it is counted at its real path."""
     return not file.resolve().is_relative_to(root.resolve() / file.relative_to(root).parts[0])
 
 

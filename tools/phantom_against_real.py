@@ -1,8 +1,8 @@
-"""Puts a phantom and real images side by side: a picture to look at, and curves of intensity, grain and frequency.
+"""Compares a phantom with real images: a figure of both, and curves of intensity, texture and frequency.
 
 Usage: python tools/phantom_against_real.py --dataset brain_mri --source DIR --out DIR [--curves FILE.svg]
 
-The picture shows patients: it goes to --out and never into the repository. The curves show none.
+The figure shows patients: it is written to --out and must never be committed. The curves show none.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from uadbench.data.storage.store import Item, Store
 from uadbench.report.figures.drawing import colours, style, to_svg
 from uadbench.runner.planning.datasets import open_source
 
-FRAME = 128  # pixels a side where no spacing is known: the whole frame is then the unit of length
-WINDOW, WIDTH, LAGS = 5, 2.0, 8  # pixels: windows of the local spread, smoothing of the grain, longest correlation
+FRAME = 128  # pixels per side if no spacing is known: the whole frame is then the unit of length
+WINDOW, WIDTH, LAGS = 5, 2.0, 8  # pixels: windows of the local spread, smoothing of the texture, longest correlation
 MOST_LESION, LEAST_BODY = 0.02, 0.5
 BINS, SPREADS, BANDS = np.linspace(-1, 1, 61), np.linspace(0, 0.6, 61), 24
 
 
 @dataclass(frozen=True)
 class Plane:
-    """An image and what counts in it, the body without lesions, both (h, w); ``pixel`` is (row, column) in size."""
+    """An image and its scored pixels, the body without lesions, both (h, w); ``pixel`` is (row, column) in size."""
 
     image: NDArray[np.float64]
     body: NDArray[np.bool_]
@@ -58,13 +58,13 @@ class Curves:
 
 
 def main() -> None:
-    """Reads the arguments and writes picture, curves and figures."""
+    """Reads the arguments and writes the figure, the curves and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="brain_mri, liver_ct or carotid_us")
     parser.add_argument("--source", required=True, type=Path, help="raw folder or prepared store of real images")
     parser.add_argument("--out", required=True, type=Path, help="folder of side_by_side.png and figures.json")
-    parser.add_argument("--curves", type=Path, help="where the curves go; by default beside the picture")
-    parser.add_argument("--count", type=int, default=60, help="images of each")
+    parser.add_argument("--curves", type=Path, help="output file of the curves (default: next to the figure)")
+    parser.add_argument("--count", type=int, default=60, help="number of images of each")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ NAMES = ("phantom", "real")
 
 
 def real(dataset: str, source: Path, folder: Path) -> Store:
-    """Opens a prepared store, or prepares a raw folder for the time being."""
+    """Opens a prepared store, or prepares a raw folder temporarily."""
     if (source / "manifest.json").exists():
         return Store(source)
     DATASETS.load(dataset)().prepare(source, folder / "store", "strict", 1, no_progress)
@@ -95,7 +95,7 @@ def real(dataset: str, source: Path, folder: Path) -> Store:
 
 
 def choose(store: Store, count: int) -> list[Item]:
-    """Draws images that show much of the body and hardly any lesion, by a fixed seed."""
+    """Draws images with much body and hardly any lesion, with a fixed seed."""
     largest: dict[str, float] = {}
     areas = {item.uid: float(store.body(item).mean()) for item in store.items}
     for item in store.items:
@@ -112,7 +112,7 @@ def choose(store: Store, count: int) -> list[Item]:
 
 
 def common_pixel(items: list[Item]) -> tuple[float, str]:
-    """Returns the coarsest pixel in mm; where a spacing is unknown, a share of the frame."""
+    """Returns the coarsest pixel in mm; if a spacing is unknown, a share of the frame."""
     spacings = [item.spacing for item in items]
     known = [max(spacing) for spacing in spacings if spacing is not None]
     return (max(known), "mm") if len(known) == len(spacings) else (1 / FRAME, "frame")
@@ -127,7 +127,7 @@ def plane(store: Store, item: Item, unit: str) -> Plane:
 
 
 def resampled(native: Plane, pixel: float) -> Plane:
-    """Returns an image at a pixel size, resized as methods are handed it."""
+    """Returns an image at a pixel size, resized as for methods."""
     height, width = (
         max(WINDOW, round(count * side / pixel)) for count, side in zip(native.body.shape, native.pixel, strict=True)
     )
@@ -136,7 +136,7 @@ def resampled(native: Plane, pixel: float) -> Plane:
 
 
 def measure(planes: list[Plane], native: list[Plane], edges: NDArray[np.float64]) -> Curves:
-    """Returns the curves of each image: power on its own grid, all else at the common pixel size."""
+    """Returns the curves of each image: power on its own grid, the rest at the common pixel size."""
     grains = [texture.grain(each.image, each.body, WIDTH) for each in planes]
     pairs = list(zip(grains, planes, strict=True))
     return Curves(
@@ -149,7 +149,7 @@ def measure(planes: list[Plane], native: list[Plane], edges: NDArray[np.float64]
 
 
 def summary(planes: list[Plane], curves: Curves) -> dict[str, float]:
-    """Returns the figures that a text may cite."""
+    """Returns the numbers for the documentation."""
     values = np.concatenate([each.image[each.body] for each in planes])
     spreads = np.concatenate([texture.local_spread(each.image, each.body, WINDOW) for each in planes])
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
@@ -162,7 +162,7 @@ def summary(planes: list[Plane], curves: Curves) -> dict[str, float]:
 
 
 def ratios(both: list[Curves]) -> dict[str, float]:
-    """Returns the power of the phantom over that of the real images in thirds of the frequencies."""
+    """Returns the ratio of the phantom's power to that of the real images in thirds of the frequencies."""
     phantom, other = (np.nanmedian(curves.power, axis=0) for curves in both)
     thirds = np.array_split(np.arange(BANDS), 3)
     names = ("low", "middle", "high")
@@ -171,7 +171,7 @@ def ratios(both: list[Curves]) -> dict[str, float]:
 
 
 def draw(both: list[Curves], pixel: float, unit: str, edges: NDArray[np.float64]) -> str:
-    """Returns the four panels as SVG: medians over images, and the middle 80 % of them as a band."""
+    """Returns the four panels as SVG: medians over images, with the middle 80 % as a band."""
     with style():
         figure = Figure(figsize=(7.2, 5.6), layout="constrained")
         axes: list[Axes] = list(figure.subplots(2, 2).ravel())
@@ -203,7 +203,7 @@ def band(axes: Axes, x: NDArray[np.float64], rows: NDArray[np.float64], colour: 
 
 
 def plain(value: float, _: int) -> str:
-    """Writes a number as text: SVG with text left as text knows no formulas."""
+    """Writes a number as plain text, because SVG text cannot contain formulas."""
     return f"{value:g}"
 
 

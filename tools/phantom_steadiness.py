@@ -1,10 +1,10 @@
-"""Makes phantoms, whole or in part, and says how far every value was from a border that it could have crossed.
+"""Simulates phantoms, completely or in part, and prints the smallest distance of values to a decision boundary.
 
 Usage: python tools/phantom_steadiness.py [--dataset NAME]... [--whole] [--values FILE] [--write]
 
-Prints one JSON object per dataset: a hash of what was made, and the smallest margin of each decision. Run it under
-other processor features (NPY_DISABLE_CPU_FEATURES, OPENBLAS_CORETYPE, GLIBC_TUNABLES) and the hash must stay.
-``--write`` makes whole phantoms and commits fingerprint and margins to datasets/NAME/fingerprint.json: only for a
+Prints one JSON object per dataset: a hash of the result, and the smallest margin of each decision. Run it with
+other processor features (NPY_DISABLE_CPU_FEATURES, OPENBLAS_CORETYPE, GLIBC_TUNABLES) and the hash must not change.
+``--write`` simulates whole phantoms and writes fingerprint and margins to datasets/NAME/fingerprint.json: only for a
 version that is new.
 """
 
@@ -38,12 +38,12 @@ FEW = {
 
 
 def main() -> None:
-    """Reads the arguments, makes the phantoms and prints."""
+    """Reads the arguments, simulates the phantoms and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", action="append", choices=PHANTOMS, help="which; all if left out")
+    parser.add_argument("--dataset", action="append", choices=PHANTOMS, help="datasets (default: all)")
     parser.add_argument("--whole", action="store_true", help="all patients instead of a few")
-    parser.add_argument("--values", type=Path, help="keep all decided values in this .npz, of a few patients")
-    parser.add_argument("--write", action="store_true", help="commit fingerprint and margins of the whole phantoms")
+    parser.add_argument("--values", type=Path, help="store all decided values of a few patients in this .npz")
+    parser.add_argument("--write", action="store_true", help="write fingerprint and margins of the whole phantoms")
     asked = parser.parse_args()
     kept: dict[str, Any] = {}
     for name in asked.dataset or PHANTOMS:
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def whole(name: str) -> str:
-    """Returns the fingerprint of the whole phantom, made anew."""
+    """Returns the fingerprint of the newly simulated whole phantom."""
     with tempfile.TemporaryDirectory() as folder:
         DATASETS.load(name)().make_phantom(Path(folder) / name, no_progress)
         return Store(Path(folder) / name).manifest.fingerprint
@@ -81,7 +81,7 @@ def few(name: str) -> str:
 
 
 def values(name: str, watch: Watch) -> Iterator[tuple[str, Any]]:
-    """Yields the values of each decision, if they were kept."""
+    """Yields the values of each decision, if stored."""
     for decision, arrays in watch.values.items():
         yield f"{name}: {decision}", np.concatenate(arrays)
 

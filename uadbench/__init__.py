@@ -1,4 +1,4 @@
-"""uadbench: an honest benchmark for unsupervised anomaly detection in medical images."""
+"""uadbench: a benchmark for unsupervised anomaly detection in medical images."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the Python interface, and torch with it, on first use only: ``--help`` must answer at once."""
+    """Imports the Python interface, and torch with it, only on first use, so that ``--help`` responds immediately."""
     if name in __all__:
         from uadbench import api
 
@@ -60,5 +60,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Shows the interface and nothing else."""
+    """Lists only the public interface."""
     return sorted([*__all__, "__version__"])

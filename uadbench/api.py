@@ -45,8 +45,8 @@ class Maps:
     Attributes:
         uids: Identifiers of the images.
         maps: Raw anomaly maps on the grid of the method, float32 (n, h, w), memory-mapped; larger is more anomalous.
-        scores: The method's own image scores, (n,), where it has them.
-        reconstructions: Healthy counterparts in [-1, 1], (n, c, h, w), memory-mapped, where it makes them.
+        scores: The method's own image scores, (n,), if it has them.
+        reconstructions: Healthy counterparts in [-1, 1], (n, c, h, w), memory-mapped, if the method makes them.
     """
 
     uids: list[str]
@@ -56,7 +56,7 @@ class Maps:
 
 
 def load_dataset(name: str, source: str = "phantom") -> Store:
-    """Opens a phantom (made on first use) or a prepared folder.
+    """Opens a phantom (simulated on first use) or a prepared folder.
 
     Args:
         name: Registry name, e.g. "carotid_us".
@@ -69,10 +69,10 @@ def load_dataset(name: str, source: str = "phantom") -> Store:
 
 
 def load_images(store: Store, role: str = "train", size: int = 128) -> StoreBatches:
-    """Returns the images of a role, resized, without masks: ``epoch(16)`` passes over them, ``sample`` draws.
+    """Returns the resized images of a role, without masks: ``epoch(16)`` iterates over them, ``sample`` draws some.
 
     Args:
-        store: What ``load_dataset`` gave.
+        store: The result of ``load_dataset``.
         role: train, calib, labelled, val or test.
         size: Side in pixels.
 
@@ -109,7 +109,7 @@ def run(
         method: Registry name, e.g. "synomaly".
         dataset: Registry name, e.g. "carotid_us".
         source: "phantom" or the path of a prepared store.
-        test_on: Dataset to test on, if another.
+        test_on: Dataset to test on, if different.
         test_source: Its source.
         preset: smoke, quick, standard or paper.
         protocol: Rules of scoring.
@@ -148,7 +148,7 @@ def load_run(path: Path | str, sources: Mapping[str, Path | str] | None = None) 
 
     Args:
         path: ``runs/<id>``.
-        sources: Folder of the prepared data by dataset name, for its pictures; phantoms need none.
+        sources: Folder of the prepared data by dataset name, for its figures; phantoms need none.
 
     Raises:
         DataError: If the folder holds no finished run.
@@ -169,7 +169,7 @@ def runs(root: Path | str = "runs") -> list[Run]:
 
 
 def load_method(run_folder: Path | str, device: str = "cpu") -> Method:
-    """Returns the fitted method of a run; it is a ``torch.nn.Module`` where the method is one. No data are needed.
+    """Returns the fitted method of a run, a ``torch.nn.Module`` if its class is one. Needs no data.
 
     Args:
         run_folder: ``runs/<id>``.
@@ -241,16 +241,16 @@ def predict(
     Args:
         run_folder: ``runs/<id>``.
         source: PNG, TIFF, NIfTI or DICOM file, or a folder of them.
-        out: Folder of the heat-maps and of scores.csv.
+        out: Output folder for heat-maps and scores.csv.
         device: auto, cpu or cuda.
-        roi: Mask of the region of interest, or a folder of masks called as the inputs.
+        roi: Mask of the region of interest, or a folder of masks named like the inputs.
         roi_labels: Labels of the region in masks with several.
 
     Returns:
-        One row an input.
+        One row per input.
 
     Raises:
-        DataError: If an input cannot be used; the others are done.
+        DataError: If an input cannot be used; the others are processed.
     """
     import pandas as pd
 

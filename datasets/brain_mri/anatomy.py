@@ -1,4 +1,4 @@
-"""The healthy brain of one patient: which share of tissue is where, as functions of position.
+"""The healthy brain of one patient: tissue fractions as functions of position.
 
 Coordinates are millimetres, x to the patient's right, y to the front, z up, origin between the thalami. Sulci are the
 zero-crossings of a smooth random field carried inwards from the surface: sheets of fluid lined by cortex.
@@ -34,7 +34,7 @@ PLEXUS = (22.5, -30.0, 9.0)
 
 @dataclass(frozen=True)
 class Brain:
-    """What is drawn once a patient.
+    """Parameters drawn once per patient.
 
     Attributes:
         half: Half axes of the brain in mm, (3,).
@@ -42,18 +42,18 @@ class Brain:
         depth: Depth of sulci in mm.
         sulcus: Width of sulci at the surface in mm, half.
         ventricle: Factor of the ventricles' radius.
-        cap: Relative brightness of the rim round the ventricles.
+        cap: Relative brightness of the rim around the ventricles.
         limbic: Relative brightness of the cortex near the midline and of the insula.
         inflow: Signal of moving fluid in the ventricles, relative to white matter.
         plexus_mm: Radius of the choroid plexus.
         plexus: Its signal relative to white matter.
-        strip: Where brain extraction leaves more or less than the brain, SD in mm.
+        strip: Error of the brain extraction, SD in mm.
         folds: Field whose zero-crossings are sulci.
         slopes: Size of its gradient.
-        warps: Displacement of the whole anatomy, one field an axis.
+        warps: Displacement of the whole anatomy, one field per axis.
         windings: Displacement of the sulci inside it, likewise.
         winding: Their SD in mm.
-        slow: A field for what varies from place to place.
+        slow: A field for slow spatial variation.
     """
 
     half: Array
@@ -77,20 +77,20 @@ class Brain:
 
 @dataclass(frozen=True)
 class Tissues:
-    """Shares of tissue at points, each float64 (n,) in [0, 1], and two distances in mm.
+    """Tissue fractions at points, each float64 (n,) in [0, 1], and two distances in mm.
 
     Attributes:
         white: White matter.
         grey: Cortex.
         deep: Deep grey matter.
         fluid: Cerebrospinal fluid, ventricles included.
-        meninges: What brain extraction left outside.
+        meninges: Meninges, removed by brain extraction.
         body: Inside the extracted brain.
         ventricle_mm: Distance from the ventricles' wall, negative inside.
         pial_mm: Distance from fluid at the cortex.
         limbic: Cortex of the midline and the insula.
         plexus: Choroid plexus, part of the fluid's share.
-        inflow: Where fluid moves fast.
+        inflow: Regions of fast fluid flow.
     """
 
     white: Array
@@ -136,7 +136,7 @@ def draw_brain(rng: np.random.Generator, values: dict[str, Any]) -> Brain:
 
 
 def tissues(brain: Brain, points: Array, values: dict[str, Any]) -> Tissues:
-    """Returns what is at points.
+    """Returns the tissue at points.
 
     Args:
         brain: The patient.
@@ -147,7 +147,7 @@ def tissues(brain: Brain, points: Array, values: dict[str, Any]) -> Tissues:
     x, y, z = place = points + shift
     slow = brain.slow.at(points)
     size = np.sqrt(x**2 + y**2 + z**2) + 1e-3
-    # The forehead is narrower than the back of the head.
+    # The front of the head is narrower than the back.
     breadth = brain.half[0] * (1 - 0.09 * np.clip(y / brain.half[1], -1, 1))
     # Blunter than an ellipse.
     parts = [np.abs(each) ** BLUNT for each in (x / breadth, y / brain.half[1], z / brain.half[2])]
@@ -162,7 +162,7 @@ def tissues(brain: Brain, points: Array, values: dict[str, Any]) -> Tissues:
     deep = _inside(nuclei) * (1 - csf)
     # No cortex lines the ventricles, and none lies between the nuclei.
     cortex = _inside(brain.cortex * (1 + 0.15 * slow) - pial) * (1 - csf) * (1 - deep) * _inside(ventricle - 4)
-    left = outer + brain.strip * slow  # the border that brain extraction found
+    left = outer + brain.strip * slow  # the border found by brain extraction
     meninges = _inside(0.6 - outer) * _inside(slow - (1 - 2 * values["meninges"])) * _inside(left)
     csf = csf * (1 - meninges)
     cortex = cortex * (1 - meninges)

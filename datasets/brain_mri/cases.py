@@ -18,7 +18,7 @@ from uadbench.data.preprocessing.published_grid import PAPER_SIZE, published_ima
 from uadbench.data.reading.nifti import Volume, axial, read_binary, read_labels, read_volume
 
 MAX_LOST = 0.1
-"""A mask that loses more of its lesion outside the brain is taken for misregistered."""
+"""A mask with a larger share of its lesion outside the brain is assumed to be misregistered."""
 
 PAPER_SLICES = range(80, 100)
 """The axial slices of BraTS that Synomaly was trained and tested on (Bi et al. 2025)."""
@@ -30,15 +30,15 @@ class Case:
 
     Attributes:
         name: Unique.
-        cohort: Where it comes from, e.g. "mslub".
+        cohort: Its cohort, e.g. "mslub".
         role: Role of the patient, None until one is assigned.
-        image: NIfTI file, brain extracted, or with a brain mask.
+        image: NIfTI file, brain-extracted or with a brain mask.
         lesions: NIfTI file of the lesion labels; every label above 0 is lesion. None: healthy.
         brain: NIfTI file of the brain mask; None: where the image is not 0.
-        labels: What the lesion file may hold; None for any whole numbers, () for 0 and one other value.
-        patient: Patient; the name where it is empty.
-        kind: Stratum of the slices that hold a lesion.
-        recipe: How it is converted.
+        labels: Allowed values of the lesion file; None for any whole numbers, () for 0 and one other value.
+        patient: Patient; if empty, the name.
+        kind: Stratum of the slices with a lesion.
+        recipe: Recipe of the conversion.
     """
 
     name: str
@@ -59,26 +59,27 @@ class Case:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [file for file in (self.image, self.lesions, self.brain) if file is not None]
 
     @property
     def healthy_kind(self) -> str:
-        """Stratum of the slices without a lesion; those of lesion patients are a kind of their own."""
+        """Stratum of the slices without a lesion; those of lesion patients are a separate stratum."""
         return "" if self.lesions is None else "lesion-patient"
 
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The kept axial slices of a case.
+    """The selected axial slices of a case.
 
     Attributes:
         index: Their z positions in RAS order, length n.
         image: In [-1, 1], floats of shape (n, 1, h, w).
         body: Brain, bool of shape (n, h, w).
         mask: 0 or 1, uint8 of shape (n, h, w).
-        lesion: Whether a slice holds a lesion on its native grid, bool of shape (n,): a shrunk mask may have lost it.
-        spacing: Millimetres a pixel (row, column).
+        lesion: Whether a slice holds a lesion on its native grid, bool of shape (n,): a downsampled mask may have lost
+            it.
+        spacing: Millimetres per pixel (row, column).
         thickness: Slice distance in mm.
     """
 
@@ -125,7 +126,7 @@ def convert(case: Case) -> Slices:
 
 @contextmanager
 def _naming(file: Path) -> Generator[None]:
-    """Names the file where a rule of the data, which does not know it, finds a fault."""
+    """Adds the file name to errors of rules that do not know it."""
     try:
         yield
     except DataError as error:

@@ -26,7 +26,7 @@ class BrainMri:
     """Axial slices of brain-extracted MRI; a case is a volume.
 
     Args:
-        modality: Which images of public layouts to prepare: flair, t2, t1 or t1c; None takes the first that all
+        modality: Images of public layouts to prepare: flair, t2, t1 or t1c; None selects the first that all
             cohorts of the source have.
     """
 

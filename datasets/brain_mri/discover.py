@@ -1,4 +1,4 @@
-"""What lies in a source folder: one public layout, or several side by side."""
+"""Finds one or several public layouts in a source folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Found:
     """The cases of a source folder.
 
     Attributes:
-        cases: All volumes of one modality, without roles unless the layout says them.
+        cases: All volumes of one modality, without roles unless the layout defines them.
         titles: The layouts found.
         modality: One of ``MODALITIES``.
     """
@@ -32,7 +32,7 @@ def discover(source: Path, modality: str | None) -> Found:
 
     Args:
         source: The folder.
-        modality: One of ``MODALITIES``; None takes the first that all cohorts have.
+        modality: One of ``MODALITIES``; None selects the first that all cohorts have.
 
     Raises:
         UnknownName: If there is no such modality.
@@ -50,7 +50,7 @@ def discover(source: Path, modality: str | None) -> Found:
     present = {layout: names for layout, names in present.items() if names}
     if not present:
         known = "; ".join([*(layout.title for layout in LAYOUTS), pddpm.TITLE])
-        raise DataError(f"{source} holds no layout that brain_mri knows.", f"Known: {known}. Check --source.")
+        raise DataError(f"{source} contains no layout known to brain_mri.", f"Known: {known}. Check --source.")
     chosen = _common(present, wanted, source)
     cases = [case for layout in present for case in layout.find(source, layout.names[chosen])]
     return Found(cases, [layout.title for layout in present], chosen)
@@ -67,5 +67,5 @@ def _common(present: Mapping[Layout, list[str]], wanted: tuple[str, ...], source
     lacking, names = next((layout, names) for layout, names in present.items() if wanted[0] not in names)
     raise DataError(
         f"{source}: {lacking.cohort} has no {' or '.join(wanted)} here, only {', '.join(names)}.",
-        "Use a --modality that all cohorts have, or prepare the cohorts apart.",
+        "Use a --modality that all cohorts have, or prepare the cohorts separately.",
     )

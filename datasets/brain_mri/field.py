@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 Array = NDArray[np.floating]
 CORNER_MM = np.array([-110.0, -110.0, -50.0])[:, None]
 EXTENT_MM = (220.0, 220.0, 140.0)
-"""The part of the head in which slices lie."""
+"""The part of the head that contains the slices."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Field:
     step: float
 
     def at(self, points: Array) -> Array:
-        """Returns the values at points in mm, (3, n) to (n,); the nearest value outside of the lattice."""
+        """Returns the values at points in mm, (3, n) to (n,); the nearest value outside the lattice."""
         return map_coordinates(self.lattice, (points - CORNER_MM) / self.step, order=1, mode="nearest")
 
     def slope(self) -> Field:
-        """Returns the size of the gradient, a mm."""
+        """Returns the magnitude of the gradient, per mm."""
         parts = np.gradient(self.lattice, self.step)
         return Field(np.sqrt(sum(part**2 for part in parts)), self.step)
 
@@ -42,9 +42,9 @@ def draw_field(rng: np.random.Generator, length_mm: float, fineness: int = 6) ->
     Noise behind a Gaussian of SD s crosses zero every sqrt(2) pi s on average (Rice 1945); here s = length / 5.
 
     Args:
-        rng: Where the noise comes from.
+        rng: Random generator.
         length_mm: Length of its structures.
-        fineness: Lattice points a length, between which values are interpolated linearly.
+        fineness: Lattice points per length, with linear interpolation.
     """
     step = length_mm / fineness
     count = [int(np.ceil(extent / step)) + 2 for extent in EXTENT_MM]

@@ -1,6 +1,6 @@
-"""The public folder layouts of brain MRI: which files are there, and which belong together.
+"""The public folder layouts of brain MRI: their files, and which belong together.
 
-A layout finds the cases of one cohort and knows nothing of roles (``roles.py``) or of pixels (``cases.py``).
+A layout finds the cases of one cohort, independent of roles (``roles.py``) and pixels (``cases.py``).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ NIFTI = r"\.nii(?:\.gz)?"
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """One cohort as it is published.
+    """One published cohort.
 
     Attributes:
         cohort: Short name.
-        title: What it is called when found.
-        names: The modalities it has, and how its files call them.
+        title: Name in messages.
+        names: Its modalities and their names in files.
         find: Returns the cases below a folder for a modality's file name; none if there are none.
-        healthy: Whether its people have no lesions.
+        healthy: Whether its subjects have no lesions.
     """
 
     cohort: str
@@ -133,7 +133,7 @@ LAYOUTS = (
 
 
 def _matching(source: Path, pattern: str, expression: str) -> list[tuple[Path, re.Match[str]]]:
-    """Returns the images whose whole name matches, one a case, in the order of the cases.
+    """Returns the images whose full name matches, one per case, in the order of the cases.
 
     Raises:
         DataError: If two files are the same case.
@@ -157,7 +157,7 @@ def _partner(source: Path, image: Path, stem: str) -> Path:
 
 
 def _brain_mask(source: Path, image: Path) -> Path | None:
-    """Returns the brain mask that an extraction tool left beside the image."""
+    """Returns the brain mask that an extraction tool saved next to the image."""
     stem, _, end = image.name.partition(".nii")
     for path in (image.with_name(f"{stem}{tool}_mask.nii{end}") for tool in ("", "_bet", "_brain")):
         if path.exists():

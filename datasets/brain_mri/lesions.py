@@ -1,4 +1,4 @@
-"""Tumours with oedema and core, and the lesions of multiple sclerosis: where they are and what they are made of."""
+"""Tumours with oedema and core, and multiple sclerosis lesions: location and composition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tumour:
 
     Attributes:
         centre: Millimetres, (3,).
-        radius: Of the oedema, mm.
+        radius: Radius of the oedema, mm.
         core: Radius of the core as a share.
         necrotic: Radius of the necrosis as a share of the core's; 0 without one.
         edge: Half width of the transition, mm.
@@ -35,7 +35,7 @@ class Tumour:
     shape: Field
 
     def displaced(self, points: Array) -> Array:
-        """Returns from where the tissue at points was pushed away, (3, n): the mass effect."""
+        """Returns the original positions of displaced tissue at points, (3, n): the mass effect."""
         away = points - self.centre[:, None]
         distance = np.sqrt((away**2).sum(0)) + 1e-3
         moved = self.push * self.radius * np.exp(-((distance / (1.5 * self.radius)) ** 2)) * distance / (distance + 5)
@@ -96,7 +96,7 @@ class Plaques:
 
 
 def draw_tumour(rng: np.random.Generator, values: dict[str, Any], points: Array, brain: Tissues) -> Tumour:
-    """Draws a tumour whose centre lies in white matter, at least 6 mm below the surface."""
+    """Draws a tumour with its centre in white matter, at least 6 mm below the surface."""
     deep = np.minimum(brain.pial_mm, brain.ventricle_mm)
     places = np.flatnonzero(above("white matter", brain.white, 0.9) & above("deep white matter", deep, 3))
     has_necrosis = rng.random() < values["necrosis"]
@@ -112,7 +112,7 @@ def draw_tumour(rng: np.random.Generator, values: dict[str, Any], points: Array,
 
 
 def draw_plaques(rng: np.random.Generator, values: dict[str, Any], points: Array, brain: Tissues) -> Plaques:
-    """Draws lesions in white matter, most of them next to the ventricles and pointing away from them."""
+    """Draws lesions in white matter, most of them adjacent to the ventricles and perpendicular to them."""
     white = above("white matter", brain.white, 0.9) & above("below cortex", brain.pial_mm, 2)
     beyond = above("far from ventricles", brain.ventricle_mm, 9)
     near = np.flatnonzero(white & above("ventricles' wall", brain.ventricle_mm, 1) & ~beyond)

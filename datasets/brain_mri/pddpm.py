@@ -25,10 +25,10 @@ FOLD = "fold0"
 
 
 def find(source: Path, modality: str) -> list[Case]:
-    """Returns the cases of the layout with their roles as ``splits`` says, none if the folder holds another layout.
+    """Returns the cases of the layout with roles from ``splits``, empty if the folder has another layout.
 
     Raises:
-        DataError: If a mask is missing, or a split names an image that is not there.
+        DataError: If a mask is missing, or a split lists a missing image.
     """
     cases: list[Case] = []
     for folder in sorted([*source.glob("Train/*"), *source.glob("Test/*")]):
@@ -57,7 +57,7 @@ def find(source: Path, modality: str) -> list[Case]:
 
 
 def _with_roles(source: Path, cases: list[Case]) -> list[Case]:
-    """Returns the cases that the split files name."""
+    """Returns the cases listed in the split files."""
     by_key = {(case.cohort, _identifier(case.image.name)): case for case in cases}
     chosen: list[Case] = []
     for file in files(source / "splits", "*.csv"):
@@ -70,7 +70,7 @@ def _with_roles(source: Path, cases: list[Case]) -> list[Case]:
         for name in _names(file):
             case = by_key.pop((cohort, _identifier(name)), None)
             if case is None:
-                raise DataError(f"{file} names {name}, which is not there (or twice).", "Correct the file.")
+                raise DataError(f"{file} lists {name}, which is missing (or occurs twice).", "Correct the file.")
             role = Role.VAL if case.lesions and match[2] == "val" else ROLES[match[2]]
             chosen.append(replace(case, role=role))
     return chosen
@@ -89,7 +89,7 @@ def _names(file: Path) -> list[str]:
 def _by_identifier(source: Path, folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in files(folder, "*.nii", "*.nii.gz") if folder.is_dir() else []:
-        # ``files`` guards the folder itself; the folder may be a link too.
+        # ``files`` checks links in the folder, but the folder may be a link too.
         if not path.resolve().is_relative_to(source.resolve()):
             raise DataError(f"{path} leaves the folder {source}.", "Copy the file into the folder.")
         name = _identifier(path.name)
@@ -100,7 +100,7 @@ def _by_identifier(source: Path, folder: Path) -> dict[str, Path]:
 
 
 def _identifier(name: str) -> str:
-    """Returns what an image and its masks have in common: the name up to its last number."""
+    """Returns the common part of the names of an image and its masks, up to the last number."""
     stem = re.sub(r"\.nii(\.gz)?$", "", name)
     stem = re.sub(r"[_-](flair|t1ce|t1c|t1|t2|seg|mask|brain)(?=$|[_-])", "", stem, flags=re.IGNORECASE)
     return stem.lower()

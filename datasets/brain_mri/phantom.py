@@ -25,14 +25,14 @@ from uadbench.datasets.brain_mri.signal import Scanner, Tissue, acquire, flair
 VERSION = "2"
 PARAMETERS: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())
 FINER = 2
-"""Samples a pixel along rows and columns; across the slice there are as many."""
+"""Samples per pixel along rows and columns, and across the slice."""
 
 HEALTHY = ("white", "grey", "deep", "fluid", "meninges")
 
 
 @dataclass(frozen=True)
 class Patient:
-    """Who is simulated: uid, role and kind of lesion ("" for healthy)."""
+    """A simulated patient: uid, role and kind of lesion ("" for healthy)."""
 
     uid: str
     role: Role
@@ -55,10 +55,10 @@ class ImageBatch:
 
 
 def patients(seed: int = 0) -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+    """Yields all patients of the phantom in a fixed order; those of another seed have different numbers.
 
     Args:
-        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+        seed: 0 for the phantom of the benchmark, another seed for unseen patients.
     """
     first = 1000 * seed
     for group, count in PARAMETERS["patients"].items():
@@ -71,7 +71,7 @@ def patients(seed: int = 0) -> Iterator[Patient]:
 
 
 def simulate(patient: Patient) -> ImageBatch:
-    """Simulates the volume of a patient; the same patient always gives the same one."""
+    """Simulates the volume of a patient, deterministically."""
     rng = numpy_generator("brain-phantom", VERSION, patient.uid)
     grid = PARAMETERS["grid"]
     brain = draw_brain(rng, PARAMETERS["anatomy"])

@@ -1,4 +1,4 @@
-"""Which slices of a case enter the store, and what a reader must know of them."""
+"""Selection of slices for the store, and notes on it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOTES = {
 class Selection:
     """The slices of a recipe.
 
-    ``strict`` takes every slice, but in train and calib those without a lesion. ``paper`` takes Synomaly's choice:
+    ``strict`` uses every slice, in train and calib only those without a lesion. ``paper`` uses Synomaly's choice:
     lesion-free slices to train on, and a draw of at most 1000 slices with a lesion to test on (Bi et al. 2025).
 
     Args:
@@ -55,7 +55,7 @@ class Selection:
             self._drawn = _draw([case for case in cases if case.role == Role.TEST])
 
     def takes(self, case: Case, z: int, lesion: bool) -> bool:
-        """Whether a slice enters the store."""
+        """Whether a slice is included in the store."""
         if case.role in (Role.TRAIN, Role.CALIB):
             return not lesion
         if self._drawn is None:
@@ -64,7 +64,7 @@ class Selection:
 
 
 def notes_of(cases: Sequence[Case], modality: str) -> list[str]:
-    """Returns what the records of a store must say."""
+    """Returns the notes for the records of a store."""
     notes = [] if modality == "flair" else [f"Modality {modality}."]
     if any(case.cohort == "mslub" for case in cases):
         notes.append(NOTES["mslub"])
@@ -78,7 +78,7 @@ def notes_of(cases: Sequence[Case], modality: str) -> list[str]:
 
 
 def _draw(cases: Sequence[Case]) -> set[tuple[str, int]]:
-    """Draws slices with a lesion; each has a fixed place in the order, whatever else was downloaded."""
+    """Draws slices with a lesion; in an order independent of what else was downloaded."""
     anomalous: list[tuple[int, str, int]] = []
     for case in cases:
         if case.lesions is not None:

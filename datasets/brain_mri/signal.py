@@ -22,15 +22,15 @@ class Tissue:
 
 @dataclass(frozen=True)
 class Scanner:
-    """One examination.
+    """Settings of one examination.
 
     Attributes:
         tr: Repetition time, ms.
         te: Effective echo time, ms.
         ti: Inversion time, ms.
-        snr: White-matter signal over the SD of either noise channel.
+        snr: White-matter signal divided by the SD of each noise channel.
         blur: SD of the point-spread function in pixels.
-        gain: Factor of the receiver; MR magnitudes have no unit.
+        gain: Receiver gain; MR magnitudes have no unit.
     """
 
     tr: float
@@ -54,7 +54,7 @@ def acquire(signal: Array, white: float, scanner: Scanner, rng: np.random.Genera
         signal: Noise-free signal, (slices, h, w).
         white: Signal of white matter, to which the SNR refers.
         scanner: Settings.
-        rng: Source of the noise.
+        rng: Random generator.
     """
     blurred = gaussian_filter(signal, (0, scanner.blur, scanner.blur))
     real, imaginary = rng.standard_normal((2, *signal.shape)) * (white / scanner.snr)

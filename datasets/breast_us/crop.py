@@ -1,6 +1,6 @@
-"""What of a frame is kept: a fixed part where the scanner draws on the image, then all but its black margins.
+"""Cropping of frames: a fixed part if the scanner draws on the image, then without its black margins.
 
-The rule looks at the image alone, never at a mask, and is the same for frames with and without lesions.
+The rule uses only the image, never a mask, and is the same for frames with and without lesions.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ BLACK = 16 / 255
 QUANTILE = 0.99
 LEAST_SIDE = 32
 COLOURED = 24 / 255
-"""Channels that differ by more than this are colour: JPEG leaves less in a grey image."""
+"""Channels that differ by more than this are colour; JPEG artefacts of grey images are smaller."""
 COLOURED_SHARE = 1e-3
-"""Share of coloured pixels from which on a frame counts as coloured (Doppler, or coloured marks)."""
+"""Share of coloured pixels above which a frame counts as coloured (Doppler, or coloured marks)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a frame that are kept, as shares of its height."""
+    """Rows to keep, as shares of the frame's height."""
 
     top: float
     bottom: float
@@ -51,15 +51,15 @@ class Box:
 
 
 def find_box(grey: NDArray[np.float32], part: Part, name: str) -> Box:
-    """Returns the rectangle that is kept.
+    """Returns the rectangle to keep.
 
     Args:
         grey: Grey levels in [0, 1], (h, w).
-        part: Rows that hold nothing but the image.
-        name: What an error names.
+        part: Rows without graphics.
+        name: Name for errors.
 
     Raises:
-        DataError: If less than 32 pixels a side are left.
+        DataError: If fewer than 32 pixels per side are left.
     """
     height = grey.shape[0]
     top, bottom = round(part.top * height), round(part.bottom * height)
@@ -74,7 +74,7 @@ def find_box(grey: NDArray[np.float32], part: Part, name: str) -> Box:
 
 
 def is_coloured(pixels: NDArray[np.float32]) -> bool:
-    """Returns whether a frame (h, w, 3) in [0, 1] has colour in it."""
+    """Whether a frame (h, w, 3) in [0, 1] contains colour."""
     return float((np.ptp(pixels, axis=2) > COLOURED).mean()) > COLOURED_SHARE
 
 

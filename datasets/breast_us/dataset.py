@@ -1,4 +1,4 @@
-"""``breast_us``: real breast ultrasound behind the Dataset interface; there is no phantom."""
+"""``breast_us``: real breast ultrasound as a Dataset; there is no phantom."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class BreastUS:
     )
 
     def phantom_key(self) -> str:
-        """Refuses: there is no phantom, since this set is here to be real.
+        """Refuses: this dataset has only real images.
 
         Raises:
             UserError: Always.
         """
         raise UserError(
-            "breast_us has no phantom: it is made of real images alone.",
+            "breast_us has no phantom: it has only real images.",
             "Get them with uadbench download breast_us, convert them with uadbench prepare breast_us --source DIR "
-            "--out STORE, and name the store with --source.",
+            "--out STORE, and specify the store with --source.",
         )
 
     def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
@@ -63,14 +63,14 @@ class BreastUS:
         self.phantom_key()
 
     def prepare(self, source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress) -> str:
-        """Converts frames of a public set: cropped to what is image, on the native grid, one scale for all.
+        """Converts frames of a public dataset: cropped to the image, on the native grid, with one scale for all.
 
         Raises:
             DataError: If the layout is not recognised or a file cannot be used; nothing is left behind.
             UserError: If the recipe is not strict.
         """
         if recipe != "strict":
-            raise UserError("breast_us supports only the recipe 'strict'.", "Leave --recipe out.")
+            raise UserError("breast_us supports only the recipe 'strict'.", "Remove --recipe.")
         layout = find(source)
         with StoreWriter.of(
             self,
@@ -105,7 +105,7 @@ class BreastUS:
 
 
 def convert(frame: Frame) -> Cropped | None:
-    """Reads and crops a frame; None if its lesion lies outside what is kept.
+    """Reads and crops a frame; None if its lesion is outside the crop.
 
     Raises:
         DataError: Naming the file that cannot be used.

@@ -1,4 +1,4 @@
-"""Images that show the same: grouped, so that they count as one patient and never lie in two roles."""
+"""Groups copies of images, so that they count as one patient with one role."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from uadbench.data.storage.batches import resize_image
 
 SIDE = 64
 ALIKE = 0.95
-"""Correlation on a common grid from which on two images are taken for one: below the 0.99 that refuses a store."""
+"""Correlation on a common grid above which two images count as one, below the 0.99 at which a store is refused."""
 
 
 def group_alike(images: Sequence[NDArray[np.float32]]) -> list[int]:
-    """Returns the number of each image's group: images are in one group if a chain of like images joins them.
+    """Returns the number of each image's group: images are in one group if a chain of similar images connects them.
 
     Args:
         images: Grey levels, each (h, w), of any size.

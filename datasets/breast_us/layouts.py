@@ -1,4 +1,4 @@
-"""The public layouts: BUS-UCLM, BUSI as unzipped, and BUS-BRA. Each gives frames, their roles and notes."""
+"""The public layouts: BUS-UCLM, BUSI as unpacked, and BUS-BRA. Each gives frames, their roles and notes."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ LESIONS = {Role.TEST: 0.7, Role.LABELLED: 0.2, Role.VAL: 0.1}
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it lies on disk.
+    """A frame on disk.
 
     Attributes:
         uid: Its published name.
-        patient: Whose it is.
+        patient: Its patient.
         role: The patient's role.
         image: Grey levels.
-        masks: Masks of its lesions; none where it shows none.
+        masks: Masks of its lesions, if any.
         kind: "benign", "malignant", "lesion-patient" for a lesion-free frame of a patient with lesions, or "".
-        part: What of it holds no graphics.
+        part: The part without graphics.
     """
 
     uid: str
@@ -56,18 +56,18 @@ class Frame:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [self.image, *self.masks]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found.
+    """The layout found.
 
     Attributes:
         cohort: Name of the public set.
-        frames: Those that are taken.
-        left_out: How many frames are not, by the reason.
+        frames: Frames to use.
+        left_out: Number of excluded frames by reason.
         ranked: Whether rows may be ranked.
         notes: Lines for the reader of a record.
     """
@@ -83,7 +83,7 @@ def find(source: Path) -> Layout:
     """Recognises a layout, at the top of a folder or in one folder inside it.
 
     Raises:
-        DataError: If none is recognised, or naming the first thing that is wrong.
+        DataError: If none is recognised, or naming the first error.
     """
     known: list[tuple[str, Callable[[Path], Layout]]] = [
         ("INFO.csv", read_uclm),
@@ -101,10 +101,10 @@ def find(source: Path) -> Layout:
 
 
 def read_uclm(source: Path) -> Layout:
-    """BUS-UCLM: the patient is the first four letters of a name, and INFO.csv says what was drawn on a frame.
+    """BUS-UCLM: the patient is the first four letters of a name, and INFO.csv lists what was drawn on a frame.
 
     Raises:
-        DataError: Naming the first thing that is wrong.
+        DataError: Naming the first error.
     """
     role_of = {name: Role(role) for role, names in json.loads(SPLIT.read_text()).items() for name in names}
     table = _table(source / "INFO.csv", UCLM_COLUMNS, sep=";")
@@ -154,10 +154,10 @@ def read_uclm(source: Path) -> Layout:
 
 
 def read_busi(source: Path) -> Layout:
-    """BUSI: a folder per label, masks beside the images. Nobody says whose an image is, so rows are never ranked.
+    """BUSI: a folder per label, masks next to the images. Patients are unknown, so rows are never ranked.
 
     Raises:
-        DataError: Naming the first thing that is wrong.
+        DataError: Naming the first error.
     """
     left: Counter[str] = Counter()
     listed: list[tuple[Path, tuple[Path, ...], str]] = []
@@ -208,10 +208,10 @@ def read_busi(source: Path) -> Layout:
 
 
 def read_bra(source: Path) -> Layout:
-    """BUS-BRA: every frame shows a lesion, so it is a test set for what was trained elsewhere.
+    """BUS-BRA: every frame shows a lesion, so it is only a test set.
 
     Raises:
-        DataError: Naming the first thing that is wrong.
+        DataError: Naming the first error.
     """
     frames = [
         Frame(
@@ -243,7 +243,7 @@ def _kind(label: str, sick: bool) -> str:
 
 def _there(source: Path, path: Path) -> Path:
     if not inside(source, path).is_file():
-        raise DataError(f"{path} is listed but not there.", "Download it again.")
+        raise DataError(f"{path} is listed but missing.", "Download it again.")
     return path
 
 

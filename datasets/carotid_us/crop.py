@@ -1,4 +1,4 @@
-"""Cutting a frame to its vessel: to a square around the bounding box, or to the paper's rectangle (Bi et al. 2025)."""
+"""Cropping a frame to its vessel: to a square around the bounding box, or to the paper's rectangle (Bi et al. 2025)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from uadbench.core.errors import DataError
 
 CENTRE = (0.46, 0.54)
-"""Where the middle of the vessel may lie, as shares of the square."""
+"""Range of the vessel's centre, as shares of the square."""
 LEAST_SIDE = 8
 
 
 @dataclass(frozen=True)
 class Window:
-    """A square; it may reach over the edge of the frame.
+    """A square that may extend beyond the frame.
 
     Attributes:
         top: First row.
@@ -33,27 +33,29 @@ class Window:
     def round_vessel(
         cls, vessel: NDArray[np.bool_], factor: tuple[float, float], rng: np.random.Generator, name: str
     ) -> Self:
-        """Draws a square round a vessel.
+        """Draws a square around a vessel.
 
         Args:
             vessel: True inside, (h, w), not empty.
-            factor: Least and greatest side, as multiples of the longer side of the bounding box.
-            rng: Draws the side and where the vessel's middle lies.
-            name: What an error names: the mask or its frame.
+            factor: Minimum and maximum side, as multiples of the longer side of the bounding box.
+            rng: Draws the side and the position of the vessel's centre.
+            name: Mask or frame, for errors.
 
         Raises:
-            DataError: If the vessel is a speck.
+            DataError: If the vessel is too small.
         """
         rows, columns = np.nonzero(vessel)
         side = round(max(np.ptp(rows), np.ptp(columns)) * rng.uniform(*factor))
         if side < LEAST_SIDE:
-            raise DataError(f"{name}: the vessel is a speck, its window {side} pixels.", "Redraw or remove the mask.")
+            raise DataError(
+                f"{name}: the vessel is too small, its window has {side} pixels.", "Redraw or remove the mask."
+            )
         centre = np.array([rows.min() + rows.max(), columns.min() + columns.max()]) / 2
         top, left = np.round(centre - side * rng.uniform(*CENTRE, 2)).astype(int)
         return cls(int(top), int(left), side)
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Returns the square of an image (h, w); what lies outside of it is 0."""
+        """Returns the square of an image (h, w); outside the image it is 0."""
         padded = np.pad(image, self.side)
         top, left = self.top + self.side, self.left + self.side
         return padded[top : top + self.side, left : left + self.side]
@@ -83,12 +85,12 @@ class Rectangle:
 
         Args:
             vessel: True inside, (h, w), not empty.
-            factor: Least and greatest size, as multiples of the bounding box.
+            factor: Minimum and maximum size, as multiples of the bounding box.
             rng: Draws the factor, then the share of the width left of the middle, then that of the height above it.
-            name: What an error names: the mask or its frame.
+            name: Mask or frame, for errors.
 
         Raises:
-            DataError: If the vessel is a speck.
+            DataError: If the vessel is too small.
         """
         rows, columns = np.nonzero(vessel)
         top, left = int(rows.min()), int(columns.min())
@@ -103,7 +105,7 @@ class Rectangle:
             min(vessel.shape[1], middle_x + int(width * scale * (1 - across))),
         )
         if min(found.bottom - found.top, found.right - found.left) < LEAST_SIDE:
-            raise DataError(f"{name}: the vessel is a speck.", "Redraw or remove the mask.")
+            raise DataError(f"{name}: the vessel is too small.", "Redraw or remove the mask.")
         return found
 
     def cut(self, image: NDArray[Any]) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""``carotid_us``: the phantom and the readers of real layouts behind the Dataset interface."""
+"""``carotid_us``: the phantom and the readers of real layouts as a Dataset."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class CarotidUS:
         """
         if (source / "metadata.csv").exists():
             if recipe != "strict":
-                raise UserError("The Momot layout supports only the recipe 'strict'.", "Leave --recipe out.")
+                raise UserError("The Momot layout supports only the recipe 'strict'.", "Remove --recipe.")
             return momot.prepare(source, out, workers, progress, self)
         if sweeps.found_in(source):
             return sweeps.prepare(source, out, recipe, workers, progress, self)

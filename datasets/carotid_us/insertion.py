@@ -1,8 +1,8 @@
-"""A plaque inserted into a real healthy frame: along the wall, with the speckle of the frame itself.
+"""A plaque inserted into a real healthy frame: along the wall, with the speckle of the frame.
 
-The texture is fully developed speckle whose grain (half width of the autocorrelation), local SD and distribution are
-measured on the frame itself, in its tissue for a plaque and in its lumen for a sham; the class sets the contrast alone.
-sham_control.py measures how well a classifier tells shams from untouched frames.
+The texture is fully developed speckle whose size (half width of the autocorrelation), local SD and distribution are
+measured on the frame, in its tissue for a plaque and in its lumen for a sham; the class sets only the contrast.
+sham_control.py measures how well a classifier separates shams from unchanged frames.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uadbench.core.rounding import above, rounded
 from uadbench.data.storage.store import IGNORE
 
 VALUES: dict[str, Any] = json.loads((Path(__file__).parent / "parameters.json").read_text())["insertion"]
-LOCAL_PX = 4.0  # SD of local means: some speckle grains
+LOCAL_PX = 4.0  # SD of local means: a few speckles
 DEPTH_PX = 30  # beyond this depth below the wall the lumen no longer changes with depth
 SOFT_LEAST = 1e-3  # weights below it change no grey level
 
@@ -37,7 +37,7 @@ def insert_plaque(
         sham: Run the whole pipeline with zero contrast and the texture of the lumen.
 
     Returns:
-        The frame, the truth (0, 1, IGNORE) and the class; a sham has an empty truth and the class "sham".
+        The frame, the mask (0, 1, IGNORE) and the class; a sham has an empty mask and the class "sham".
     """
     kind = str(rng.choice(list(VALUES["mix"]), p=list(VALUES["mix"].values())))
     region = _region(lumen, rng)
@@ -79,16 +79,16 @@ def _region(lumen: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bo
 def _speckle(
     grey: NDArray[np.float64], where: NDArray[np.bool_], wanted: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Returns speckle with the grain, the local SD and the distribution of a region, (h, w), 0 where not wanted."""
+    """Returns speckle with the size, local SD and distribution of a region, (h, w), 0 where not required."""
     relative = grey - _level(grey, where)
     spread = np.sqrt(_local_mean(relative**2, where))
-    # Black lumen may not vary at all: a floor keeps its few bright pixels from being blown up.
+    # A black lumen may be constant: a minimum SD prevents its few bright pixels from being amplified.
     overall = relative[where].std()
     spread = np.where(where, np.maximum(spread, overall / 4), overall)
     inside = np.where(where, relative, 0)
     sigma = [_grain(inside, where, axis) for axis in (0, 1)]
     real, imaginary = (gaussian_filter(rng.standard_normal(grey.shape), sigma)[wanted] for _ in range(2))
-    # Ranks of fully developed speckle take the values that the region's own speckle has.
+    # Rank matching of fully developed speckle to the values of the region's own speckle.
     rank = (rankdata(np.hypot(real, imaginary)) - 0.5) / real.size
     texture = np.zeros_like(grey)
     texture[wanted] = np.quantile((relative / spread)[where], rank) * spread[wanted]
@@ -96,11 +96,11 @@ def _speckle(
 
 
 def _level(values: NDArray[np.float64], where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Returns the expected value in a region: its mean at each depth below the border plus what is local, (h, w)."""
+    """Returns the expected value in a region: its mean at each depth below the border plus local variation, (h, w)."""
     depth = np.minimum(distance_transform_edt(where), DEPTH_PX).astype(int)
     count = np.maximum(np.bincount(depth[where], minlength=DEPTH_PX + 1), 1)
     profile = np.bincount(depth[where], values[where], minlength=DEPTH_PX + 1) / count
-    # Beyond the border the level goes on as it is at the border.
+    # Beyond the border the level is constant.
     profile[0] = profile[1]
     return profile[depth] + _local_mean(values - profile[depth], where)
 

@@ -1,7 +1,7 @@
 """The Momot layout: real healthy images with vessel masks; the test set gets plaques inserted along the wall.
 
 Frames are cropped to the vessel (its bounding box times a factor, centre jittered; Bi et al. 2025, section 4 of their
-method) at native resolution. There is no abnormal image, so the source badge is semi-synthetic.
+method) at native resolution. It has no abnormal images, so the source badge is semi-synthetic.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 
 COLUMNS = ("image", "artery_mask", "acquisition", "frame")
 SPLIT = Path(__file__).parent / "splits" / "momot-v1.json"
-# The paper crops to the vessel's box times U(1.1, 1.5); here the mask is the lumen alone, so that the wall, 1.5 mm on
-# either side of a 6 mm lumen, asks for half as much again.
+# The paper crops to the vessel's box times U(1.1, 1.5); here the mask is only the lumen, so the wall, 1.5 mm on
+# either side of a 6 mm lumen, requires half as much again.
 FACTOR = (1.6, 2.2)
 FATES = ("plaque", "sham", "plaque", "untouched")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as the table lists it.
+    """A frame in the table.
 
     Attributes:
         source: Folder of the table.
-        image: Its file, from there.
-        vessel: The file with its lumen, from there.
+        image: Its file, relative to that folder.
+        vessel: The file with its lumen, relative to that folder.
         acquisition: Name of its sweep.
         uid: Opaque identifier.
-        fate: What becomes of it, one of ``FATES``.
+        fate: Its use, one of ``FATES``.
     """
 
     source: Path
@@ -59,12 +59,12 @@ class Frame:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [self.source / self.image, self.source / self.vessel]
 
 
 def prepare(source: Path, out: Path, workers: int, progress: Progress, dataset: CarotidUS) -> str:
-    """Writes the store and returns what was found.
+    """Writes the store and returns the layout found.
 
     Raises:
         DataError: Naming the first file that cannot be used.
@@ -123,7 +123,7 @@ def list_frames(source: Path) -> list[Frame]:
 
 
 def read(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Returns a frame as it lies on disk: grey levels 0..255, and True inside the lumen, both (h, w).
+    """Returns a frame as stored: grey levels 0..255, and True inside the lumen, both (h, w).
 
     Raises:
         DataError: Naming the file that cannot be used.
@@ -131,7 +131,7 @@ def read(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     image = _read(frame.source, frame.image)
     vessel = _read(frame.source, frame.vessel) > 0
     if vessel.shape != image.shape:
-        raise DataError(f"{frame.vessel}: mask {vessel.shape} does not fit image {image.shape}.")
+        raise DataError(f"{frame.vessel}: mask {vessel.shape} does not match image {image.shape}.")
     if not vessel.any():
         raise DataError(f"{frame.vessel}: the vessel mask is empty.", "Remove the frame.")
     if image.min() == image.max():
@@ -152,7 +152,7 @@ def convert(frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.uint8], str]:
 
 
 def patient_groups() -> dict[str, tuple[Role, int]]:
-    """Returns role and group of each acquisition: neighbours may be one person and stay together."""
+    """Returns role and group of each acquisition: neighbours may be one person and stay in one group."""
     groups: dict[str, list[str]] = json.loads(SPLIT.read_text())
     return {
         acquisition: (Role(role), group)
@@ -163,7 +163,7 @@ def patient_groups() -> dict[str, tuple[Role, int]]:
 
 
 def crop(image: NDArray[np.uint8], vessel: NDArray[np.bool_], uid: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Cuts a square round the vessel, jittered by the frame's uid; what lies outside of the image is black."""
+    """Crops a square around the vessel, jittered by the frame's uid; outside the image it is black."""
     window = Window.round_vessel(vessel, FACTOR, numpy_generator("momot-crop", uid), uid)
     return window.cut(image), window.cut(vessel)
 
@@ -192,4 +192,4 @@ def _read(source: Path, name: str) -> NDArray[np.uint8]:
     except FileNotFoundError as error:
         raise DataError(f"{name} is in metadata.csv but not in {source}.", "Download it again.") from error
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is truncated or no image.", "Download it again.") from error
+        raise DataError(f"{name} is truncated or not an image.", "Download it again.") from error

@@ -71,10 +71,10 @@ class Frame:
 
 
 def patients(seed: int = 0) -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+    """Yields all patients of the phantom in a fixed order; those of another seed have different numbers.
 
     Args:
-        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+        seed: 0 for the phantom of the benchmark, another seed for unseen patients.
     """
     first = 1000 * seed
     counts = PARAMETERS["patients"]
@@ -86,7 +86,7 @@ def patients(seed: int = 0) -> Iterator[Patient]:
 
 
 def draw_patient(uid: str, role: Role, lesion: bool) -> Patient:
-    """Draws one patient; the same uid always gives the same one."""
+    """Draws one patient, determined by the uid."""
     rng = numpy_generator("carotid-phantom", VERSION, uid)
     scan, vessel, tissue = PARAMETERS["scanner"], PARAMETERS["vessel"], PARAMETERS["tissue_db"]
 
@@ -152,7 +152,7 @@ def simulate(patient: Patient, number: int) -> Frame:
     radius = patient.radius * (1 + rng.uniform(-1, 1) * vessel["pulsation"])
     y, x = (np.indices((size, size)) + 0.5) * step
     y, x = y - centre[0], x - centre[1]
-    # Distance from the lumen's edge outward, for a slightly elliptic vessel.
+    # Distance outward from the lumen's edge, for a slightly elliptic vessel.
     angle = np.arctan2(y, x)
     edge = radius * (1 + patient.eccentricity * np.cos(2 * (angle - patient.tilt)))
     outward = np.hypot(y, x) - edge
@@ -213,7 +213,7 @@ def _background(patient: Patient, x: Array, y: Array, outward: Array, rng: np.ra
 
 
 def _facing(vy: float, y: Array, x: Array, vx: float) -> Array:
-    """Echo of an interface by its angle to the beam, dB: full where it faces the probe, 18 dB less at the sides."""
+    """Echo of an interface by its angle to the beam, dB: full if perpendicular to the beam, 18 dB less at the sides."""
     upright = np.abs(y - vy) / (np.hypot(y - vy, x - vx) + 1e-9)
     return 18 * (upright**2 - 1)
 
@@ -241,7 +241,7 @@ def _vessel(patient: Patient, angle: Array, outward: Array, diffuse: Array, spec
 def _plaque(plaque: Plaque, angle: Array, outward: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
     """A crescent on the inner wall, thickest in its middle, its surface slightly uneven."""
     shift = rng.normal(0, np.deg2rad(4))
-    # At most three quarters of the radius at the thickest place: thicker ones would close the lumen.
+    # At most three quarters of the radius at the thickest point: thicker plaques would close the lumen.
     thickness = min(plaque.thickness * rng.uniform(0.85, 1.15), 0.75 * -float(outward.min()))
     away = np.abs((angle - plaque.angle - shift + np.pi) % (2 * np.pi) - np.pi) / plaque.half_width
     phases = rng.uniform(0, 2 * np.pi, 3)
@@ -252,7 +252,7 @@ def _plaque(plaque: Plaque, angle: Array, outward: Array, rng: np.random.Generat
 
 
 def _shadow(patient: Patient, outward: Array, calcium: NDArray[np.bool_], step: float) -> Array:
-    """Loss below calcium and enhancement below blood, which attenuates less than tissue."""
+    """Shadow below calcium and enhancement below blood, which attenuates less than tissue."""
     blood = np.cumsum(~above("lumen", outward, 0) & ~calcium, axis=0).astype(np.float64) * step
     shadow: Array = -patient.enhancement * blood
     if calcium.any() and patient.plaque is not None:
@@ -262,6 +262,6 @@ def _shadow(patient: Patient, outward: Array, calcium: NDArray[np.bool_], step: 
 
 
 def _shrink(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Goes from the oversampled grid to the image: True where at least half of the pixel is."""
+    """Converts from the oversampled grid to the image: True where at least half of the pixel is."""
     h, w = mask.shape[0] // OVERSAMPLE, mask.shape[1] // OVERSAMPLE
     return 2 * mask.reshape(h, OVERSAMPLE, w, OVERSAMPLE).sum(axis=(1, 3)) >= OVERSAMPLE**2

@@ -1,7 +1,7 @@
-"""Can a supervised classifier tell a sham insertion from an untouched frame? If so, the insertion itself is detectable.
+"""Tests whether a supervised classifier can distinguish sham insertions from unchanged frames.
 
-Every real frame is compared with a sham version of itself; acquisitions that stand for one patient are left out
-together. The same control with real plaques shows that the classifier can see an insertion at all.
+Every real frame is compared with a sham version of itself; acquisitions of one patient are left out
+together. The same control with plaques shows that the classifier can detect insertions at all.
 
 Usage: python -m uadbench.datasets.carotid_us.sham_control --source DIR
 """
@@ -34,7 +34,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Control:
-    """AUROC of "inserted" against "untouched" with its 95 % interval over patient groups."""
+    """AUROC of "inserted" against "unchanged" with its 95 % interval over patient groups."""
 
     auroc: float
     low: float
@@ -48,7 +48,7 @@ def control(source: Path, *, sham: bool = True) -> Control:
 
     Args:
         source: Folder of the Momot layout.
-        sham: Compare with shams (the control) or with real plaques (what the classifier can do).
+        sham: Compare with shams (the control) or with plaques (the ability of the classifier).
 
     Raises:
         DataError: Naming the first file that cannot be used.
@@ -79,7 +79,7 @@ def control(source: Path, *, sham: bool = True) -> Control:
 def features(image: NDArray[np.uint8], vessel: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Mean, spread and edge strength in rings and sectors of the lumen, sorted over the sectors of a ring.
 
-    Sorting takes the angle away; least and greatest sector and their distance stay visible.
+    Sorting removes the angle; minimum, maximum and their difference remain.
 
     Args:
         image: Grey levels 0..255, (h, w).

@@ -26,10 +26,10 @@ class Scanner:
         pixel_mm: Pixel of the image.
         axial_mm: SD of the point-spread function along the beam.
         lateral_mm: Its SD across the beam at the focus.
-        compound_mm: SD of the smoothing that compounding and scan conversion leave in the envelope.
+        compound_mm: SD of the smoothing of the envelope by compounding and scan conversion.
         focus_mm: Depth of the focus.
         spread: Relative widening of the beam 10 mm away from the focus.
-        loss_db_mm: Attenuation that the time-gain compensation leaves, dB a mm, negative if it over-compensates.
+        loss_db_mm: Attenuation left by the time-gain compensation, dB per mm, negative if it over-compensates.
         gain_db: Overall gain.
         range_db: Dynamic range shown.
         noise_db: Level of electronic noise.
@@ -59,11 +59,11 @@ def bmode(
 
     Args:
         diffuse_db: Scattering strength on the oversampled grid (2h, 2w), dB.
-        specular_db: Strength of interfaces on the same grid, dB; -inf where there is none.
-        shadow_db: Loss that tissue above adds, dB (positive weakens, negative enhances).
+        specular_db: Strength of interfaces on the same grid, dB; -inf elsewhere.
+        shadow_db: Additional loss due to tissue above, dB (positive attenuates, negative enhances).
         top_mm: Depth of the first row.
         scanner: Settings.
-        rng: Where scatterers and noise come from.
+        rng: Random generator.
 
     Returns:
         Grey levels 0..255, uint8 (h, w).
@@ -71,7 +71,7 @@ def bmode(
     shape = diffuse_db.shape
     step = scanner.pixel_mm / OVERSAMPLE
     field = _gaussian(shape, rng) * 10 ** (diffuse_db / 20)
-    # An interface is many scatterers in phase along its tangent: a slowly varying phase keeps it a line, not speckle.
+    # An interface is many scatterers in phase along its tangent: with slowly varying phase it is a line, not speckle.
     phase = gaussian_filter(rng.standard_normal(shape), 10)
     phase *= 0.6 * np.pi / phase.std()
     field = field + (np.cos(phase) + 1j * np.sin(phase)) * 10 ** (specular_db / 20)
@@ -103,7 +103,7 @@ def _convolve(
     for width in widths:
         sigma = (scanner.axial_mm / step, width / step)
         blurred = gaussian_filter(field.real, sigma) + 1j * gaussian_filter(field.imag, sigma)
-        # The blur lowers the variance of white scatterers by 4 pi s_a s_l.
+        # The blur reduces the variance of white scatterers by 4 pi s_a s_l.
         planes.append(blurred * np.sqrt(4 * np.pi * sigma[0] * sigma[1]))
     away = np.clip(np.abs(depth - scanner.focus_mm) / 10, 0, 2)
     weights = np.maximum(0, 1 - np.abs(away[None] - np.array([0.0, 1.0, 2.0])[:, None]))

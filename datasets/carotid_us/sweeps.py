@@ -1,9 +1,9 @@
-"""The sweep layout ``SWEEP/{img,vessel,plaque}/*.png``: real frames with vessel masks and, where there is any, plaque.
+"""The sweep layout ``SWEEP/{img,vessel,plaque}/*.png``: real frames with vessel masks and plaque masks, if any.
 
 The layout and the crop are those of Bi et al. 2025, whose own frames are not public. Frames are cropped to the vessel
-at native resolution: a square of its bounding box times U(1.1, 1.5), its middle at U(0.46, 0.54), drawn by the frame's
-name. Recipe ``paper`` takes the rectangle in place of the square and stretches it, as the public code does. A sweep
-without ``plaque``, or with empty masks alone, is healthy.
+at native resolution: a square of its bounding box times U(1.1, 1.5), its centre at U(0.46, 0.54), drawn by the frame's
+name. Recipe ``paper`` uses the rectangle instead of the square and stretches it, as in the public code. A sweep
+without ``plaque``, or with only empty masks, is healthy.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from uadbench.datasets.carotid_us.crop import Rectangle, Window
 TABLE = "sweeps.csv"
 FACTOR = (1.1, 1.5)
 PAPER_LEAST = 2000
-"""Pixels of plaque from which on recipe ``paper`` takes a frame to be anomalous."""
+"""Minimum number of plaque pixels of an anomalous frame in recipe ``paper``."""
 SPLIT = 1
 HEALTHY = {Role.TRAIN: 0.7, Role.TEST: 0.15, Role.CALIB: 0.15}
 PLAQUE = {Role.TEST: 0.7, Role.LABELLED: 0.2, Role.VAL: 0.1}
-# The paper tests on anomalous frames alone.
+# The paper tests only on anomalous frames.
 PAPER_HEALTHY = {Role.TRAIN: 0.85, Role.CALIB: 0.15}
 UNNAMED = f"Each sweep counts as a patient; {TABLE} (columns sweep, patient) would say who has several: never ranked."
 PAPER = (
@@ -49,17 +49,17 @@ INCOMPLETE = "A role is empty: never ranked."
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame as it lies on disk.
+    """A frame on disk.
 
     Attributes:
         uid: Sweep and file name.
-        patient: Who it is of.
+        patient: Its patient.
         sick: Whether any frame of the patient shows plaque.
         role: The patient's role.
         image: Grey levels.
         vessel: The vessel's mask.
-        plaque: The plaque's mask; None in a sweep that has none.
-        recipe: Which frames are taken.
+        plaque: The plaque's mask; None in a sweep without masks.
+        recipe: Which frames are used.
     """
 
     uid: str
@@ -73,13 +73,13 @@ class Frame:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [path for path in (self.image, self.vessel, self.plaque) if path is not None]
 
 
 @dataclass(frozen=True)
 class Cropped:
-    """A frame of the store: intensities in [-1, 1], what of the window lies in the frame, and plaque; all (h, w)."""
+    """A frame of the store: intensities in [-1, 1], the part of the window inside the frame, and plaque; all (h, w)."""
 
     image: NDArray[np.float32]
     body: NDArray[np.bool_]
@@ -92,7 +92,7 @@ def found_in(source: Path) -> bool:
 
 
 def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress, dataset: Dataset) -> str:
-    """Writes the store and returns what was found.
+    """Writes the store and returns the layout found.
 
     Raises:
         DataError: Naming the first file that cannot be used.
@@ -132,7 +132,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
 
 
 def convert(frame: Frame) -> Cropped | None:
-    """Returns a frame cropped to its vessel; None if the vessel is not in view or the recipe does not take it.
+    """Returns a frame cropped to its vessel; None if the vessel is not in view or the recipe excludes it.
 
     Raises:
         DataError: Naming the file that cannot be used.
@@ -151,7 +151,7 @@ def convert(frame: Frame) -> Cropped | None:
     window = shape(vessel, FACTOR, rng, str(frame.vessel))
     mask = window.cut(plaque)
     if mask.sum() < plaque.sum() / 2:
-        raise DataError(f"{frame.plaque} lies away from the vessel.", "Check that both masks are of that frame.")
+        raise DataError(f"{frame.plaque} is outside the vessel.", "Check that both masks are of that frame.")
     if frame.recipe == "paper":
         crop = window.cut(image)
         if crop.min() == crop.max():
@@ -190,7 +190,7 @@ def _frames(source: Path, sweeps: dict[str, list[Path]], patient_of: dict[str, s
         for image in images:
             vessel = _partner(source, image, "vessel", "Draw the vessel; without it the frame cannot be cropped.")
             drawn = (source / name / "plaque").is_dir()
-            remedy = "Save an empty mask where there is no plaque, or remove the frame."
+            remedy = "Save an empty mask if there is no plaque, or remove the frame."
             plaque = _partner(source, image, "plaque", remedy) if drawn else None
             uid = f"{name.replace('/', '-')}-{image.stem}"
             patient = patient_of[name]
@@ -206,13 +206,13 @@ def _partner(source: Path, image: Path, folder: str, remedy: str) -> Path:
 
 
 def _plaques(source: Path, sweep: str) -> Iterator[bool]:
-    """Yields whether each mask of plaque in a sweep marks any."""
+    """Yields whether each plaque mask in a sweep is non-empty."""
     for path in sorted((source / sweep / "plaque").glob("*.[pP][nN][gG]")):
         yield bool(read_mask(inside(source, path)).any())
 
 
 def _patients(source: Path, sweeps: list[str]) -> dict[str, str] | None:
-    """Returns the patient of each sweep as the table says, None without a table.
+    """Returns the patient of each sweep from the table, None without a table.
 
     Raises:
         DataError: If the table cannot be read or lacks a sweep.
@@ -235,5 +235,5 @@ def _patients(source: Path, sweeps: list[str]) -> dict[str, str] | None:
     }
     unknown = [name for name in sweeps if not patient_of.get(name)]
     if unknown:
-        raise DataError(f"{path} names no patient of the sweep {unknown[0]}.", "Add it.")
+        raise DataError(f"{path} lists no patient for the sweep {unknown[0]}.", "Add it.")
     return {name: patient_of[name] for name in sweeps}

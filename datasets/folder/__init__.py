@@ -1,4 +1,4 @@
-"""``folder``: anybody's own images, in folders or listed in a metadata.csv."""
+"""``folder``: a user's own images, in folders or listed in a metadata.csv."""
 
 from uadbench.datasets.folder.dataset import Folder
 

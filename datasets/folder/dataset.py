@@ -1,4 +1,4 @@
-"""``folder``: anybody's own data behind the Dataset interface."""
+"""``folder``: a user's own data as a Dataset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolv
 
 @dataclass
 class _Found:
-    """A folder as far as it is known before anything is written."""
+    """The analysis of a folder before anything is written."""
 
     layout: Layout
     rows: list[Row]
@@ -42,10 +42,10 @@ class _Found:
 
 @DATASETS.register("folder")
 class Folder:
-    """Images of any modality; a case is an image, a volume, or the slices of a patient that are numbered.
+    """Images of any modality; a case is an image, a volume, or the numbered slices of a patient.
 
     Args:
-        options: What the user says of the images, see ``options.Options`` and ``Intake``.
+        options: Options for the images, see ``options.Options`` and ``Intake``.
     """
 
     name: ClassVar[str] = "folder"
@@ -67,12 +67,12 @@ class Folder:
         self._rows: list[Row] = []
 
     def phantom_key(self) -> str:
-        """Refuses: there is no phantom of anybody's data.
+        """Refuses: a user's data have no phantom.
 
         Raises:
             UserError: Always.
         """
-        raise UserError("folder has no phantom.", "Name a folder made by uadbench prepare folder with --source.")
+        raise UserError("folder has no phantom.", "Specify a folder written by uadbench prepare folder with --source.")
 
     def make_phantom(self, out: Path, progress: Progress, seed: int = 0) -> None:
         """Refuses, as ``phantom_key``.
@@ -83,18 +83,18 @@ class Folder:
         self.phantom_key()
 
     def file_of(self, uid: str) -> str:
-        """Returns the file of an item of the store that was prepared last; the store itself holds no names."""
+        """Returns the file of an item of the last prepared store, which itself contains no names."""
         row = self._row(uid)
         return row.image.name if row.image.shape == "frame" else f"{row.image.name}, slice {int(uid.split('-')[2])}"
 
     def settle(self, store: Store) -> bool:
-        """Decides what becomes of near-duplicates across roles; returns whether the folder must be prepared again.
+        """Resolves near-duplicates across roles; returns whether the folder must be prepared again.
 
         A drawn split groups them: all near-duplicates of different patients become one patient by single linkage. A
-        split that is given stays as it is: there they are an error, unless images other than those of test are dropped.
+        given split is not changed: there they are an error, unless images outside test are dropped.
 
         Raises:
-            DataError: Listing the pairs, where they are an error or grouping would leave too few patients.
+            DataError: Listing the pairs, if they are an error or grouping would leave too few patients.
         """
         how = self.options.near_duplicates or ("group" if self.drawn else "error")
         pairs = near_duplicates(store)
@@ -102,7 +102,7 @@ class Folder:
             return False
         error = duplicates_error(pairs, self.file_of)
         if how == "error" or (how == "group" and not self.drawn):
-            remedy = "--near-duplicates drop leaves out images that are not of test."
+            remedy = "--near-duplicates drop omits images outside test."
             raise DataError(error.message, f"{error.remedy} {remedy}")
         if how == "drop":
             self._dropped |= {self._row(one.uid).image.name for pair in pairs for one in expendable(pair)}
@@ -111,7 +111,7 @@ class Folder:
         groups = linked([{self._row(p.one.uid).patient, self._row(p.other.uid).patient} for p in every])
         patients = {item.patient for item in store.items}
         if max(len(group) for group in groups) > max(2, len(patients) // 2):
-            raise DataError(f"{error.message}\nGrouping them would make most patients one.", error.remedy)
+            raise DataError(f"{error.message}\nGrouping them would merge most patients.", error.remedy)
         self._together = groups
         return True
 
@@ -126,7 +126,7 @@ class Folder:
             UserError: If the recipe is not strict.
         """
         if recipe != "strict":
-            raise UserError("folder supports only the recipe 'strict'.", "Leave --recipe out.")
+            raise UserError("folder supports only the recipe 'strict'.", "Remove --recipe.")
         source = Path(os.path.normpath(source))
         found = self._look(source, workers, progress)
         rows, intake = found.rows, found.decision.intake
@@ -172,7 +172,7 @@ class Folder:
         return f"{found.layout.title}: {len(rows)} images or volumes of {len(numbers)} patients.{taken}"
 
     def _look(self, source: Path, workers: int, progress: Progress) -> _Found:
-        """Finds, reads and judges everything before anything is written."""
+        """Finds, reads and checks everything before anything is written."""
         layout = find(source)
         if not layout.rows:
             raise DataError(f"{source}: {layout.title} holds no image.", "Check --source.")
@@ -181,7 +181,9 @@ class Folder:
             named = ", ".join(
                 f"{value} {name}" for name, value in sorted(layout.labels.items(), key=lambda one: one[1])
             )
-            raise DataError(f"{source}/dataset.json has the labels {named}.", "Say which are lesions: --set lesion=2.")
+            raise DataError(
+                f"{source}/dataset.json has the labels {named}.", "Select the lesion labels: --set lesion=2."
+            )
         rows, notes, known = with_patients(source, layout.rows, self.told.patient_pattern)
         rows = sorted(rows, key=lambda row: (row.patient, row.series, row.index, row.image.name))
         seen: list[Seen] = []
@@ -267,10 +269,10 @@ class Folder:
         )
         for one in made.slices:
             lesion = row.label_only or bool(one.mask.any())
-            # The items of a case follow one another.
+            # The items of a case are consecutive.
             before = writer.items[-1] if writer.items else None
             if before is not None and before.case == case and before.shape[1:] != one.body.shape:
-                raise DataError(f"{row.place} has another size than its case.", "Leave its slice number empty.")
+                raise DataError(f"{row.place} has another size than its case.", "Remove its slice number.")
             writer.add(
                 uid=f"{patient}-{done:05d}-{one.index:04d}",
                 case=case,

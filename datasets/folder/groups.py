@@ -1,4 +1,4 @@
-"""What the images of a folder have to do with each other: pairs, volumes, neighbours, and what is left over."""
+"""Relations between the images of a folder: pairs, volumes, neighbours, and unused files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from uadbench.data.storage.store import Item
 from uadbench.datasets.folder.rows import Layout, Row
 
 LARGE, SMALL = 0.98, 0.02
-"""Shares of an image that a body found in it is warned of."""
+"""Body area, as shares of the image, outside which a warning is given."""
 
 
 def expendable(pair: Pair) -> list[Item]:
-    """Returns the image of a pair that may be dropped: never one of test, and of two others the second."""
+    """Returns the image of a pair to drop: never one of test, otherwise the second."""
     free = [item for item in (pair.one, pair.other) if item.role != Role.TEST]
     return free[-1:]
 
 
 def linked(pairs: Sequence[set[str]]) -> list[set[str]]:
-    """Returns the groups that pairs make, linked one to the next."""
+    """Returns the connected groups of pairs."""
     groups: list[set[str]] = []
     for pair in pairs:
         touched = [group for group in groups if group & pair]
@@ -39,12 +39,12 @@ def linked(pairs: Sequence[set[str]]) -> list[set[str]]:
 
 
 def number(row: Row, rows: Sequence[Row]) -> int:
-    """Returns which series of its patient a row is of."""
+    """Returns the series of a row among those of its patient."""
     return sorted({other.series for other in rows if other.patient == row.patient}).index(row.series)
 
 
 def scales(rows: Sequence[Row], progress: Progress) -> dict[tuple[str, str], GroupScale]:
-    """Returns the scale of each volume that is given as pictures."""
+    """Returns the scale of each volume that is given as 2-D images."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.image.shape == "frame":
@@ -61,7 +61,7 @@ def scales(rows: Sequence[Row], progress: Progress) -> dict[tuple[str, str], Gro
 
 
 def near(rows: Sequence[Row], gap: int) -> set[str]:
-    """Returns the names of healthy numbered slices that lie within a gap of a lesion of their volume."""
+    """Returns the names of healthy numbered slices within a gap of a lesion in their volume."""
     lesions: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         if row.abnormal and row.index >= 0:
@@ -74,7 +74,7 @@ def near(rows: Sequence[Row], gap: int) -> set[str]:
 
 
 def unused(source: Path, layout: Layout) -> list[str]:
-    """Says what lies in the folder and belongs to no row, by folder and ending."""
+    """Lists files that belong to no row, by folder and ending."""
     used = {file for row in layout.rows for file in row.files} | set(layout.used)
     counts = Counter[str]()
     for file in visible(source):
@@ -89,7 +89,7 @@ def unused(source: Path, layout: Layout) -> list[str]:
 
 
 def odd_bodies(shares: Sequence[float], intake: Intake, rows: Sequence[Row]) -> list[str]:
-    """Warns of bodies that fill nearly the whole image, or next to nothing of it."""
+    """Warns of bodies that fill nearly the whole image or almost nothing."""
     volumes = any(row.image.shape == "volume" for row in rows)
     if intake.body == "frame" or not (volumes or intake.finds_body) or any(row.roi for row in rows):
         return []

@@ -1,4 +1,4 @@
-"""What a folder lists: a table, MedIAnomaly's data.json, nnU-Net, trees of train and test, or folders of classes."""
+"""Layouts of a folder: a table, MedIAnomaly's data.json, nnU-Net, trees of train and test, or folders of classes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HEALTHY = ("good", "normal", "healthy")
 SPLITS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 KNOWN = (
     "metadata.csv, data.json, nnU-Net's dataset.json with imagesTr/ and labelsTr/, train/good with test/, "
-    "normal/ and abnormal/ with masks/, normal/ beside other classes, or images/ with masks/"
+    "normal/ and abnormal/ with masks/, normal/ next to other classes, or images/ with masks/"
 )
 
 
 def find(source: Path) -> Layout:
-    """Returns what was found.
+    """Returns the layout found.
 
     Raises:
-        DataError: If nothing is recognised, or naming what is wrong.
+        DataError: If nothing is recognised, or naming the error.
     """
     table, folders = find_table(source), _folders(source)
     if table is not None:
@@ -87,11 +87,11 @@ def _first(folders: dict[str, Path], names: Iterable[str]) -> Path | None:
 
 
 def _classes(source: Path, folders: dict[str, Path]) -> Layout:
-    """normal/ beside abnormal/ or any other classes; masks in masks/ or beside the images."""
+    """normal/ next to abnormal/ or any other classes; masks in masks/ or next to the images."""
     masks = _first(folders, MASKS)
     rows: list[Row] = []
     notes: list[str] = []
-    # Masks of abnormal images are found first: normal/0.png does not take the mask of abnormal/0.png.
+    # Masks of abnormal images are matched first, so that normal/0.png does not get the mask of abnormal/0.png.
     left = visible_below(source, masks) if masks is not None else []
     for name, folder in sorted(folders.items(), key=lambda one: one[0] in HEALTHY):
         if name in MASKS:
@@ -124,7 +124,7 @@ def _images_and_masks(source: Path, folders: dict[str, Path]) -> Layout:
 
 
 def _tree(source: Path, folders: dict[str, Path]) -> Layout:
-    """train/ and test/, perhaps valid/, with a folder per class: MVTec's ground_truth/, or BMAD's img/ and label/."""
+    """train/ and test/, maybe valid/, with a folder per class: MVTec's ground_truth/, or BMAD's img/ and label/."""
     rows: list[Row] = []
     title = "MVTec-like tree"
     truth = folders.get("ground_truth")

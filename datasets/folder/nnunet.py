@@ -19,7 +19,7 @@ CHANNEL = re.compile(r"_(\d{4})$")
 
 
 def read_nnunet(source: Path, folders: dict[str, Path]) -> Layout:
-    """Reads the layout; of several channels the first is taken and the others are counted.
+    """Reads the layout; of several channels the first is used and the others are counted.
 
     Raises:
         DataError: If dataset.json is damaged, or an image of imagesTr has no label.
@@ -64,7 +64,7 @@ def _about(source: Path) -> dict[str, Any]:
 
 
 def _labels(about: dict[str, Any]) -> dict[str, int]:
-    """Returns name to value, whichever way round the file has them; the background is left out."""
+    """Returns name to value, for either order in the file, without the background."""
     found: dict[str, int] = {}
     labels = about.get("labels")
     for key, value in labels.items() if isinstance(labels, dict) else ():

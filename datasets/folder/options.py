@@ -1,4 +1,4 @@
-"""What a user may say of a folder: the options of ``prepare folder``."""
+"""The options of ``prepare folder``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Options(BaseModel):
 
     Attributes:
         polarity: Sign of the contrast of lesions, for methods that use it.
-        healthy: Whether only patients without lesions are trained on, or lesion-free slices of others too.
-        gap: Slices that ``healthy=slices`` leaves out on either side of a lesion.
+        healthy: Whether training uses only patients without lesions, or also lesion-free slices of others.
+        gap: Slices omitted by ``healthy=slices`` on either side of a lesion.
         lesion: Values of masks that are lesions.
-        skip_bad: Whether files that cannot be used are left out, and counted.
-        near_duplicates: What is done with near-duplicates of different patients in different roles: "" groups them
-            where the split is drawn and is an error where it is given.
+        skip_bad: Whether unusable files are skipped and counted.
+        near_duplicates: Treatment of near-duplicates of different patients in different roles: "" groups them
+            if the split is drawn and is an error if it is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,7 +48,7 @@ class Options(BaseModel):
 
 
 def read_options(given: dict[str, Any]) -> tuple[Options, Intake]:
-    """Returns options and scale as told.
+    """Returns options and scale as specified.
 
     Raises:
         UnknownName: If there is no such option.

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image, by names: several per image are united, and the longest matching name wins."""
+"""Matching masks to images by names: several per image are merged, and the longest matching name wins."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from uadbench.data.reading.incoming import Incoming
 WORD = r"[ _.-]*(?:masks?|segs?|segmentations?|labels?|lesions?|gt|annotations?|annot)"
 NUMBER = r"[ _.-]*\d*"
 ENDS = re.compile(rf"(?:{WORD}{NUMBER}|[_.-]\d+)", re.IGNORECASE)
-"""What a mask's name may have more than its image's: "_mask", "_mask_1", "_seg", "_1"."""
+"""Suffixes of a mask's name beyond its image's: "_mask", "_mask_1", "_seg", "_1"."""
 
 BESIDE = re.compile(rf"{WORD}{NUMBER}", re.IGNORECASE)
-"""The same in the folder of the images themselves, where "_1" is another image."""
+"""The same in the folder of the images, where "_1" is another image."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pairs:
 
 
 def beside(images: Sequence[Incoming]) -> tuple[list[Incoming], Pairs]:
-    """Tells masks that lie in the folders of their images, as BUSI has them, from the images."""
+    """Separates images from masks in the same folder, as in BUSI."""
     places: defaultdict[Path, dict[str, Incoming]] = defaultdict(dict)
     for one in images:
         places[one.place.parent][stem_of(one.place)] = one
@@ -55,12 +55,12 @@ def beside(images: Sequence[Incoming]) -> tuple[list[Incoming], Pairs]:
 
 
 def in_folder(images: Sequence[Incoming], folder: Path, masks: Iterable[Path]) -> Pairs:
-    """Finds the masks of images in a folder of their own.
+    """Finds the masks of images in a separate folder.
 
     Args:
         images: The images.
         folder: The folder of the masks.
-        masks: Files in it. A mask may also lie in a folder that is called as its image.
+        masks: Files in it. A mask may also be in a folder named like its image.
     """
     stems: defaultdict[str, list[Incoming]] = defaultdict(list)
     for one in images:
@@ -82,7 +82,7 @@ def in_folder(images: Sequence[Incoming], folder: Path, masks: Iterable[Path]) -
 
 
 def _longest(stem: str, stems: Iterable[str]) -> str | None:
-    """Returns the longest name of an image that a mask's name may come from."""
+    """Returns the longest image name that matches a mask's name."""
     fits = [one for one in stems if stem == one or (stem.startswith(one) and ENDS.fullmatch(stem[len(one) :]))]
     for prefix in ("mask_", "seg_", "gt_", "label_"):
         fits += [one for one in stems if stem.lower() == prefix + one.lower()]

@@ -1,4 +1,4 @@
-"""Who images are of: a table's column, a pattern in the names, or what DICOM headers say."""
+"""Patients of images: from a table's column, a pattern in the names, or DICOM headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OFFERED = (
     (r"([A-Za-z]*\d+)[_-]\d+[^/]*$", "names"),
     (r"([^/]*[^/_-])[_-](?:slice|z|img|frame)?[_-]?\d+[^/]*$", "names"),
 )
-"""Patterns that are tried on paths to offer one, and what they look at."""
+"""Patterns tried on paths in order to suggest one, and what they match."""
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -33,7 +33,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def patient_in(pattern: re.Pattern[str], name: str) -> str | None:
-    """Returns the patient in a path: the group called patient, else the first group, else all that matches."""
+    """Returns the patient in a path: the group named patient, otherwise the first group, otherwise the whole match."""
     match = pattern.search(name)
     if match is None:
         return None
@@ -47,11 +47,11 @@ def with_patients(source: Path, rows: Sequence[Row], pattern: str) -> tuple[list
     Args:
         source: Folder that names are relative to.
         rows: The images.
-        pattern: Finds the patient in a path; groups called series and slice may tell more. "" for none.
+        pattern: Extracts the patient from a path, and series and slice from groups of these names. "" for none.
 
     Raises:
-        DataError: Naming the images in which the pattern finds nobody.
-        UserError: If the pattern is not one.
+        DataError: Listing the images in which the pattern finds no patient.
+        UserError: If the pattern is invalid.
     """
     if pattern:
         return _by_pattern(source, rows, compiled(pattern))
@@ -70,7 +70,7 @@ def with_patients(source: Path, rows: Sequence[Row], pattern: str) -> tuple[list
 
 
 def offer(names: Sequence[str]) -> tuple[str, int] | None:
-    """Returns a pattern that names look made for, with how many patients it finds; None if there is none."""
+    """Returns a pattern that fits the names, with the number of patients it finds; None if there is none."""
     for pattern, _ in OFFERED:
         found = Counter(match.group(1) for name in names if (match := re.search(pattern, name)))
         several = sum(count for count in found.values() if count > 1)
@@ -96,7 +96,7 @@ def _by_pattern(source: Path, rows: Sequence[Row], pattern: re.Pattern[str]) -> 
         more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
         raise DataError(
             f"--patient-pattern '{pattern.pattern}' finds no patient in {', '.join(missed[:NAMED])}{more}.",
-            f"It is searched for in paths below the source; the stem of the first is {stem_of(Path(missed[0]))}.",
+            f"It is matched against paths below the source; the stem of the first is {stem_of(Path(missed[0]))}.",
         )
     count = len({row.patient for row in told})
     return told, [f"Patients by --patient-pattern: {count} in {len(told)} images."], True

@@ -1,4 +1,4 @@
-"""A row: one image or volume of a folder with what belongs to it."""
+"""A row: one image or volume of a folder with its associated files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uadbench.core.errors import DataError
 from uadbench.data.reading.incoming import Incoming
 
 NAMED = 10
-"""Files that a message names before it counts the rest."""
+"""Files listed in a message before it only counts the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +18,15 @@ class Row:
     """One image or volume.
 
     Attributes:
-        image: Where it is and how it is read.
-        masks: Its masks, united; an abnormal image without one has its label alone.
+        image: Its location and format.
+        masks: Its masks, merged; an abnormal image without one has only a label.
         roi: Its region of interest.
-        patient: Who it is of; "" where nothing says it.
-        series: Which volume of the patient a slice belongs to.
-        index: Position of a slice in its volume, -1 for what is not a numbered slice.
+        patient: Its patient; "" if unknown.
+        series: The patient's volume to which a slice belongs.
+        index: Position of a slice in its volume, -1 otherwise.
         split: As written, "" if none.
-        abnormal: None where only the mask says it.
-        lacks: What its folder should hold and does not, e.g. its mask; "" if nothing.
+        abnormal: None if only the mask determines it.
+        lacks: A missing associated file, e.g. its mask; "" if none.
     """
 
     image: Incoming
@@ -41,17 +41,17 @@ class Row:
 
     @property
     def place(self) -> Path:
-        """The file, or the folder of a DICOM series, that messages name."""
+        """The file, or the folder of a DICOM series, to name in messages."""
         return self.image.place
 
     @property
     def label_only(self) -> bool:
-        """Whether the image is abnormal and nobody says where."""
+        """Whether the image is abnormal at an unknown location."""
         return bool(self.abnormal) and not self.masks
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [*self.image.files, *self.masks, *([self.roi] if self.roi else [])]
 
     @property
@@ -62,15 +62,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Layout:
-    """What was found in a folder.
+    """The contents of a folder.
 
     Attributes:
         title: Name of the layout.
         rows: Images.
         notes: Lines for the store.
-        used: Files that are used and no row's, such as the table.
-        modality: What the layout says of it, "" if nothing.
-        labels: Names of the values in its masks, where the layout says them.
+        used: Files used but not part of a row, such as the table.
+        modality: Modality according to the layout, "" if unknown.
+        labels: Names of the values in its masks, if the layout defines them.
     """
 
     title: str
@@ -83,7 +83,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A file that cannot be used, what is wrong (a sentence that names it) and the remedy."""
+    """A file that cannot be used, the error (a sentence that names it) and the remedy."""
 
     file: Path
     message: str
@@ -91,11 +91,11 @@ class Fault:
 
 
 def listed(faults: Sequence[Fault]) -> DataError:
-    """Returns the error that names all bad files: the first ten, and how many more there are."""
+    """Returns the error that lists the first ten bad files and counts the others."""
     if len(faults) == 1:
-        return DataError(faults[0].message, f"{faults[0].remedy} Or go on without it: --skip-bad.")
+        return DataError(faults[0].message, f"{faults[0].remedy} Or skip it: --skip-bad.")
     lines = [f"{len(faults)} files cannot be used:"]
     lines += [f"  {fault.message} {fault.remedy}" for fault in faults[:NAMED]]
     if len(faults) > NAMED:
         lines.append(f"  and {len(faults) - NAMED} more.")
-    return DataError("\n".join(lines), "\nCorrect them, or go on without them: --skip-bad.")
+    return DataError("\n".join(lines), "\nCorrect them, or skip them: --skip-bad.")

@@ -1,4 +1,4 @@
-"""From a row to slices: 2-D images as they are, volumes slice by slice in the plane of acquisition."""
+"""From a row to slices: 2-D images unchanged, volumes slice by slice in the plane of acquisition."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Converted:
     """The slices of a row.
 
     Attributes:
-        slices: Those that are kept.
-        left_out: Slices with a lesion, or near one, that a healthy role does without.
-        blank: Slices without body.
+        slices: The selected slices.
+        left_out: Slices with or near a lesion, excluded from a healthy role.
+        blank: Number of slices without body.
     """
 
     slices: list[Slice]
@@ -56,9 +56,9 @@ class Conversion:
     Attributes:
         row: The row.
         intake: The scale of the store.
-        labels: Values of masks that are lesions; empty for masks of one kind.
-        group: Scale of the volume that a picture is a slice of.
-        gap: Slices to leave out around each lesion; None keeps them all.
+        labels: Values of masks that are lesions; empty for binary masks.
+        group: Scale of the volume to which a 2-D slice belongs.
+        gap: Slices to omit around each lesion; None keeps all.
     """
 
     row: Row
@@ -69,7 +69,7 @@ class Conversion:
 
     @property
     def files(self) -> Sequence[Path]:
-        """All that is read."""
+        """All files that are read."""
         return self.row.files
 
 
@@ -96,7 +96,7 @@ def read_whole(row: Row) -> Volume:
 
 
 def marked_in_volume(row: Row, volume: Volume, labels: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Returns the lesions of a volume, (x, y, z): its masks united."""
+    """Returns the lesions of a volume, (x, y, z): its masks merged."""
     marked = np.zeros(volume.data.shape, dtype=bool)
     for mask in row.masks:
         marked |= read_binary_labels(mask, volume, labels)
@@ -106,16 +106,18 @@ def marked_in_volume(row: Row, volume: Volume, labels: tuple[int, ...]) -> NDArr
 def marked_in_picture(
     row: Row, shape: tuple[int, ...], labels: tuple[int, ...]
 ) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Returns the lesions of a picture, (h, w): its masks united, and what was assumed of them.
+    """Returns the lesions of a 2-D image, (h, w): its masks merged, and assumptions.
 
     Raises:
-        DataError: If a mask cannot be used, or marks all of the image.
+        DataError: If a mask cannot be used, or covers the whole image.
     """
     marked, notes = np.zeros(shape, dtype=bool), set[str]()
     for file in row.masks:
         found = format_of(file)
         if found is not None and found.kind in VOLUME_KINDS:
-            raise DataError(f"{file} is a volume, its image {row.place.name} a picture.", "Give a picture as mask.")
+            raise DataError(
+                f"{file} is a volume, but its image {row.place.name} is a 2-D image.", "Give a 2-D image as mask."
+            )
         drawn = read_drawn_mask(file, tuple(shape), labels)
         marked |= drawn.inside
         notes |= {drawn.note} - {""}
@@ -173,7 +175,7 @@ def _volume(job: Conversion) -> Converted:
 
 
 def _framed(one: Slice, intake: Intake) -> Slice:
-    """Pads a slice to a square where the aspect is kept."""
+    """Pads a slice to a square if the aspect ratio is kept."""
     if not intake.keep_aspect:
         return one
     image, body, mask = (

@@ -1,4 +1,4 @@
-"""Roles by patient: as written, with calibration cut off where others have none, or drawn with a stated seed."""
+"""Roles by patient: as given, with calibration patients split off if missing, or drawn with a stated seed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def roles(rows: Sequence[Row], *, by_slice: bool = False) -> tuple[dict[str, Rol
         by_slice: Whether patients with lesions may be in train and calib, with their lesion-free slices.
 
     Raises:
-        DataError: If a split is unknown or given in part, a patient is in two, or nobody is left to train on.
+        DataError: If a split is unknown or incomplete, a patient is in two, or no training patient is left.
     """
     with_split = [row for row in rows if row.split]
     if not with_split:
@@ -76,10 +76,10 @@ def _drawn(rows: Sequence[Row], by_slice: bool) -> tuple[dict[str, Role], list[s
         abnormal[row.patient] |= bool(row.abnormal)
     if abnormal and all(abnormal.values()) and not by_slice:
         raise DataError(
-            f"All {len(abnormal)} patients have a lesion, so that none is left to train on.",
+            f"All {len(abnormal)} patients have a lesion, so none is left for training.",
             f"Add healthy patients, or {BY_SLICES}.",
         )
-    # What has its label alone can be tested on and nothing else.
+    # Images with only a label can be used only for testing.
     found = {row.patient: Role.TEST for row in rows if row.label_only}
     healthy = HEALTHY if any(abnormal.values()) else NO_LESIONS
     for sick, shares in ((False, healthy), (True, LESIONS_BY_SLICE if by_slice else LESIONS)):

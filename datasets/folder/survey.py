@@ -1,4 +1,4 @@
-"""A first look at every file: all that cannot be used is found before anything is written, and the scale is decided."""
+"""A survey of all files before anything is written: finds unusable files and decides the scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uadbench.datasets.folder.slices import marked_in_picture, marked_in_volume,
 
 @dataclass(frozen=True)
 class Task:
-    """A row to look at under what was told."""
+    """A row to survey with its options."""
 
     row: Row
     told: Intake
@@ -27,20 +27,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a row holds.
+    """Survey result of a row.
 
     Attributes:
         fault: Why it cannot be used; None if it can.
-        look: Values of a volume; None for pictures.
-        bits: Bits of a picture, 0 for floats.
-        low: Least value of a picture; ``high`` the largest.
+        look: Statistics of a volume; None for 2-D images.
+        bits: Bits of a 2-D image, 0 for floats.
+        low: Minimum of a 2-D image; ``high`` the maximum.
         high: See ``low``.
-        coloured: Whether it is in colour; ``grey_as_colour`` whether three channels agree.
+        coloured: Whether it is in colour; ``grey_as_colour``: whether three channels are equal.
         grey_as_colour: See ``coloured``.
-        marked: Whether its masks mark anything.
-        modality: What DICOM says.
-        black: Share of a picture that is exactly 0.
-        notes: What was assumed.
+        marked: Whether its masks are non-empty.
+        modality: Modality in the DICOM header.
+        black: Share of pixels of a 2-D image that are exactly 0.
+        notes: Assumptions.
     """
 
     fault: Fault | None = None
@@ -63,8 +63,8 @@ class Decision:
     Attributes:
         intake: The scale.
         faults: Rows that cannot be used under it.
-        notes: What was assumed.
-        taken: One line: what the images were taken for.
+        notes: Assumptions.
+        taken: One line: the assumed kind of images.
     """
 
     intake: Intake
@@ -74,7 +74,7 @@ class Decision:
 
 
 def survey(task: Task) -> Seen:
-    """Looks at a row; whatever is wrong with its files is said in the result and never raised."""
+    """Surveys a row; errors in its files are part of the result and never raised."""
     row = task.row
     try:
         if row.lacks:
@@ -89,7 +89,7 @@ def survey(task: Task) -> Seen:
             )
     except DataError as error:
         return Seen(fault=_fault(row.place, error.message, error.remedy))
-    except Exception as error:  # a damaged file may make any library raise anything, and costs no other
+    except Exception as error:  # a damaged file may raise any error, and must not affect the others
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return Seen(fault=_fault(row.place, f"{row.place} cannot be read ({type(error).__name__}: {what}).", ""))
     return seen
@@ -125,13 +125,13 @@ def _picture(task: Task) -> Seen:
 
 
 def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -> Decision:
-    """Decides the scale of a folder from all that was seen.
+    """Decides the scale of a folder from the survey.
 
     Args:
         rows: The images.
-        seen: What each holds.
-        told: What the user says.
-        said: Modality that the layout says, "" if none.
+        seen: Survey result of each.
+        told: Options of the user.
+        said: Modality according to the layout, "" if unknown.
     """
     usable = [n for n, one in enumerate(seen) if one.fault is None]
     made = Decision(told if told.modality else told.model_copy(update={"modality": said}))
@@ -143,8 +143,8 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
             kind = "volume" if few is volumes else "picture"
             made.faults[n] = _fault(
                 rows[n].place,
-                f"{rows[n].place} is a {kind}: the folder mixes volumes and pictures, which have no common scale.",
-                "Prepare them apart.",
+                f"{rows[n].place} is a {kind}: the folder mixes volumes and 2-D images, which have no common scale.",
+                "Prepare them separately.",
             )
         volumes, pictures = ([], pictures) if few is volumes else (volumes, [])
     made.intake = made.intake.model_copy(update={"shape": "volume" if volumes else "frame"})
@@ -205,7 +205,7 @@ def _decide_pictures(rows: Sequence[Row], seen: Sequence[Seen], which: list[int]
         one, place = seen[n], rows[n].place
         if one.coloured and not intake.colour:
             made.faults[n] = _fault(
-                place, f"{place} is a colour image.", "Convert it to grey, or say --set colour=grey or rgb."
+                place, f"{place} is a colour image.", "Convert it to grey, or use --set colour=grey or rgb."
             )
     greyed = sum(seen[n].grey_as_colour for n in which)
     if greyed and intake.colour != "rgb":
@@ -239,7 +239,7 @@ def _decide_pictures(rows: Sequence[Row], seen: Sequence[Seen], which: list[int]
 def _signed(
     rows: Sequence[Row], seen: Sequence[Seen], which: list[int], intake: Intake, family: str, made: Decision
 ) -> None:
-    """Refuses pictures that may hold HU unless the user says what they hold, and CT that holds none."""
+    """Refuses 2-D images that may contain HU unless the user specifies the values, and CT without HU."""
     if intake.window:
         return
     for n in which:
@@ -248,25 +248,25 @@ def _signed(
             if not intake.hu and one.low > -50:
                 made.faults[n] = _fault(
                     place,
-                    f"{place} is CT without Hounsfield units: its least value is {one.low:g}.",
-                    "Say --set hu=windowed for pictures of a window, or --set window=low,high.",
+                    f"{place} is CT without Hounsfield units: its minimum is {one.low:g}.",
+                    "Use --set hu=windowed for windowed images, or --set window=low,high.",
                 )
         elif one.low < 0:
             made.faults[n] = _fault(
                 place,
                 f"{place} holds values from {one.low:g} to {one.high:g}: perhaps HU.",
-                "Say --set modality=ct if it is CT in HU, or --set window=low,high.",
+                "Use --set modality=ct if it is CT in HU, or --set window=low,high.",
             )
         elif one.bits == 0 and one.high > 255:
             made.faults[n] = _fault(
                 place,
                 f"{place} holds floats outside [0, 1] and [0, 255].",
-                "Scale all images alike to [0, 1], or say --set window=low,high.",
+                "Scale all images equally to [0, 1], or use --set window=low,high.",
             )
 
 
 def _tops(seen: Sequence[Seen], which: list[int], made: Decision) -> tuple[dict[str, float], str]:
-    """Returns what white is for each type of picture, from all of them, and a line that says it."""
+    """Returns the white level of each type of 2-D image, from all of them, and a line on it."""
     highest: defaultdict[str, float] = defaultdict(float)
     for n in which:
         highest[type_of(seen[n].bits)] = max(highest[type_of(seen[n].bits)], seen[n].high)
@@ -289,7 +289,7 @@ def _tops(seen: Sequence[Seen], which: list[int], made: Decision) -> tuple[dict[
 
 
 def resolved(rows: Sequence[Row], seen: Sequence[Seen]) -> list[Row]:
-    """Returns the rows with their labels: what only a mask says is now known."""
+    """Returns the rows with their labels, including those determined by masks."""
     return [
         replace(row, abnormal=one.marked) if row.abnormal is None else row for row, one in zip(rows, seen, strict=True)
     ]

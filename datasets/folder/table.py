@@ -1,4 +1,4 @@
-"""metadata.csv: one line per image, separated by commas, semicolons or tabs, as spreadsheets write it."""
+"""metadata.csv: one line per image, separated by commas, semicolons or tabs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_table(source: Path, path: Path) -> Layout:
     """Reads the table.
 
     Raises:
-        DataError: If it cannot be read, or naming the lines that are wrong: the first ten, and how many more.
+        DataError: If it cannot be read, or listing the first ten wrong lines and counting the others.
     """
     table = _cells(inside(source, path))
     header = list(table[0]) if table else []
@@ -64,7 +64,7 @@ def _cells(path: Path) -> list[dict[str, str]]:
     table = list(csv.reader(io.StringIO(text), delimiter=mark))
     names = [name.strip().lower() for name in table[0]] if table else []
     if len(set(names)) < len(names):
-        raise DataError(f"{path} has two columns of one name.", "Rename one.")
+        raise DataError(f"{path} has two columns with the same name.", "Rename one.")
     rows = [line for line in table[1:] if any(cell.strip() for cell in line)]
     if not rows:
         raise DataError(f"{path} lists no image.", "Write one line per image below the header.")
@@ -111,18 +111,18 @@ def _image(source: Path, path: Path, line: int, name: str) -> Incoming:
     if place.is_dir():
         found = discover(source, sorted(place.iterdir()))[0]
         if len(found) != 1:
-            raise DataError(f"{path}, line {line}: {name} holds {len(found)} images.", "Name one, or one series.")
+            raise DataError(f"{path}, line {line}: {name} holds {len(found)} images.", "Give one image or one series.")
         return found[0]
     found = discover(source, [place])[0]
     if not found:
-        raise DataError(f"{path}, line {line}: {name} is not an image that is read.", "Save it as PNG or NIfTI.")
+        raise DataError(f"{path}, line {line}: {name} is not a supported image.", "Save it as PNG or NIfTI.")
     if len(found) > 1:
         raise DataError(f"{path}, line {line}: {name} holds {len(found)} frames.", "Export the frames one per file.")
     return found[0]
 
 
 def _existing(source: Path, path: Path, line: int, name: str) -> Path:
-    """Returns the file of a cell; paths may be written as Windows writes them."""
+    """Returns the file of a cell; Windows paths are allowed."""
     plain = name.strip().strip('"')
     place = source / plain
     if "\\" in plain and not place.exists():
@@ -144,5 +144,5 @@ def _refuse_double(path: Path, rows: list[Row]) -> None:
         if row.index >= 0 and other is not row:
             raise DataError(
                 f"{row.place} and {other.place} are the same slice of a patient.",
-                "Number them anew, or tell series apart in a column 'series'.",
+                "Renumber them, or distinguish series in a column 'series'.",
             )

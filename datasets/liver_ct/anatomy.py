@@ -1,4 +1,4 @@
-"""The upper abdomen of one patient, painted from the skin inwards."""
+"""The upper abdomen of one patient, drawn from the skin inwards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Body:
     Attributes:
         a: Half width.
         b: Half depth.
-        exponent: Of the superellipse of the skin (2 is an ellipse).
+        exponent: Exponent of the superellipse of the skin (2 is an ellipse).
         fat: Thickness of subcutaneous fat.
         wall: Thickness of the muscular wall.
         hu: Attenuation by tissue, fixed and of the contrast phase.
@@ -37,7 +37,7 @@ class Body:
 
 
 def paint_abdomen(canvas: Canvas, body: Body, rng: np.random.Generator) -> None:
-    """Paints everything but what is special to the liver's inside, and leaves ``canvas.liver``."""
+    """Draws everything except the inside of the liver, and sets ``canvas.liver``."""
     inward = _trunk(canvas, body, rng)
     cavity = inward - body.fat - body.wall
     _hollow_organs(canvas, body, cavity, rng)
@@ -120,7 +120,7 @@ def _solid_organs(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Gene
 
 
 def _liver(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) -> None:
-    """Right and left lobe, hollowed at the hilum, cut to the cavity; fissure and gallbladder taken out."""
+    """Right and left lobe, hollowed at the hilum, clipped to the cavity; without fissure and gallbladder."""
     a, b, hu = body.a, body.b, body.hu
     j = rng.uniform(-1, 1, 12)
     right = canvas.distance((-0.46 * a, -0.02 * b, 4 + 8 * j[0]), ((0.5 + 0.04 * j[1]) * a, 0.7 * b, 98 + 10 * j[2]))
@@ -143,7 +143,7 @@ def _liver(canvas: Canvas, body: Body, cavity: Array, rng: np.random.Generator) 
     plane = np.abs(canvas.x + winding + (0.12 + 0.04 * j[9]) * a - 0.15 * (canvas.y + 0.4 * b)) - width
     fissure = np.maximum(plane, np.maximum(canvas.y + (0.3 + 0.1 * j[10]) * b, canvas.z - 20))
     inside = canvas.cover(fissure) * canvas.liver
-    canvas.hu += inside * (hu["fat"] + 20 - canvas.hu)  # annotators leave so thin a cleft inside the liver
+    canvas.hu += inside * (hu["fat"] + 20 - canvas.hu)  # annotators include such a thin cleft in the liver
     centre = ((-0.3 + 0.05 * j[11]) * a, rng.uniform(-0.35, 0.0) * b, rng.uniform(-62, -34))
     radii = (rng.uniform(12, 19), rng.uniform(14, 24), rng.uniform(22, 34))
     turn = rng.uniform(-0.5, 0.5)
@@ -187,9 +187,9 @@ def _back(canvas: Canvas, body: Body, rng: np.random.Generator) -> None:
 def branches(
     rng: np.random.Generator, start: NDArray[np.float64], ways: list[NDArray[np.float64]], radius: float, depth: int
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64], float]]:
-    """Returns a tree of tubes (start, end, radius): each way is followed and forks ``depth`` times.
+    """Returns a tree of tubes (start, end, radius): each branch forks ``depth`` times.
 
-    Radii fall by ``TAPER`` at each fork.
+    Radii decrease by ``TAPER`` at each fork.
     """
     tubes: list[tuple[NDArray[np.float64], NDArray[np.float64], float]] = []
     for way in ways:

@@ -1,4 +1,4 @@
-"""Painting soft shapes into planes of Hounsfield units: partial volume comes from the shapes' own edges.
+"""Drawing soft-edged shapes into planes of Hounsfield units: partial volume comes from the edges.
 
 Coordinates in mm: x to the right of the picture (the patient's left), y to the back, z up; (0, 0, 0) is the middle.
 """
@@ -20,13 +20,13 @@ class Canvas:
         size: Side of a plane in pixels.
         pixel_mm: Side of a pixel.
         heights: z of each plane in mm, length n.
-        warp_mm: Amplitude of the smooth warp that keeps organs from being ellipsoids.
-        rng: Where the warp comes from.
+        warp_mm: Amplitude of the smooth warp that deforms ellipsoidal organs.
+        rng: Random generator of the warp.
 
     Attributes:
-        hu: What is painted, (n, h, w).
+        hu: The drawn values, (n, h, w).
         x, y, z: Warped coordinates in mm, broadcast to (n, h, w).
-        liver: Share of liver in a pixel, (n, h, w); what is painted over it takes it away.
+        liver: Share of liver in a pixel, (n, h, w); reduced by shapes drawn over it.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Canvas:
         self.liver *= 1 - share
 
     def ellipsoid(self, centre: Point, radii: Point, value: float | Array, turn: float = 0.0) -> Array:
-        """Paints an ellipsoid and returns its share."""
+        """Draws an ellipsoid and returns its share."""
         share = self.cover(self.distance(centre, radii, turn))
         self.paint(share, value)
         return share
 
     def tube(self, start: Vector, end: Vector, radius: float, at: Array, taper: float = 1.0) -> Array:
-        """Returns the share of a round tube at the places ``at``, (3, n); its radius ends at ``taper`` times itself."""
+        """Returns the share of a round tube at the points ``at``, (3, n); its radius ends at ``taper`` times itself."""
         axis = end - start
         offset = [at[k] - start[k] for k in range(3)]
         along = sum(offset[k] * axis[k] for k in range(3)) / max(float((axis**2).sum()), 1e-6)

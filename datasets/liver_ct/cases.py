@@ -23,10 +23,10 @@ WINDOW = (0.0, 150.0)
 """HU of Bi et al. 2025 for LiTS; Hounsfield units are absolute, so one window serves all volumes."""
 
 MIN_AREA_MM2 = 2000.0
-"""Slices with less liver are left out under the strict recipe."""
+"""Slices with less liver are omitted in the strict recipe."""
 
 PAPER_LIVER, PAPER_TUMOUR = 10000 / 512**2, 1500 / 512**2
-"""Share of the slice that the paper asks of liver and of tumour."""
+"""Share of the slice that the paper requires for liver and tumour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Case:
 
     Attributes:
         name: Unique name of the case, and of the patient if ``patient`` is empty.
-        cohort: Where it comes from, e.g. "lits".
+        cohort: Its cohort, e.g. "lits".
         role: Role of the patient.
-        image: NIfTI file in HU, folder of a DICOM series, or a grey image.
-        labels: Its labels, of a DICOM series the folder of its masks; None for a healthy image of a 2-D layout.
+        image: NIfTI file in HU, folder of a DICOM series, or grey image.
+        labels: Its labels, or for a DICOM series the folder of its masks; None for a healthy image of a 2-D layout.
         liver: Label values that are liver.
         lesion: Label values that are lesion.
         patient: Patient.
@@ -55,13 +55,13 @@ class Case:
 
     @property
     def files(self) -> list[Path]:
-        """All that is read."""
+        """All files that are read."""
         return [self.image] if self.labels is None else [self.image, self.labels]
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A kept slice: image in [-1, 1], body and mask (h, w), spacing and slice distance in mm."""
+    """A selected slice: image in [-1, 1], body and mask (h, w), spacing and slice distance in mm."""
 
     index: int
     image: NDArray[np.float32]
@@ -107,7 +107,7 @@ def convert(case: Case, recipe: Recipe) -> list[Slice]:
 
 
 def to_scale(plane: NDArray[np.float32], recipe: str) -> NDArray[np.float32]:
-    """Brings an axial slice in HU to [-1, 1]: by the window, under the recipe "paper" by its own extremes after it."""
+    """Scales an axial slice in HU to [-1, 1]: by the window, in the recipe "paper" then by its own extremes."""
     scaled = window(plane, *WINDOW)
     if recipe != "paper":
         return scaled
@@ -116,7 +116,7 @@ def to_scale(plane: NDArray[np.float32], recipe: str) -> NDArray[np.float32]:
 
 
 def paper_takes(area: int, tumour: int, pixels: int) -> bool:
-    """Whether the paper takes a slice: much liver and no tumour, or liver with much tumour.
+    """Whether the paper uses a slice: much liver and no tumour, or liver with much tumour.
 
     Args:
         area: Pixels of liver, tumour included.
@@ -149,7 +149,7 @@ def _kept(
 
 
 def _image(case: Case) -> Slice:
-    """A BMAD slice: the liver alone on black, grey levels already windowed by its authors."""
+    """A BMAD slice: only the liver on black, grey levels windowed by its authors."""
     grey = read_grey(case.image)
     body = np.asarray(ndimage.binary_fill_holes(grey > 0), bool)
     mask = np.zeros(grey.shape, bool) if case.labels is None else read_mask(case.labels, grey.shape)

@@ -1,8 +1,8 @@
 """The CT part of CHAOS: DICOM slices and PNG masks of healthy livers (Kavur et al. 2021, Med Image Anal 69:101950).
 
-Layout: ``Train_Sets/CT/N/DICOM_anon/*.dcm`` with ``Train_Sets/CT/N/Ground/liver_GT_NNN.png``. Slices and masks belong
-together in the order of their names; where a slice lies, its header says, and names often count from the top down. The
-patients of ``Test_Sets`` have no masks and are passed over.
+Layout: ``Train_Sets/CT/N/DICOM_anon/*.dcm`` with ``Train_Sets/CT/N/Ground/liver_GT_NNN.png``. Slices and masks are
+matched in the order of their names; headers give the slice positions, and names often count from the top down. The
+patients of ``Test_Sets`` have no masks and are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Pair = tuple[str, str, Path, Path]
 """Cohort, number of the patient, image, labels."""
 
 NO_LIVER = -50.0
-"""HU below which nothing of a liver lies, however fatty: only air, lung and body fat."""
+"""HU below any liver tissue, however fatty: only air, lung and body fat."""
 
 MOST_OUTSIDE = 0.1
 """Masks with a larger share of such voxels belong to other slices."""
@@ -57,14 +57,14 @@ def read(folder: Path, masks: Path) -> tuple[Volume, NDArray[np.int16]]:
         The volume in HU, and 1 on the liver, same shape.
 
     Raises:
-        DataError: If slices and masks do not fit each other, or a file cannot be used.
+        DataError: If slices and masks do not match, or a file cannot be used.
     """
     try:
         from uadbench.data.reading.dicom import read_drawn, read_series
     except ImportError as error:
         raise DataError(f"{folder} is DICOM, which needs pydicom.", "Run: pip install 'uadbench[medical]'") from error
     slices = files(folder, "*.dcm")
-    # Slices and masks are counted before anything is read; anonymisation gave each slice a series of its own.
+    # Slices and masks are counted before reading; anonymisation gave each slice a different series.
     liver = read_drawn(folder, slices, masks)
     volume, _ = read_series(folder, slices, one_series=False)
     try:
@@ -75,11 +75,11 @@ def read(folder: Path, masks: Path) -> tuple[Volume, NDArray[np.int16]]:
 
 
 def check_on_tissue(hu: NDArray[np.float32], liver: NDArray[np.bool_]) -> None:
-    """Checks that a liver was drawn on the volume that it is given for.
+    """Checks that a liver mask belongs to its volume.
 
     Raises:
-        DataError: If too much of it lies on air or fat.
+        DataError: If too much of it is on air or fat.
     """
     outside = float((hu[liver] < NO_LIVER).mean()) if liver.any() else 0.0
     if outside > MOST_OUTSIDE:
-        raise DataError(f"{outside:.0%} of the liver lie on air or fat, so the mask is of other slices")
+        raise DataError(f"{outside:.0%} of the liver mask is on air or fat, so it belongs to other slices")

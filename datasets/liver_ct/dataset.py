@@ -1,4 +1,4 @@
-"""``liver_ct``: the phantom and the readers of real layouts behind the Dataset interface."""
+"""``liver_ct``: the phantom and the readers of real layouts as a Dataset."""
 
 from __future__ import annotations
 
@@ -82,19 +82,19 @@ class LiverCT:
         spacing: tuple[float, float, float] | None,
         recipe: str,
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Brings a new volume in HU to the scale of the stores; the body is the liver where there is enough of it.
+        """Scales a new volume in HU like the stores; the body is the liver in slices with enough of it.
 
         Args:
             data: HU, (x, y, z) in RAS order.
             region: The liver with its lesions, same shape.
-            spacing: Millimetres a voxel.
-            recipe: "paper" for its scale of each slice; the phantom and "strict" have the window alone.
+            spacing: Millimetres per voxel.
+            recipe: "paper" for its per-slice scale; the phantom and "strict" use only the window.
 
         Raises:
-            DataError: If it is a frame, no slice shows enough liver, or the mask is of another volume.
+            DataError: If it is a frame, no slice shows enough liver, or the mask belongs to another volume.
         """
         if spacing is None:
-            raise DataError("liver_ct is made of volumes", "Give NIfTI or DICOM.")
+            raise DataError("liver_ct needs volumes", "Give NIfTI or DICOM.")
         check_on_tissue(data, region)
         area = region.sum((0, 1)) * spacing[0] * spacing[1]
         body = fill_slices(region & (area >= MIN_AREA_MM2))

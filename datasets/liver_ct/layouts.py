@@ -1,4 +1,4 @@
-"""The public layouts of liver CT: which files, whose labels, which roles."""
+"""The public layouts of liver CT: files, labels and roles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NIFTI = (".nii", ".nii.gz")
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds."""
+    """Contents of a folder."""
 
     title: str = ""
     cases: list[Case] = field(default_factory=list[Case])
@@ -44,7 +44,7 @@ def find(source: Path) -> Found:
     """Recognises the layouts in a folder; LiTS or MSD together with BTCV or CHAOS is one dataset of several cohorts.
 
     Raises:
-        DataError: If one half of a pair is missing, or LiTS and MSD (the same patients) are both there.
+        DataError: If one half of a pair is missing, or LiTS and MSD (the same patients) are both present.
     """
     lits = _pairs(source, r"volume-(\d+)", "segmentation-{}", "lits")
     msd = _pairs(source, r"liver_(\d+)", "liver_{}", "msd", folders=("imagesTr", "labelsTr"))
@@ -107,7 +107,7 @@ def _tumour(cohort: str, number: str, image: Path, labels: Path, role: Role) -> 
 
 
 def _healthy(cohorts: dict[str, list[Pair]]) -> list[Case]:
-    """Draws the roles of healthy patients in each cohort alone, so that none depends on what else is there."""
+    """Draws the roles of healthy patients separately in each cohort, so that they do not depend on other cohorts."""
     return [
         Case(f"{cohort}-{int(number):04d}", cohort, role, image, labels, LIVER[cohort])
         for pairs in cohorts.values()
@@ -122,7 +122,7 @@ def committed_split() -> dict[int, Role]:
 
 
 def _drawn(pairs: list[Pair], cohort: str, shares: dict[Role, float]) -> list[tuple[Pair, Role]]:
-    """Draws roles by patient; the same patients always get the same roles."""
+    """Draws roles by patient; deterministically."""
     order = numpy_generator("liver-split", 1, cohort).permutation(len(pairs))
     ends: list[tuple[float, Role]] = []
     for role, share in shares.items():
@@ -152,7 +152,7 @@ def _bmad(source: Path) -> Found | None:
 
 
 def _calib(cases: list[Case]) -> list[Case]:
-    """Cuts every tenth training image off for calibration."""
+    """Splits off every tenth training image for calibration."""
     train = [case for case in cases if case.role == Role.TRAIN]
     moved: set[str] = {case.name for case in train[::10]} if len(train) > 1 else set()
     make: Callable[[Case], Case] = lambda c: Case(c.name, c.cohort, Role.CALIB, c.image, c.labels, patient=c.patient)  # noqa: E731
@@ -160,7 +160,7 @@ def _calib(cases: list[Case]) -> list[Case]:
 
 
 def _masked(source: Path) -> Found:
-    """Any CT beside a liver mask: ``NAME_liver_mask*.nii.gz`` or TotalSegmentator's labels, where 5 is the liver."""
+    """Any CT with a liver mask: ``NAME_liver_mask*.nii.gz`` or TotalSegmentator's labels, where 5 is the liver."""
     masks = files(source, "*liver_mask*.nii", "*liver_mask*.nii.gz")
     images = [path for path in files(source, "*_ct*.nii", "*_ct*.nii.gz") if path not in masks]
     cases: list[Case] = []
@@ -170,7 +170,9 @@ def _masked(source: Path) -> Found:
         mine = [path for path in images if _stem(path).startswith(prefix)]
         fitting = [path for path in mine if _shape(path) == _shape(mask)]
         if len(fitting) != 1:
-            raise DataError(f"{mask} fits {len(fitting)} of the CT volumes beside it.", "Keep the one it was drawn on.")
+            raise DataError(
+                f"{mask} matches {len(fitting)} of the CT volumes next to it.", "Keep the one it was drawn on."
+            )
         left += [path.name for path in mine if path not in fitting]
         cases.append(Case(f"ct-{_stem(fitting[0])}", "own", Role.TEST, fitting[0], mask))
     notes = ["Volumes with a liver mask and no lesion labels: test only, for looking at maps, never ranked."]

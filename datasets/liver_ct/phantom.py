@@ -52,7 +52,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Volume:
-    """What is simulated of a patient, all of shape (slices, h, w).
+    """The simulated arrays of a patient, all of shape (slices, h, w).
 
     Attributes:
         hu: Hounsfield units.
@@ -66,10 +66,10 @@ class Volume:
 
 
 def patients(seed: int = 0) -> Iterator[Patient]:
-    """Yields all patients of the phantom in a fixed order; those of another seed have other numbers.
+    """Yields all patients of the phantom in a fixed order; those of another seed have different numbers.
 
     Args:
-        seed: 0 for the phantom that is benchmarked on, another for patients that nobody has seen.
+        seed: 0 for the phantom of the benchmark, another seed for unseen patients.
     """
     first = 1000 * seed
     for group, count in PARAMETERS["patients"].items():
@@ -80,7 +80,7 @@ def patients(seed: int = 0) -> Iterator[Patient]:
 
 
 def draw_patient(uid: str, role: Role, lesions: bool) -> Patient:
-    """Draws one patient; the same uid always gives the same one."""
+    """Draws one patient, determined by the uid."""
     rng = numpy_generator("liver-phantom", VERSION, uid)
     size, phases, grid = PARAMETERS["body"], PARAMETERS["phases"], PARAMETERS["grid"]
     phase = _choose(phases["share"], rng)
@@ -133,7 +133,7 @@ def simulate(patient: Patient) -> Volume:
     def averaged(values: Array) -> Array:
         return values.reshape(slices, planes, *values.shape[1:]).mean(axis=1)
 
-    # The outline as drawn by a person: off by a millimetre or so.
+    # The outline as drawn by an annotator: off by about a millimetre.
     shift = PARAMETERS["texture"]["outline_mm"] / patient.pixel * canvas.waves((25, 90), rng)
     mask = above("lesion of a voxel", averaged(lesion), 0.5)
     region = (
@@ -179,7 +179,7 @@ def _vessels(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Gene
     a, b = patient.body.a, patient.body.b
     where = above("any liver", liver, 0)
     place: Array = np.stack([canvas.x[where], canvas.y[where], canvas.z[where]])
-    # Vessels wind: they are straight tubes seen through a warp of their own.
+    # Winding vessels are straight tubes under a separate warp.
     place += [PARAMETERS["vessels"]["winding_mm"] * canvas.waves((25, 70), rng)[where] for _ in range(3)]
     hu, inside = canvas.hu[where], liver[where]
     cava = np.array([-22.0, 0.46 * b - 40, 48])
@@ -206,7 +206,7 @@ def _cysts(canvas: Canvas, liver: Array, rng: np.random.Generator) -> None:
 
 
 def _metastases(canvas: Canvas, patient: Patient, liver: Array, rng: np.random.Generator) -> Array:
-    """Paints the metastases of a patient and returns their share of each pixel."""
+    """Draws the metastases of a patient and returns their share of each pixel."""
     values = PARAMETERS["metastases"]
     total = np.zeros_like(liver)
     low, high = np.log(values["diameter_mm"])

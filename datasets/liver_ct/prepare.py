@@ -25,14 +25,14 @@ PAPER = (
 
 
 def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Progress, dataset: Dataset) -> str:
-    """Writes the store and returns what was found.
+    """Writes the store and returns the layout found.
 
     Raises:
         DataError: If no layout is recognised or a file cannot be used.
     """
     found = find(source)
     if not found.cases:
-        raise DataError(f"{source} holds no layout that liver_ct knows.", f"Known: {KNOWN}. Check --source.")
+        raise DataError(f"{source} contains no layout known to liver_ct.", f"Known: {KNOWN}. Check --source.")
     if recipe == "paper" and not found.volumes:
         raise DataError(f"{found.title} holds no Hounsfield units: no recipe 'paper'.", "Use --recipe strict.")
     drawn = draw_paper(found.cases) if recipe == "paper" else None
@@ -69,7 +69,7 @@ def prepare(source: Path, out: Path, recipe: Recipe, workers: int, progress: Pro
 
 
 def draw_paper(cases: Sequence[Case]) -> set[tuple[str, int]]:
-    """Draws the slices of test; each has a fixed place in the order, whatever else was downloaded."""
+    """Draws the slices of test; in an order independent of what else was downloaded."""
     anomalous: list[tuple[int, str, int]] = []
     for case in cases:
         if case.role == Role.TEST and case.lesion and case.labels is not None:

@@ -1,6 +1,6 @@
 """Quantum noise of a CT slice: photons along rays, filtered and back-projected.
 
-Noise of equal strength everywhere would be wrong in two ways that a detector can feel: it is strongest in the middle of
+Noise of equal strength everywhere would be wrong in two ways that affect detectors: it is strongest in the middle of
 the body, and rays through much bone or along the long axis leave streaks. Both follow when noise is added to line
 integrals (Riederer, Pelc and Chesler 1978) and goes through the filter of the reconstruction.
 """
@@ -33,9 +33,9 @@ def quantum_noise(
         pixel_mm: Side of a pixel.
         views: Directions over half a turn.
         water_per_mm: Attenuation of water.
-        photons: Photons a ray of the weakest view before the patient.
-        electronic: Standard deviation of the detector's own noise, in photons.
-        rng: Where the photons come from.
+        photons: Photons per ray of the weakest view before the patient.
+        electronic: Standard deviation of the detector noise, in photons.
+        rng: Random generator.
 
     Returns:
         float64 of shape (n, h, h).
@@ -49,7 +49,7 @@ def quantum_noise(
     current = np.exp(0.5 * (strongest - strongest.min(axis=1, keepdims=True)))
     arriving = photons * current * np.exp(-lines)
     spread = np.sqrt(1 / arriving + (electronic / arriving) ** 2)
-    # A starved ray is clamped by the scanner's own correction; without it the logarithm has no variance.
+    # Photon-starved rays are clamped by the scanner's correction; otherwise the logarithm has no variance.
     noisy = np.minimum(spread, 1.0) * rng.standard_normal(lines.shape)
     bins = lines.shape[2]
     length = 2 * bins

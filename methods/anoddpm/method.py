@@ -1,6 +1,6 @@
 """AnoDDPM: partial diffusion with simplex noise (Wyatt et al., CVPR workshops 2022).
 
-Gaussian noise hides fine detail only; simplex noise has power at all scales, so that large lesions are hidden too.
+Gaussian noise hides only fine detail; simplex noise has power at all scales, so that it also hides large lesions.
 """
 
 from __future__ import annotations

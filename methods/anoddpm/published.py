@@ -1,4 +1,4 @@
-"""What Wyatt et al. published for T1-weighted brain MR with tumours.
+"""Values published by Wyatt et al. for T1-weighted brain MR with tumours.
 
 Noise and training: ``generate_simplex_noise`` and ``test_args/args28.json`` of the public code (github
 Julian-Wyatt/AnoDDPM); steps are drawn below ``sample_distance`` = 800 (``p_loss``). Inference: t = 250 of

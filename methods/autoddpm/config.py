@@ -3,7 +3,7 @@
 ``paper``: Bercea et al. 2023 and the settings published with its code: t = 200 for the mask and 50 for the inpainting
 on intensities in [0, 1], which are 331 and 103 at the same noise-to-signal ratio in [-1, 1], 5 re-samplings, linear
 schedule, widths 128, 256, 256 with one residual block and attention on the two coarser levels, lr 1e-4, batch 16,
-3000 epochs (here of 600 images). Its settings were reported on images with lesions. ``quick`` takes the learning rate
+3000 epochs (here of 600 images). Its settings were reported on images with lesions. ``quick`` uses the learning rate
 of a trial with a small budget.
 """
 
@@ -24,11 +24,11 @@ class AutoDdpmConfig(PartialConfig, ResidualConfig):
 
     Attributes:
         t: Step of the first reconstruction, from which the mask comes.
-        mask_quantile: Share of the image's pixels that stay outside the mask.
-        structure: Weigh the residual with structural dissimilarity, the stand-in for the paper's LPIPS.
-        t_inpaint: Step that the stitched image is noised to.
+        mask_quantile: Share of the image's pixels outside the mask.
+        structure: Weight the residual with structural dissimilarity, which replaces the paper's LPIPS.
+        t_inpaint: Step to which the stitched image is noised.
         inpaint_steps: Steps of the inpainting, evenly spaced; 0 for every step.
-        resample: Network calls a step of the inpainting (1 for no re-sampling).
+        resample: Network calls per step of the inpainting (1 for no re-sampling).
     """
 
     schedule: ScheduleName = "linear"
@@ -64,7 +64,7 @@ class AutoDdpmConfig(PartialConfig, ResidualConfig):
             "inpaint_steps": 1,
             "resample": 1,
         },
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {
             "image_size": 64,
             "train_images": 4096,

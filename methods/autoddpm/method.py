@@ -1,7 +1,7 @@
 """AutoDDPM: mask, stitch and re-sample (Bercea et al., ICML workshop on interpretable ML in healthcare 2023).
 
-A first reconstruction from strong noise says where to look; only there the image is re-sampled, from weak noise, so
-that healthy tissue is kept as it is.
+A first reconstruction from strong noise selects suspicious pixels; only these are re-sampled, from weak noise, so
+that healthy tissue is preserved.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 @METHODS.register("autoddpm")
 class AutoDdpm(PartialDiffusion[AutoDdpmConfig]):
-    """Anomaly map |x - x_inpainted| times the suspicion of the first reconstruction."""
+    """Anomaly map |x - x_inpainted| times the anomaly map of the first reconstruction."""
 
     name: ClassVar[str] = "autoddpm"
     version: ClassVar[str] = "2"
@@ -40,7 +40,7 @@ class AutoDdpm(PartialDiffusion[AutoDdpmConfig]):
 
     @torch.no_grad()
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Masks what the first reconstruction changes, re-samples it, and scores what has changed in the end."""
+        """Masks what the first reconstruction changes, re-samples it, and scores the final change."""
         self.ready(images)
         image, config = images.image, self.config
 

@@ -1,8 +1,8 @@
-"""What Bercea et al. published for T1-weighted brain MR, trained on IXI and fastMRI and tested on strokes of ATLAS.
+"""Values published by Bercea et al. for T1-weighted brain MR, trained on IXI and fastMRI and tested on ATLAS strokes.
 
 ``projects/autoddpm/autoddpm.yaml`` of the public code (github ci-ber/autoDDPM): noise levels 200 and 50 on intensities
-in [0, 1], which are 331 and 103 at the same noise-to-signal ratio in [-1, 1]; 5 re-samplings (in ``paper`` alone: they
-cost five calls a step); lr 1e-4, batch 16, 3000 epochs (here of 600 images). Its masking threshold, 0.13, is on the
+in [0, 1], which are 331 and 103 at the same noise-to-signal ratio in [-1, 1]; 5 re-samplings (only in ``paper``: they
+cost five calls per step); lr 1e-4, batch 16, 3000 epochs (here of 600 images). Its masking threshold, 0.13, is on the
 scale of LPIPS and has no counterpart here; the 95th percentile is what ``model_zoo/ddpm.py`` divides the residual by.
 """
 

@@ -29,7 +29,7 @@ def dissimilarity(image: Tensor, other: Tensor) -> Tensor:
 
 
 def suspicion(image: Tensor, restored: Tensor, *, structure: bool) -> Tensor:
-    """Returns the residual over its 95th percentile, cut at 1, times structural dissimilarity, (b, 1, h, w)."""
+    """Returns the residual over its 95th percentile, clipped at 1, times structural dissimilarity, (b, 1, h, w)."""
     difference = (image - restored).abs().mean(1, keepdim=True)
     scale = torch.quantile(difference.flatten(1), 0.95, dim=1).clamp_min(1e-6).view(-1, 1, 1, 1)
     relative = (difference / scale).clamp_max(1)
@@ -37,7 +37,7 @@ def suspicion(image: Tensor, restored: Tensor, *, structure: bool) -> Tensor:
 
 
 def dilated_mask(suspect: Tensor, quantile: float) -> Tensor:
-    """Returns the pixels above the image's own quantile, grown by one pixel, bool (b, 1, h, w)."""
+    """Returns the pixels above the image's own quantile, dilated by one pixel, bool (b, 1, h, w)."""
     level = torch.quantile(suspect.flatten(1), quantile, dim=1).view(-1, 1, 1, 1)
     return functional.max_pool2d((suspect > level).float(), 3, stride=1, padding=1) > 0
 
@@ -61,11 +61,11 @@ def inpaint(
         schedule: Schedule.
         image: Original image, kept outside the mask.
         restored: Pseudo-healthy image, the start inside the mask.
-        mask: What to re-sample, bool (b, 1, h, w).
+        mask: Pixels to re-sample, bool (b, 1, h, w).
         draw: Draws noise for (like, step).
         t: Step to start from.
         steps: Number of steps, evenly spaced; 0 for every step.
-        resample: Times that each step is made; between them one step of noise is put back.
+        resample: Repetitions of each step; between them one step of noise is added again.
     """
     stitched = torch.where(mask, restored, image)
     x_t = schedule.diffuse(stitched, draw(stitched, t), _full(image, t))

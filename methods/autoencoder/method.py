@@ -1,7 +1,7 @@
 """A convolutional autoencoder and its residual.
 
 After Baur et al., "Autoencoders for unsupervised anomaly segmentation in brain MR images: a comparative study"
-(Medical Image Analysis 2021): trained on healthy images, it cannot reproduce what it has never seen.
+(Medical Image Analysis 2021): trained on healthy images, it cannot reproduce unseen structures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Autoencoder(nn.Module):
         self.config = config
         self.polarity = residual_sign(spec, signed=config.signed)
         widths = level_widths(config.width, config.max_width, config.levels)
-        # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
+        # The study reduces the coarsest grid to an eighth of its channels before the bottleneck.
         self.grid = (widths[-1] // 8, *coarse_shape(spec, config.levels))
         size = self.grid[0] * self.grid[1] * self.grid[2]
         dense = config.bottleneck == "dense"
@@ -53,7 +53,7 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def build(cls, config: AutoencoderConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained autoencoder.
+        """Creates an untrained autoencoder.
 
         Raises:
             UserError: If the image cannot be halved ``levels`` times.

@@ -1,8 +1,8 @@
 """Config of ``dae``.
 
 ``paper``: Kascenas et al. 2022 and the code published with it: noise of standard deviation 0.2 on the [0, 1] scale,
-which is 0.4 on the [-1, 1] scale used here; 16 x 16 grid; lr 1e-4; batch 16; 67 200 steps; gradients cut at a norm of
-0.5; widths 64 to 512. ``published.py`` has the values with their source.
+which is 0.4 on the [-1, 1] scale used here; 16 x 16 grid; lr 1e-4; batch 16; 67 200 steps; gradients clipped at a norm
+of 0.5; widths 64 to 512. ``published.py`` has the values with their source.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class DaeConfig(TrainingConfig, ResidualConfig):
         noise_std: Standard deviation of the coarse values, on the [-1, 1] scale.
         noise_cells: Side of the coarse grid.
         median: Side of the median filter of the map in pixels of the 128 grid, odd; 1 for none.
-        erode: Side of the window in pixels of the 128 grid, odd, of which more than 95 % must lie in the body for a
+        erode: Side of the window in pixels of the 128 grid, odd, of which more than 95 % must be in the body for a
             pixel to be scored, before the median; 1 scores the whole body. Public code: 5.
     """
 
@@ -44,7 +44,7 @@ class DaeConfig(TrainingConfig, ResidualConfig):
     INFERENCE: ClassVar[frozenset[str]] = frozenset({"median", "erode", "signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320},
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {"image_size": 64, "train_images": 4096},
         "standard": {"image_size": 128, "widths": (64, 128, 256, 512), "train_images": 400_000, "lr": 1e-4},
         "paper": {

@@ -1,7 +1,7 @@
 """Denoising autoencoder with coarse noise (Kascenas et al., MIDL 2022).
 
-A U-Net learns to take smooth, blob-like noise off healthy images; at test time no noise is added, and what it takes off
-is anomalous.
+A U-Net learns to remove smooth, blob-like noise from healthy images; at test time no noise is added, and what it
+removes is anomalous.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uadbench.methods.dae.config import DaeConfig
 from uadbench.nn.score import residual_map, residual_sign, top_mean
 
 SHARE = 0.95
-"""Of a pixel's window that must lie in the body, as in the public code."""
+"""Share of a pixel's window that must be in the body, as in the public code."""
 
 
 @METHODS.register("dae")
@@ -45,7 +45,7 @@ class Dae(nn.Module):
 
     @classmethod
     def build(cls, config: DaeConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained model.
+        """Creates an untrained model.
 
         Raises:
             UserError: If the image does not suit the network.
@@ -53,7 +53,7 @@ class Dae(nn.Module):
         return cls(config, spec).eval()
 
     def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
-        """Learns to take coarse noise off; noise and loss are confined to the body.
+        """Learns to remove coarse noise; noise and loss are restricted to the body.
 
         Raises:
             DataError: If there is no training image.
@@ -82,14 +82,14 @@ class Dae(nn.Module):
 
 
 def _scaled(side: int, spec: ImageSpec) -> int:
-    """Returns an odd side that is stated on the 128 grid in pixels of the image."""
+    """Converts an odd side on the 128 grid to pixels of the image."""
     return 2 * round((side - 1) / 2 * min(spec.height, spec.width) / GRID) + 1
 
 
 def eroded(body: Tensor, side: int) -> Tensor:
     """Returns the pixels of a body, bool (b, 1, h, w), with more than 95 % of their ``side`` x ``side`` window in it.
 
-    Outside of the image counts as outside of the body.
+    Pixels outside the image count as outside the body.
     """
     if side == 1:
         return torch.ones_like(body)

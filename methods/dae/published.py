@@ -1,10 +1,10 @@
-"""What Kascenas et al. published for brain MR: FLAIR, T1, T1 with contrast and T2 of BraTS 2021 as four channels.
+"""Values published by Kascenas et al. for brain MR: FLAIR, T1, T1 with contrast and T2 of BraTS 2021 as four channels.
 
 The public code (github AntanasKascenas/DenoisingAE at 072c51d), ``denoising.py``: noise of standard deviation 0.2 on
 intensities in [0, 1], 0.4 in [-1, 1], on a grid of 16 x 16; the foreground eroded by a 5 x 5 window of which more than
-95 % must lie in it, then a 5 x 5 median; lr 1e-4, batch 16, 2100 epochs of 32 steps, weight decay 1e-5, gradients cut
-at 0.5 (``training.py``). The authors' later study (arXiv 2301.08330) says in its abstract that resolution and strength
-of the noise were optimised for detection; what it found for head CT was not at hand.
+95 % must be in it, then a 5 x 5 median; lr 1e-4, batch 16, 2100 epochs of 32 steps, weight decay 1e-5, gradients cut
+at 0.5 (``training.py``). The authors' later study (arXiv 2301.08330) states in its abstract that resolution and
+strength of the noise were optimised for detection; its results for head CT were not available.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Config of ``ddpm``.
 
-No paper fixes this baseline; ``paper`` takes the network, training and one-step reconstruction of the Synomaly
+No paper defines this baseline; ``paper`` uses the network, training and one-step reconstruction of the Synomaly
 comparison (Bi et al. 2025), whose t was chosen on test lesions. ``quick`` starts from a trial on real FLAIR slices with
 a small budget, split by patient.
 """
@@ -34,7 +34,7 @@ class DdpmConfig(PartialConfig, ResidualConfig):
     INFERENCE: ClassVar[frozenset[str]] = frozenset({"t", "chain", "chain_steps", "samples", "signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "chain": "ddim", "chain_steps": 2},
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {"image_size": 64, "train_images": 4096, "chain": "ddim", "chain_steps": 5},
         "standard": {
             "image_size": 128,

@@ -1,6 +1,6 @@
 """Denoising diffusion by partial noising (Ho et al. 2020; as used for anomalies by Wyatt et al. 2022).
 
-A network that has learnt to take noise off healthy images restores what the noise has hidden as it looks in health.
+A network trained to remove noise from healthy images restores what the noise has hidden as healthy tissue.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The rank of a pixel's intensity within its own body: a trivial baseline."""
+"""The rank of a pixel's intensity within the body: a trivial baseline."""

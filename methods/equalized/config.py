@@ -6,4 +6,4 @@ from uadbench.core.config import ImageSizeConfig
 
 
 class EqualizedConfig(ImageSizeConfig):
-    """The size of the images; nothing else is set."""
+    """Only the image size."""

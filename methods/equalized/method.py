@@ -1,4 +1,4 @@
-"""The rank of a pixel's intensity within its own body (docs/protocol.md, trivial baselines)."""
+"""The rank of a pixel's intensity within the body (docs/protocol.md, trivial baselines)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uadbench.nn.score import top_mean
 
 
 def body_ranks(plane: Tensor, inside: Tensor) -> Tensor:
-    """Returns for every pixel the share of body pixels that are darker; equal ones count one half.
+    """Returns for every pixel the share of darker body pixels; equal ones count one half.
 
     This is the image after histogram equalisation over the body, in [0, 1].
 
@@ -49,7 +49,7 @@ class Equalized(nn.Module):
 
     @classmethod
     def build(cls, config: EqualizedConfig, spec: ImageSpec) -> Self:
-        """Makes the baseline; any image suits it."""
+        """Creates the baseline for images of any shape."""
         del config
         return cls(spec)
 

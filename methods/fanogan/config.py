@@ -18,9 +18,9 @@ class FAnoGANConfig(MethodConfig):
 
     Attributes:
         gan_steps: Updates of the generator.
-        critic_iters: Updates of the critic before each of the generator, each on a batch of its own.
+        critic_iters: Updates of the critic per update of the generator, each on a new batch.
         encoder_steps: Updates of the encoder.
-        batch_size: Images an update.
+        batch_size: Images per update.
         lr: Learning rate of Adam for generator and critic.
         encoder_lr: Learning rate of RMSprop for the encoder.
         penalty: Weight of the gradient penalty.
@@ -44,10 +44,10 @@ class FAnoGANConfig(MethodConfig):
 
     @property
     def images_seen(self) -> int:
-        """Real images drawn by critic and encoder, repeats counted."""
+        """Real images drawn by critic and encoder, including repeats."""
         return (self.gan_steps * self.critic_iters + self.encoder_steps) * self.batch_size
 
-    # kappa weighs the score too, but the encoder is trained with it
+    # kappa also weights the score, but the encoder is trained with it
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
@@ -80,6 +80,7 @@ class FAnoGANConfig(MethodConfig):
             "width": 32,
             "levels": 5,
         },
-        # All published; the number of generator updates follows from 7 epochs of the paper's own data, so it is ours.
+        # All published except the number of generator updates, which corresponds to 7 epochs of the paper's private
+        # data.
         "paper": {"image_size": 64},
     }

@@ -59,7 +59,7 @@ class FAnoGAN(nn.Module):
 
     @classmethod
     def build(cls, config: FAnoGANConfig, spec: ImageSpec) -> Self:
-        """Makes untrained networks.
+        """Creates untrained networks.
 
         Raises:
             UserError: If the image cannot be halved ``levels`` times.

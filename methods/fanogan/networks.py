@@ -1,7 +1,7 @@
 """The residual networks of f-AnoGAN: generator, critic and encoder.
 
 They follow the code published with Schlegl et al. 2019 (its 64 x 64 model, which is that of Gulrajani et al. 2017), and
-are written out here since no kept library has them.
+are written out here because no library provides them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Normalise = Callable[[int], nn.Module]
 
 
 def layer_norm(channels: int) -> nn.Module:
-    """Normalises each image over channels and pixels: the critic sees no other image (Gulrajani et al.)."""
+    """Normalises each image over channels and pixels, independently of other images (Gulrajani et al.)."""
     return nn.GroupNorm(1, channels)
 
 
@@ -26,13 +26,13 @@ def batch_norm(channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions before which values are normalised and rectified, with a 1 x 1 shortcut.
+    """Two 3 x 3 convolutions, each after normalisation and ReLU, with a 1 x 1 shortcut.
 
     Args:
         before: Channels in.
         after: Channels out.
         resample: ``down`` halves both sides by average pooling, ``up`` doubles them by repetition.
-        normalise: Makes a normalisation of so many channels.
+        normalise: Creates a normalisation for a number of channels.
     """
 
     def __init__(self, before: int, after: int, resample: Literal["down", "up"], normalise: Normalise) -> None:
@@ -99,7 +99,7 @@ class Features(nn.Sequential):
         channels: Channels of an image.
         width: Filters at the finest level.
         levels: Number of halvings.
-        normalise: Makes a normalisation of so many channels.
+        normalise: Creates a normalisation for a number of channels.
     """
 
     def __init__(self, channels: int, width: int, levels: int, normalise: Normalise) -> None:
@@ -112,7 +112,7 @@ class Features(nn.Sequential):
 
 
 class Critic(nn.Module):
-    """The Wasserstein critic D; its trunk gives the features f that the residual is also measured in.
+    """The Wasserstein critic D; its trunk gives the features f used in the feature residual.
 
     Args:
         channels: Channels of an image.

@@ -1,1 +1,1 @@
-"""How bright or dark a pixel is: a trivial baseline."""
+"""The intensity of a pixel: a trivial baseline."""

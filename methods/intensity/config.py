@@ -6,4 +6,4 @@ from uadbench.core.config import ImageSizeConfig
 
 
 class IntensityConfig(ImageSizeConfig):
-    """The size of the images; nothing else is set."""
+    """Only the image size."""

@@ -1,4 +1,4 @@
-"""How bright or dark a pixel is (docs/protocol.md, trivial baselines)."""
+"""The intensity of a pixel (docs/protocol.md, trivial baselines)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Intensity(nn.Module):
 
     @classmethod
     def build(cls, config: IntensityConfig, spec: ImageSpec) -> Self:
-        """Makes the baseline; any image suits it."""
+        """Creates the baseline for images of any shape."""
         del config
         return cls(spec)
 
     def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
-        """Learns the median intensity of healthy bodies; with a polarity nothing is learnt, and no image needed.
+        """Learns the median intensity of healthy bodies; with a polarity nothing is learnt and no image is needed.
 
         Raises:
             DataError: If there is no polarity and no training image.

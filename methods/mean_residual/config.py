@@ -8,6 +8,6 @@ from uadbench.core.config import ImageSizeConfig, ResidualConfig
 
 
 class MeanResidualConfig(ImageSizeConfig, ResidualConfig):
-    """The size of the images and the sign of the residual."""
+    """Image size and sign of the residual."""
 
     INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})

@@ -36,7 +36,7 @@ class MeanResidual(nn.Module):
 
     @classmethod
     def build(cls, config: MeanResidualConfig, spec: ImageSpec) -> Self:
-        """Makes the baseline; any image suits it."""
+        """Creates the baseline for images of any shape."""
         return cls(config, spec)
 
     def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:

@@ -1,1 +1,1 @@
-"""Nearest neighbours in a memory of healthy patch features."""
+"""Nearest neighbours in a memory bank of healthy patch features."""

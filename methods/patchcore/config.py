@@ -19,15 +19,15 @@ class PatchCoreConfig(MethodConfig):
 
     Attributes:
         backbone: timm's name of the encoder.
-        pretrained: Whether its weights are the pretrained ones.
-        layers: Which feature maps are joined: i has stride 2 ** (i + 1), a ResNet's "layer i".
+        pretrained: Whether it uses pretrained weights.
+        layers: Feature maps to combine: i has stride 2 ** (i + 1), a ResNet's "layer i".
         feature_dim: Length of a patch feature after channel pooling; None keeps all channels.
-        bank_images: At most so many training images, drawn at random, feed the memory; None for all.
-        coreset_fraction: Share of their patches that the memory keeps.
-        projection_dim: Length of the random projections in which the coreset is chosen; None for no projection.
+        bank_images: Maximum number of training images, drawn at random, for the memory bank; None for all.
+        coreset_fraction: Share of their patches in the memory bank.
+        projection_dim: Length of the random projections for the coreset; None for no projection.
         neighbours: Size b of the neighbourhood that re-weights the image score.
-        blur_sigma: Of the Gaussian that smooths the map, in pixels.
-        batch_size: Images a forward pass.
+        blur_sigma: Sigma of the Gaussian that smooths the map, in pixels.
+        batch_size: Images per forward pass.
     """
 
     backbone: str = "wide_resnet50_2.tv_in1k"

@@ -1,4 +1,4 @@
-"""Greedy choice of points that cover all others (Roth et al. 2022, algorithm 1)."""
+"""Greedy coreset selection (Roth et al. 2022, algorithm 1)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def project(points: Tensor, length: int | None, generator: torch.Generator) -> Tensor:
-    """Returns random projections of points, which keep their distances nearly (Johnson and Lindenstrauss).
+    """Returns random projections of points that approximately preserve distances (Johnson and Lindenstrauss).
 
     Args:
         points: (n, d).
-        length: Length of the projections; None or d and more leave the points as they are.
+        length: Length of the projections; None or at least d return the points unchanged.
         generator: CPU generator; the same state gives the same projection.
     """
     if length is None or length >= points.shape[1]:
@@ -21,13 +21,13 @@ def project(points: Tensor, length: int | None, generator: torch.Generator) -> T
 
 
 def greedy_k_centre(points: Tensor, count: int, first: int) -> Tensor:
-    """Chooses points one by one, each the farthest from those chosen so far.
+    """Selects points one by one, each the farthest from those selected so far.
 
     The largest distance of a point to its nearest chosen one is at most twice the smallest possible for ``count``.
 
     Args:
         points: (n, d).
-        count: How many to choose, 1 to n.
+        count: Number of points to select, 1 to n.
         first: Index of the first one.
 
     Returns:
@@ -39,8 +39,8 @@ def greedy_k_centre(points: Tensor, count: int, first: int) -> Tensor:
     current = torch.tensor(first, device=points.device)
     for i in range(count):
         chosen[i] = current
-        # |p - q|^2 = |p|^2 - 2 p q + |q|^2 reads the points once a round, and a round is bound by memory.
+        # |p - q|^2 = |p|^2 - 2 p q + |q|^2 reads the points once per round, which is memory-bound.
         distance = torch.minimum(distance, squares - 2 * (points @ points[current]) + squares[current])
-        distance[current] = float("-inf")  # never twice, even where all points are equal
+        distance[current] = float("-inf")  # never twice, even if all points are equal
         current = distance.argmax()
     return chosen

@@ -1,4 +1,4 @@
-"""PatchCore: how far is a patch from the nearest healthy patch?
+"""PatchCore: the distance of a patch to the nearest healthy patch.
 
 Roth, Pemula, Zepeda, Schoelkopf, Brox, Gehler: "Towards total recall in industrial anomaly detection" (CVPR 2022).
 """
@@ -25,12 +25,12 @@ from uadbench.nn.feature_map import smooth, to_pixels
 from uadbench.nn.statistics import require_images
 
 HELD = 2**30  # bytes of patches
-DISTANCES = 2**25  # at most so many patch-to-memory distances at a time (128 MiB)
+DISTANCES = 2**25  # maximum number of patch-to-memory distances at a time (128 MiB)
 
 
 @METHODS.register("patchcore")
 class PatchCore(nn.Module):
-    """Distance of each patch feature to a memory of healthy ones."""
+    """Distance of each patch feature to a memory bank of healthy ones."""
 
     name: ClassVar[str] = "patchcore"
     version: ClassVar[str] = "1"
@@ -47,7 +47,7 @@ class PatchCore(nn.Module):
 
     @classmethod
     def build(cls, config: PatchCoreConfig, spec: ImageSpec) -> Self:
-        """Makes a PatchCore with an empty memory.
+        """Creates a PatchCore with an empty memory bank.
 
         Raises:
             UserError: If the backbone does not exist or does not suit the images.
@@ -63,7 +63,7 @@ class PatchCore(nn.Module):
         Returns:
             (b, gh, gw, d), on the grid of the finest layer.
         """
-        # The mean over 3 x 3 neighbours makes a patch aware of its surroundings without a coarser grid.
+        # The mean over 3 x 3 neighbours adds local context without a coarser grid.
         maps = [functional.avg_pool2d(level, 3, stride=1, padding=1) for level in self.backbone(image)]
         grid = maps[0].shape[-2:]
         aligned = [functional.interpolate(level, size=grid, mode="bilinear", align_corners=False) for level in maps[1:]]
@@ -76,13 +76,13 @@ class PatchCore(nn.Module):
 
     @torch.no_grad()
     def fit(self, train: Batches, calib: Batches, run: FitContext, labelled: Batches | None = None) -> None:
-        """Chooses patches by their projections and keeps them.
+        """Selects patches by their projections and stores them.
 
-        Patches that together exceed ``HELD`` bytes are not held but computed a second time, those chosen kept.
+        If all patches exceed ``HELD`` bytes, they are computed a second time to store the selected ones.
 
         Raises:
             DataError: If there is no training image, or features are not finite.
-            UserError: If pretrained weights cannot be had.
+            UserError: If pretrained weights are not available.
         """
         require_images(train)
         config = self.config
@@ -100,7 +100,7 @@ class PatchCore(nn.Module):
             raise DataError("The features of the training images are not finite.", "Check the images for NaN.")
         count = math.ceil(config.coreset_fraction * len(projected))
         first = int(torch.randint(len(projected), (), generator=run.generator("first")))
-        # in stored order, which does not matter to the memory, a second pass can pick them as it goes
+        # in stored order, which does not matter for the memory bank, so that a second pass can select them
         chosen = greedy_k_centre(projected, count, first).sort().values
         kept: list[Tensor] = []
         offset = 0
@@ -112,7 +112,7 @@ class PatchCore(nn.Module):
         run.report(0, memory=float(len(self.bank)))
 
     def _pass(self, train: Batches, run: FitContext, phase: str) -> Iterator[Tensor]:
-        """Yields the patch features (n, d) of the images that feed the memory, batch by batch, always the same."""
+        """Yields the patch features (n, d) of the images for the memory bank, batch by batch, deterministically."""
         size = self.config.batch_size
         feeds = torch.zeros(len(train), dtype=torch.bool)
         order = torch.randperm(len(train), generator=run.generator("images"))
@@ -125,10 +125,10 @@ class PatchCore(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Scores patches by their distance to the memory, enlarged and smoothed (section 3.3)."""
+        """Scores patches by their distance to the memory bank, upsampled and smoothed (section 3.3)."""
         self.eval()
         features = self.features(images.image)
-        # image by image: the shape of the distance matrix, and with it every bit, is the same whatever the batch
+        # image by image, so that the shape of the distance matrix, and thus every bit, does not depend on the batch
         results = [self._score(patches, body) for patches, body in zip(features, images.body, strict=True)]
         coarse = torch.stack([distance for distance, _ in results])[:, None]
         anomaly_map = smooth(to_pixels(coarse, (images.image.shape[2], images.image.shape[3])), self.config.blur_sigma)
@@ -140,7 +140,7 @@ class PatchCore(nn.Module):
         patches = features.flatten(0, 1)
         rows = max(1, DISTANCES // len(self.bank))
         nearest = torch.cat([torch.cdist(part, self.bank).argmin(dim=1) for part in patches.split(rows)])
-        # the distance itself anew: cdist's matrix product loses digits where it is small
+        # recomputed: cdist's matrix product loses precision for small distances
         distance = (patches - self.bank[nearest]).norm(dim=1)
         inside = functional.adaptive_max_pool2d(body.float(), grid).flatten() > 0
         candidates = distance.masked_fill(~inside, -1.0) if inside.any() else distance
@@ -148,20 +148,20 @@ class PatchCore(nn.Module):
         return distance.unflatten(0, grid), distance[worst] * self._weight(patches[worst], self.bank[nearest[worst]])
 
     def _weight(self, patch: Tensor, closest: Tensor) -> Tensor:
-        """Returns the factor of equation 7: nearly 1 if the closest memory is itself rare, smaller if it is common.
+        """Returns the factor of equation 7: near 1 if the closest memory patch is itself rare, smaller if it is common.
 
         Args:
             patch: The most anomalous patch of an image, (d,).
-            closest: Its nearest neighbour in the memory, (d,).
+            closest: Its nearest neighbour in the memory bank, (d,).
         """
         count = min(self.config.neighbours, len(self.bank))
         if count < 2:
-            return torch.ones((), device=patch.device)  # no neighbourhood to compare with
+            return torch.ones((), device=patch.device)  # no neighbourhood for comparison
         around = (self.bank - closest).norm(dim=1).topk(count, largest=False).indices
         return 1 - (self.bank[around] - patch).norm(dim=1).softmax(dim=0)[0]
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Takes back what ``state_dict`` gave; the memory may have any number of patches."""
+        """Loads the result of ``state_dict``; the memory bank may have any number of patches."""
         bank = state_dict.get("bank")
         if bank is not None:
             self.bank = torch.empty_like(bank, device=self.bank.device)

@@ -19,7 +19,7 @@ from uadbench.nn.statistics import mean_deviation, mean_image
 
 @METHODS.register("position")
 class Position(nn.Module):
-    """The mean of |x - mu| over training: what a detector scores that never looks at the image."""
+    """The mean of |x - mu| over training: the score of a detector that ignores the image."""
 
     name: ClassVar[str] = "position"
     version: ClassVar[str] = "1"
@@ -35,7 +35,7 @@ class Position(nn.Module):
 
     @classmethod
     def build(cls, config: PositionConfig, spec: ImageSpec) -> Self:
-        """Makes the baseline; any image suits it."""
+        """Creates the baseline for images of any shape."""
         del config
         return cls(spec)
 

@@ -1,1 +1,1 @@
-"""Noise: the trivial baseline that knows nothing."""
+"""Random scores: a trivial baseline."""

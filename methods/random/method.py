@@ -1,4 +1,4 @@
-"""Noise: what a detector scores that knows nothing (docs/protocol.md, trivial baselines)."""
+"""Random scores (docs/protocol.md, trivial baselines)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Random(nn.Module):
 
     @classmethod
     def build(cls, config: RandomConfig, spec: ImageSpec) -> Self:
-        """Makes the baseline; any image suits it."""
+        """Creates the baseline for images of any shape."""
         del config, spec
         return cls()
 

@@ -19,13 +19,13 @@ class RD4ADConfig(MethodConfig):
     """Settings of RD4AD.
 
     Attributes:
-        backbone: The teacher; the student is its mirror image.
-        pretrained: Whether the teacher's weights are the pretrained ones.
+        backbone: The teacher; the student mirrors its architecture.
+        pretrained: Whether the teacher uses pretrained weights.
         steps: Training steps.
         batch_size: Images per step.
         lr: Learning rate of Adam at the first step.
         schedule: How the learning rate falls.
-        blur_sigma: Of the Gaussian that smooths the map, in pixels.
+        blur_sigma: Sigma of the Gaussian that smooths the map, in pixels.
     """
 
     backbone: Literal["resnet18", "resnet34", "resnet50", "wide_resnet50_2"] = "wide_resnet50_2"
@@ -46,7 +46,7 @@ class RD4ADConfig(MethodConfig):
             "batch_size": 4,
             "blur_sigma": 0.5,
         },
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {
             "image_size": 64,
             "backbone": "resnet18",

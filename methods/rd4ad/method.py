@@ -1,4 +1,4 @@
-"""RD4AD: a decoder learns to restore a frozen encoder's features; on anomalies the two disagree.
+"""RD4AD: a decoder learns to restore a frozen encoder's features and fails on anomalies.
 
 Deng, Li: "Anomaly detection via reverse distillation from one-class embedding" (CVPR 2022).
 """
@@ -45,13 +45,13 @@ class RD4AD(nn.Module):
                 f"Images of {spec.height} x {spec.width} do not suit rd4ad.",
                 f"Both sides must be multiples of {STRIDE}: --set image_size=64.",
             )
-        # tv_in1k: the weights of torchvision, which the paper took
+        # tv_in1k: the weights of torchvision, used in the paper
         self.teacher = Backbone(f"{config.backbone}.tv_in1k", (1, 2, 3), spec).requires_grad_(False)
         self.student = Student(config.backbone)
 
     @classmethod
     def build(cls, config: RD4ADConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained pair of teacher and student.
+        """Creates an untrained pair of teacher and student.
 
         Raises:
             UserError: If a side of the images is not a multiple of 32.
@@ -73,7 +73,7 @@ class RD4AD(nn.Module):
 
         Raises:
             DataError: If there is no training image.
-            UserError: If pretrained weights cannot be had.
+            UserError: If pretrained weights are not available.
             Diverged: If the loss is no longer finite.
         """
         require_images(train)
@@ -87,7 +87,7 @@ class RD4AD(nn.Module):
             del generator
             return {"loss": torch.stack([scale.mean() for scale in self.disagreement(batch.images.image)]).sum()}
 
-        # The student alone goes to train mode and into checkpoints; the teacher never moves.
+        # Only the student is in train mode and in checkpoints; the teacher is frozen.
         train_network(
             self.student,
             optimizer,
@@ -102,7 +102,7 @@ class RD4AD(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Adds the enlarged distances of all scales and smooths them (equation 3); the score is their maximum."""
+        """Adds the upsampled distances of all scales and smooths them (equation 3); the score is their maximum."""
         self.eval()
         size = (images.image.shape[2], images.image.shape[3])
         total = torch.stack([to_pixels(scale, size) for scale in self.disagreement(images.image)]).sum(dim=0)

@@ -1,4 +1,4 @@
-"""The trainable half: a one-class bottleneck and a decoder that is the teacher read backwards."""
+"""The trainable half: a one-class bottleneck and a decoder with the teacher's architecture in reverse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Student(nn.Module):
         super().__init__()
         kind, blocks, group = TEACHERS[teacher]
         self.bottleneck = OneClassBottleneck(kind, group)
-        # From deep to shallow: the widths and depths of the teacher's layers 3, 2 and 1 backwards.
+        # From deep to shallow: the widths and depths of the teacher's layers 3, 2 and 1.
         self.stages = nn.ModuleList()
         inputs = 512 * kind.expansion
         for planes, depth in zip((256, 128, 64), blocks, strict=True):
@@ -50,7 +50,7 @@ class Student(nn.Module):
 
 
 class OneClassBottleneck(nn.Module):
-    """Multi-scale fusion and one-class embedding: too narrow for what healthy images do not need (section 3.3).
+    """Multi-scale fusion and one-class embedding, too narrow for features absent in healthy images (section 3.3).
 
     Args:
         kind: Residual block of the teacher.

@@ -1,9 +1,9 @@
 """Config of ``synomaly``.
 
-Where the values come from: ``published.py`` holds what was published by modality, with its source; t, map_k, tau and
-sigma were chosen on TEST lesions by the authors (a grid over the test set), and the record's ledger says so.
+Origin of the values: ``published.py`` lists the values published by modality, with their source; t, map_k, tau and
+sigma were chosen on TEST lesions by the authors (a grid over the test set), as the record's ledger states.
 ``quick`` and ``smoke`` start from a trial on real FLAIR slices with a small budget, split by patient (t = 200
-with one stage and t = 100 with three did equally well there; the second is taken because it runs the whole method). The
+with one stage and t = 100 with three were equally good there; the second is used because it runs the whole method). The
 defaults are the values of brain FLAIR.
 """
 
@@ -23,25 +23,25 @@ class SynomalyConfig(DiffusionConfig):
 
     Attributes:
         noise: Noise of training; inference always uses Gaussian noise for ``synomaly``, the same kind for the others.
-        sigma: Blur that makes the blobs.
+        sigma: Sigma of the blur that generates the blobs.
         threshold: Level of the blobs on 0..255.
-        offset: Least shift inside blobs.
-        direction: Sign of the shift, or a list to draw from, or None: the dataset's polarity, both signs where that is
+        offset: Minimum shift inside blobs.
+        direction: Sign of the shift, or a list to draw from, or None: the dataset's polarity, or both signs if that is
             unknown.
-        roi: Where blobs may lie.
-        t: Step that images are noised to at inference.
-        stages: Most stages (adaptive), or how many.
+        roi: Region of the blobs.
+        t: Step to which images are noised at inference.
+        stages: Maximum number of stages (adaptive), or their number.
         adaptive: Stop an image whose mask area no longer changes.
-        change: Relative change of the area that counts as none.
-        floor: Least denominator of that change, in pixels. Published code: 500; the paper has none.
-        fusion: What enters the next stage: ``binary`` (the paper's figure), ``soft`` (the published code) or ``none``.
+        change: Relative change of the area below which an image has converged.
+        floor: Minimum denominator of that change, in pixels. Published code: 500; the paper has none.
+        fusion: Input of the next stage: ``binary`` (the paper's figure), ``soft`` (the published code) or ``none``.
         stage_k: Blur of the stage's residual. Authors' notebooks: 3.
         stage_tau: Threshold of the stage's mask on the [-1, 1] scale. Authors' notebooks: 0.1.
         map_k: Blur of the returned map.
-        tau: Threshold of the soft weight. Published: 0.2, carotid 0.3. The returned map is not cut by it.
+        tau: Threshold of the soft weight. Published: 0.2, carotid 0.3. The returned map is not thresholded.
         min_component: Smaller 4-connected parts of a stage's mask are dropped. Published code: 30.
-        chain: ``one_step``, one network call a stage, or ``ddim``.
-        chain_steps: Network calls a stage of ``ddim``.
+        chain: ``one_step``, one network call per stage, or ``ddim``.
+        chain_steps: Network calls per stage of ``ddim``.
     """
 
     noise: Literal["synomaly", "gaussian", "coarse", "pyramid", "simplex"] = "synomaly"
@@ -98,15 +98,15 @@ class SynomalyConfig(DiffusionConfig):
     )
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (16, 24, 32), "train_images": 320, "t": 100, "stages": 2},
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {"image_size": 64, "train_images": 4096, "t": 100, "stages": 3},
-        # The network of the paper for as many images as some hours of one GPU allow; t from the brain notebooks.
+        # The paper's network for the number of images that some hours of one GPU allow; t from the brain notebooks.
         "standard": {
             "image_size": 128,
             "network": "guided",
             "train_images": 400_000,
             "batch_size": 16,
-            "predict_batch": 4,  # fills two cores already; a larger one wastes more in the last calls of a role
+            "predict_batch": 4,  # enough for two cores; a larger batch wastes more in the last calls of a role
             "lr": 1e-4,
         },
         # Brain MRI: lr 1e-5, batch 8, 3000 epochs over 4159 slices, constant rate, both loss terms.

@@ -1,7 +1,7 @@
 """Synomaly noise and multi-stage diffusion (Bi et al., Medical Image Analysis 2025, arXiv 2411.04004).
 
-Training: predict Gaussian noise with synthetic anomalies ("Synomaly noise"), so that the network learns to take blobs
-away. Inference: noise, restore in one step, keep what agrees with the image, and again until nothing changes.
+Training: predict Gaussian noise with synthetic anomalies ("Synomaly noise"), so that the network learns to remove
+blobs. Inference: noise, restore in one step, keep what agrees with the image, and again until nothing changes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Synomaly(PartialDiffusion[SynomalyConfig]):
 
     def __init__(self, config: SynomalyConfig, spec: ImageSpec) -> None:
         super().__init__(config, spec)
-        # Synomaly noise is for training alone: an image at hand has its own anomalies
+        # Synomaly noise is only for training: test images have their own anomalies
         self.inference_noise = noises.Gaussian() if config.noise == "synomaly" else self.noise
         signs = set(directions(config, spec)) if config.noise == "synomaly" else set[int]()
         self.polarity = signs.pop() if len(signs) == 1 else 0
         self.rule = stage_rule(config, spec)
 
     def make_noise(self, spec: ImageSpec) -> noises.Noise:
-        """Returns the training noise; an unset direction is the dataset's polarity, both signs where it has none."""
+        """Returns the training noise; an unset direction is the dataset's polarity, or both signs if unknown."""
         config = self.config
         if config.noise == "gaussian":
             return noises.Gaussian()
@@ -63,12 +63,12 @@ class Synomaly(PartialDiffusion[SynomalyConfig]):
     def predict_many(self, batches: Iterable[BatchWithNoise], size: int) -> Iterator[Prediction]:
         """Runs the stages of a stream of batches; images of different batches and stages share the calls.
 
-        Every network call takes exactly ``size`` images: the shapes, and so the bits, never depend on which other
-        images are on their way.
+        Every network call has exactly ``size`` images: the shapes, and thus the bits, never depend on which other
+        images are in progress.
         """
         self.eval()
         self.denoiser.arrange()
-        generators: dict[int, torch.Generator] = {}  # by position in the stream, of batches on their way
+        generators: dict[int, torch.Generator] = {}  # by position in the stream, for batches in progress
         taken: deque[tuple[ImageBatch, range]] = deque()
 
         def originals() -> Iterator[Tensor]:

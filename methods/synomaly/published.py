@@ -1,4 +1,4 @@
-"""What Bi et al. published for brain FLAIR, liver CT and carotid ultrasound.
+"""Values published by Bi et al. for brain FLAIR, liver CT and carotid ultrasound.
 
 Noise: ``configs`` of the public code at c00209d. Inference: the code and the notebooks in its history; t, map_k and tau
 were chosen on TEST lesions, by a grid over the test set. Training: the code's scripts; ``train_images`` is the number
@@ -43,7 +43,7 @@ PUBLISHED = (
             "flip_vertical": False,
         },
         sign="direction",
-        # MSD Task03 and BMAD's liver images are made of the volumes of LiTS
+        # MSD Task03 and BMAD's liver images are derived from LiTS volumes
         cohorts=frozenset({"lits", "msd", "bmad"}),
     ),
     PublishedValues(

@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 
-# None is the dataset's polarity, both signs where nobody told it: then the sign of a lesion has to be found.
+# None is the dataset's polarity, or both signs if unknown: then the sign of a lesion is searched for.
 TOLD: dict[str, tuple[int, ...] | None] = {"prior": None, "both": (-1, 1)}
 UNKNOWN: dict[str, tuple[int, ...] | None] = {"bright": (1,), "dark": (-1,), "both": None}
 
@@ -16,7 +16,7 @@ def suggest(trial: optuna.Trial, polarity: int = 0) -> dict[str, Any]:
 
     Args:
         trial: The trial.
-        polarity: Sign of lesions that the dataset tells, 0 if it does not.
+        polarity: Sign of lesions according to the dataset, 0 if unknown.
     """
     directions = TOLD if polarity else UNKNOWN
     fusion = trial.suggest_categorical("fusion", ["binary", "soft", "none"])
@@ -31,7 +31,7 @@ def suggest(trial: optuna.Trial, polarity: int = 0) -> dict[str, Any]:
         "fusion": fusion,
         "map_k": trial.suggest_categorical("map_k", [3, 5, 7, 11, 15, 17]),
     }
-    # The soft weight is cut at tau, the masks of the other forms at stage_tau.
+    # The soft weight is thresholded at tau, the masks of the other forms at stage_tau.
     if fusion == "soft":
         values["tau"] = trial.suggest_float("tau", 0.1, 0.45, step=0.05)
     else:

@@ -20,14 +20,14 @@ Restore = Callable[[Tensor, list[int]], Tensor]
 
 @dataclass(frozen=True)
 class StageRule:
-    """How stages are chained and when they stop. Pixels are those of the image at hand.
+    """How stages are chained and when they stop. Pixels refer to the current image.
 
     Attributes:
-        stages: At most (adaptive) or exactly so many stages.
+        stages: Maximum (adaptive) or exact number of stages.
         adaptive: Stop an image whose mask area changed by no more than ``change``.
         change: Largest relative change of the mask area at which an image has converged.
-        floor: Least denominator of that change, in pixels.
-        fusion: What enters the next stage: ``binary`` m x_hat + (1 - m) x0; ``soft``, the same with the residual above
+        floor: Minimum denominator of that change, in pixels.
+        fusion: Input of the next stage: ``binary`` m x_hat + (1 - m) x0; ``soft``, the same with the residual above
             ``tau`` itself as weight; ``none``, x_hat alone.
         stage_k: Size of the blur of the stage's residual.
         stage_tau: Threshold of the stage's residual.
@@ -124,7 +124,7 @@ class _Batch:
 
 @dataclass
 class _Image:
-    """An image on its way through the stages."""
+    """An image in progress."""
 
     batch: _Batch
     row: int
@@ -135,7 +135,7 @@ class _Image:
 
 
 def _advance(some: list[_Image], image: Tensor, restored: Tensor, rule: StageRule) -> list[_Image]:
-    """Takes in what a call has restored and returns the images that go on."""
+    """Processes the result of a call and returns the images that continue."""
     fresh, weight = _weights(image, restored, rule)
     current = weight * restored + (1 - weight) * image if rule.fusion != "none" else restored
     areas = fresh.sum(dim=(1, 2, 3)).tolist()

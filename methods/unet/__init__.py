@@ -1,1 +1,1 @@
-"""A supervised U-Net: the reference that learns from lesion masks."""
+"""A supervised U-Net: the reference trained on lesion masks."""

@@ -1,7 +1,7 @@
-"""nnU-Net's augmentation of training images, seeded by the step alone.
+"""nnU-Net's augmentation of training images, seeded only by the step.
 
 Probabilities and ranges are those of Isensee et al., "nnU-Net" (Nature Methods 2021, supplementary note 4), with these
-differences: rotations reach 30 degrees instead of 180, since organs do not stand on their heads; intensities lie in
+differences: rotations reach 30 degrees instead of 180, because organs are never upside down; intensities are in
 [-1, 1] with -1 as no signal, so brightness and gamma act on their distance from -1 and the noise is scaled to it.
 """
 
@@ -18,15 +18,15 @@ from torchvision.transforms.v2 import functional
 from uadbench.core.types import ImageBatch, TrainBatch
 
 EMPTY = -1.0
-"""What comes into view where an image is turned or shrunk: no signal."""
+"""Fill value outside a rotated or shrunk image: no signal."""
 
 
 def augmented(batch: TrainBatch, generator: torch.Generator) -> TrainBatch:
-    """Changes each image, and its body and mask where it moves.
+    """Augments each image, and applies spatial changes to its body and mask.
 
     Args:
         batch: Images in [-1, 1], (b, c, h, w), on the CPU.
-        generator: CPU generator of the step: the same one gives the same images, so that a resumed fit goes on alike.
+        generator: CPU generator of the step: the same one gives the same images, so that a resumed fit is unchanged.
     """
     images, masks = batch.images.image.clone(), torch.cat([batch.images.body, _mask(batch)], dim=1).clone()
     dice = Dice(generator)
@@ -39,12 +39,12 @@ def augmented(batch: TrainBatch, generator: torch.Generator) -> TrainBatch:
 
 @dataclass(frozen=True)
 class Dice:
-    """Chances and numbers from one generator."""
+    """Random decisions and numbers from one generator."""
 
     generator: torch.Generator
 
     def chance(self, probability: float) -> bool:
-        """Whether something happens."""
+        """Returns True with the given probability."""
         return self.number(0, 1) < probability
 
     def number(self, low: float, high: float) -> float:
@@ -57,7 +57,7 @@ def _mask(batch: TrainBatch) -> Tensor:
 
 
 def _moved(image: Tensor, masks: Tensor, dice: Dice) -> tuple[Tensor, Tensor]:
-    """Turns, scales and bends an image (c, h, w) and its masks (2, h, w)."""
+    """Rotates, scales and deforms an image (c, h, w) and its masks (2, h, w)."""
     angle = dice.number(-30, 30) if dice.chance(0.2) else 0.0
     scale = dice.number(0.7, 1.4) if dice.chance(0.2) else 1.0
     if angle or scale != 1:

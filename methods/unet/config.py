@@ -26,14 +26,14 @@ class UNetConfig(MethodConfig):
         widths: Channels of each level, finest first: of the whole plain U-Net, or of a timm encoder's decoder.
         label_fraction: Share of the labelled patients that are used; the runner draws them.
         steps: Training steps.
-        batch_size: Images a step, half of them labelled and half healthy; even.
+        batch_size: Images per step, half of them labelled and half healthy; even.
         lr: Learning rate of AdamW at the first step.
         schedule: How the learning rate falls.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         flip: Whether each training image is mirrored left to right with probability 1/2.
-        augment: Whether training images are changed as nnU-Net does it (``augment``).
-        foreground: Least share of the labelled images in a batch that show a lesion, as far as twice as many that are
-            drawn hold them.
+        augment: Whether training images are augmented as in nnU-Net (``augment``).
+        foreground: Minimum share of labelled images in a batch that show a lesion, as far as twice as many draws
+            contain them.
     """
 
     encoder: str = PLAIN
@@ -52,10 +52,11 @@ class UNetConfig(MethodConfig):
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "widths": (8, 16, 32), "steps": 20, "batch_size": 8},
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {"image_size": 64, "steps": 256},
         # Training took 34 minutes of two cores without fast bfloat16 before there was augmentation, and a run may take
-        # an hour: hence encoder and steps. The decoder's widths are those that segmentation libraries give a ResNet.
+        # an hour: hence encoder and steps. The decoder's widths are the usual ones of segmentation libraries for a
+        # ResNet.
         "standard": {
             "image_size": 128,
             "encoder": "resnet18",

@@ -1,4 +1,4 @@
-"""A supervised U-Net: what a detector reaches that was shown lesions and their masks.
+"""A supervised U-Net: the performance of a detector trained on lesion masks.
 
 Architecture: Ronneberger, Fischer, Brox: "U-Net: convolutional networks for biomedical image segmentation" (MICCAI
 2015), with residual blocks and group normalisation. Loss: Dice + cross-entropy, as in Isensee et al.: "nnU-Net" (Nature
@@ -47,7 +47,7 @@ class UNet(nn.Module):
             return
         if config.pretrained:
             raise UserError(
-                "The plain U-Net has no pretrained weights.", "Add --set pretrained=false, or name a timm encoder."
+                "The plain U-Net has no pretrained weights.", "Add --set pretrained=false, or select a timm encoder."
             )
         stride = 2 ** (len(config.widths) - 1)
         if spec.height % stride or spec.width % stride:
@@ -59,7 +59,7 @@ class UNet(nn.Module):
 
     @classmethod
     def build(cls, config: UNetConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained U-Net.
+        """Creates an untrained U-Net.
 
         Raises:
             UserError: If the encoder does not exist or does not suit the images.
@@ -75,9 +75,7 @@ class UNet(nn.Module):
             Diverged: If the loss is no longer finite.
         """
         if labelled is None or len(labelled) == 0:
-            raise UserError(
-                "unet is supervised and got no labelled images.", "Take a dataset with 'labelled' patients."
-            )
+            raise UserError("unet is supervised but got no labelled images.", "Use a dataset with 'labelled' patients.")
         require_images(train)
         config = self.config
         initialise(self, run.generator("init"))
@@ -131,12 +129,12 @@ def mixed_batch(
     Args:
         labelled: Images with masks.
         healthy: Images without lesion.
-        size: Images in all.
+        size: Total number of images.
         generator: CPU generator of the step.
-        foreground: Least share of the labelled half that shows a lesion, where twice as many draws find them.
+        foreground: Minimum share of the labelled half that shows a lesion, if twice as many draws contain them.
 
     Raises:
-        DataError: If the labelled images carry no masks.
+        DataError: If the labelled images have no masks.
     """
     lesions = labelled.sample(size // 2, generator)
     if foreground > 0:
@@ -151,7 +149,7 @@ def mixed_batch(
 
 
 def _with_lesions(drawn: TrainBatch, spare: TrainBatch, wanted: int) -> TrainBatch:
-    """Replaces images without lesion by spare ones with a lesion, until as many as wanted show one."""
+    """Replaces images without lesion by spare ones with a lesion, until the required number show one."""
     shows, others = (_mask(batch).flatten(1).any(dim=1) for batch in (drawn, spare))
     missing = max(0, wanted - int(shows.sum()))
     places, found = torch.nonzero(~shows).flatten(), torch.nonzero(others).flatten()
@@ -169,7 +167,7 @@ def _with_lesions(drawn: TrainBatch, spare: TrainBatch, wanted: int) -> TrainBat
 
 def _mask(batch: TrainBatch) -> Tensor:
     if batch.mask is None:
-        raise DataError("The labelled images carry no masks.", "Prepare the dataset with masks.")
+        raise DataError("The labelled images have no masks.", "Prepare the dataset with masks.")
     return batch.mask
 
 

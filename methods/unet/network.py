@@ -19,7 +19,7 @@ class EncoderUNet(nn.Module):
     Args:
         encoder: timm's name.
         widths: Channels of the decoder, finest first; as many encoder maps are used, of strides 2, 4, 8, ...
-        spec: Images to expect.
+        spec: Shape of the images.
     """
 
     def __init__(self, encoder: str, widths: Sequence[int], spec: ImageSpec) -> None:

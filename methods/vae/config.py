@@ -44,9 +44,10 @@ class VAEConfig(ResidualConfig):
     INFERENCE: ClassVar[frozenset[str]] = frozenset({"signed"})
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {"image_size": 32, "steps": 20, "batch_size": 4, "lr": 1e-3, "levels": 2, "width": 16, "latent": 32},
-        # 256 steps of 16: the 4096 training images that every learned method sees in this preset
+        # 256 steps of 16: the 4096 training images of every learned method in this preset
         "quick": {"image_size": 64, "steps": 256, "batch_size": 16, "lr": 1e-3, "schedule": "cosine", "levels": 3},
         "standard": {"steps": 20_000, "batch_size": 32, "lr": 5e-4, "schedule": "cosine"},
-        # All from the study but the number of steps: it trains up to 1000 epochs and stops early on held-out loss.
+        # All from the study except the number of steps: it trains up to 1000 epochs with early stopping on held-out
+        # loss.
         "paper": {"batch_size": 8, "lr": 1e-4, "dropout": 0.2},
     }

@@ -47,7 +47,7 @@ class VAE(nn.Module):
         self.config = config
         self.polarity = residual_sign(spec, signed=config.signed)
         widths = level_widths(config.width, config.max_width, config.levels)
-        # The study narrows the coarsest grid to an eighth of its channels before the bottleneck.
+        # The study reduces the coarsest grid to an eighth of its channels before the bottleneck.
         self.grid = (widths[-1] // 8, *coarse_shape(spec, config.levels))
         size = self.grid[0] * self.grid[1] * self.grid[2]
         self.encoder = ConvEncoder(spec.channels, widths)
@@ -60,7 +60,7 @@ class VAE(nn.Module):
 
     @classmethod
     def build(cls, config: VAEConfig, spec: ImageSpec) -> Self:
-        """Makes an untrained variational autoencoder.
+        """Creates an untrained variational autoencoder.
 
         Raises:
             UserError: If the image cannot be halved ``levels`` times.
@@ -99,7 +99,7 @@ class VAE(nn.Module):
             reconstruction = self.decode(mean + log_sigma.exp() * noise, generator)
             residual = (image - reconstruction).abs().flatten(1).sum(1).mean()
             kl = kl_to_standard_normal(mean, log_sigma).mean()
-            # by the number of pixels, so that the printed loss means the same at every image size
+            # divided by the number of pixels, so that the printed loss is comparable across image sizes
             return {"loss": (residual + config.beta * kl) / image[0].numel(), "kl": kl}
 
         train_network(
@@ -116,7 +116,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def predict(self, images: ImageBatch, noise: Sequence[torch.Generator]) -> Prediction:
-        """Scores images by |x - D(mu(x))|; channels are averaged. The mean code is used, so there is no randomness."""
+        """Scores images by |x - D(mu(x))|; channels are averaged. It uses the mean code, so there is no randomness."""
         self.spec.check(images)
         self.eval()
         reconstruction = self.decode(self.encode(images.image)[0]).clamp(-1, 1)

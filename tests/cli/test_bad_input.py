@@ -38,8 +38,8 @@ WRONG = {
     "device": ([*RUN, "--device", "nosuch"], "Unknown device 'nosuch'"),
     "precision": ([*RUN, "--precision", "nosuch"], "Unknown precision 'nosuch'"),
     "protocol": ([*RUN, "--protocol", "nosuch"], "Unknown protocol 'nosuch'"),
-    "source that is a file": ([*RUN, "--source", "file"], "file holds no prepared dataset"),
-    "long source": ([*RUN, "--source", "x" * 5000], "holds no prepared dataset"),
+    "source that is a file": ([*RUN, "--source", "file"], "file contains no prepared dataset"),
+    "long source": ([*RUN, "--source", "x" * 5000], "contains no prepared dataset"),
     "out that is a file": ([*RUN, "--out", "file"], "is not a folder"),
     "out below a file": ([*RUN, "--out", "file/runs"], "is not a folder"),
     "out under /proc": ([*RUN, "--out", "/proc/x"], "cannot be used"),
@@ -69,11 +69,11 @@ WRONG = {
     "device of a suite": (["bench", "smoke", "--device", "nosuch"], "Unknown device 'nosuch'"),
     "option of a suite": (["bench", "smoke", "--option", "nosuch=1"], "Unknown"),
     "out of a suite": (["bench", "smoke", "--out", "file"], "is not a folder"),
-    "nothing to verify": (["verify", "nosuch"], "There is no nosuch"),
+    "nothing to verify": (["verify", "nosuch"], "nosuch does not exist"),
     "file to verify": (["verify", "file"], "does not hold a finished run"),
     "folder to verify": (["verify", "."], "does not hold a finished run"),
     "isolation without a rerun": (["verify", ".", "--isolated"], "Add --rerun"),
-    "source of verify": (["verify", ".", "--source", "nosuch"], "nosuch holds no prepared dataset"),
+    "source of verify": (["verify", ".", "--source", "nosuch"], "nosuch contains no prepared dataset"),
     "maps": (["score", "--maps", "nosuch", *OURS, "--name", "mine"], "nosuch is not a folder"),
     "dataset of maps": (["score", "--maps", ".", "--dataset", "nosuch", "--name", "mine"], "Unknown dataset"),
     "protocol of maps": (["score", "--maps", ".", *OURS, "--name", "mine", "--protocol", "nosuch"], "Unknown protocol"),
@@ -269,7 +269,7 @@ def test_a_hostile_config_of_a_run_is_one_line(here: Path, text: str) -> None:
 
 
 def test_verify_names_what_it_was_given(here: Path) -> None:
-    assert "There is no /nowhere" in refused(["verify", "/nowhere"])
+    assert "/nowhere does not exist" in refused(["verify", "/nowhere"])
     record = write(here, make_record())
     gaps = record.with_name(f"{record.stem}.gaps.json")
     gaps.write_text("{}")

@@ -25,7 +25,7 @@ NEVER_IMPORTED = "torch", "timm", "monai", "pandas", "matplotlib"
         (["run", "--method", "synomaly", "--dataset", "carotid_us", "--source", "nowhere"], "no prepared dataset"),
         (["run", "--method", "synomaly", "--dataset", "carotid_us", "--precision", "fp8"], "fp32 or bf16"),
         (["prepare", "carotid_us", "--source", "nowhere", "--out", "there"], "not a folder"),
-        (["verify", "nowhere"], "There is no nowhere"),
+        (["verify", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:

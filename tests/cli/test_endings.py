@@ -57,7 +57,7 @@ def test_a_terminated_command_says_so_in_one_line_and_goes_on_later(tmp_path: Pa
     stopped = [sys.executable, "-c", TERMINATED_AT, "contact_sheet.png", *prepare(raw, tmp_path / "out")]
     ended = subprocess.run(stopped, check=False, capture_output=True, text=True)
     assert ended.returncode == 143
-    assert ended.stderr.splitlines()[-1] == "uadbench: terminated; the same command goes on where it stopped."
+    assert ended.stderr.splitlines()[-1] == "uadbench: terminated; repeat the command to resume."
     assert "Traceback" not in ended.stderr
     assert subprocess.run([*COMMAND, *prepare(raw, tmp_path / "out")], check=False, capture_output=True).returncode == 0
 
@@ -104,7 +104,7 @@ def test_a_signal_that_an_import_turns_into_another_error_is_still_one(
         assert guarded(app) == code
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "repeat the command to resume" in capsys.readouterr().err
 
 
 def test_a_defect_keeps_its_traceback() -> None:

@@ -108,7 +108,7 @@ def test_a_new_dataset_passes_the_kit_and_prepares(plugin: Path, monkeypatch: py
         ("method", "../up", "not allowed"),
         ("method", "a__b", "not allowed"),
         ("method", "x" * 41, "not allowed"),
-        ("method", "lambda", "word of Python"),
+        ("method", "lambda", "keyword of Python"),
         ("protocol", "mine", "Unknown kind"),
     ],
 )

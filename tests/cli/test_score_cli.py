@@ -76,14 +76,14 @@ def test_the_command_stores_a_complete_reported_entry(maps: Path, tiny_store: Pa
     assert (record["method"]["preset"], record["ledger"]["tuning_labels"]) == ("external", "unknown")
     again = uadbench(*command, cwd=tmp_path)
     assert again.returncode == 2
-    assert "stored already" in again.stderr
+    assert "already stored" in again.stderr
     assert uadbench(*command, "--seed", "1", "--json", cwd=tmp_path).returncode == 0
     verified = uadbench("verify", str(folder), "--source", str(tiny_store), cwd=tmp_path)
     assert verified.returncode == 0, verified.stdout
     assert "recomputed" in verified.stdout
     rerun = uadbench("verify", str(folder), "--source", str(tiny_store), "--rerun", cwd=tmp_path)
     assert rerun.returncode == 2
-    assert "outside system" in rerun.stderr
+    assert "external system" in rerun.stderr
 
 
 def test_the_numbers_are_those_of_the_maps(store: Store, maps: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ FOLDERS: dict[str, Callable[[Path], object]] = {
     "not a folder": lambda maps: maps.rename(maps.with_name("gone")),
     "holds the folder train": lambda maps: (maps / "train").mkdir(),
     "no folder test": lambda maps: shutil.rmtree(maps / "test"),
-    "loose.npy beside its folders": lambda maps: (maps / "loose.npy").write_text(""),
+    "loose.npy next to its folders": lambda maps: (maps / "loose.npy").write_text(""),
 }
 
 

@@ -114,7 +114,7 @@ def test_words_of_metrics_say_the_rule() -> None:
 
 
 def test_what_an_interrupted_run_keeps_is_said(tmp_path: Path) -> None:
-    assert "Nothing is kept" in kept(tmp_path / "never")
+    assert "Nothing is stored" in kept(tmp_path / "never")
     (tmp_path / "checkpoint-fit.pt").touch()
     assert "last checkpoint" in kept(tmp_path)
     (tmp_path / "weights.safetensors").touch()
@@ -139,7 +139,7 @@ def test_ctrl_c_names_the_command_that_goes_on(tiny_store: Path, tmp_path: Path)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in told
-    assert "To go on: uadbench run --method autoencoder" in told
+    assert "To resume: uadbench run --method autoencoder" in told
     assert "Traceback" not in told
 
 

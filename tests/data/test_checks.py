@@ -62,7 +62,7 @@ def test_patients_are_counted_against_the_card(tmp_path: Path) -> None:
     assert check_store(store, {"toy": 20, "other": 7}) == []
     assert check_store(store, {"toy": 21}) == ["toy: 20 of 21 patients."]
     (more,) = check_store(store, {"toy": 19})
-    assert "20 of 19 patients: more than there are" in more
+    assert "20 of 19 patients: more than published" in more
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.01])

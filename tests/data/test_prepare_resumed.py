@@ -220,10 +220,10 @@ def as_it_is(source: Path) -> Path:
 @pytest.mark.parametrize(
     ("change", "recipe", "said"),
     [
-        (touched, "strict", "whose source files differ"),
-        (with_another_patient, "strict", "whose cases and source files differ"),
-        (copied, "strict", "whose cases differ"),
-        (as_it_is, "paper", "whose recipe or options differ"),
+        (touched, "strict", "with different source files"),
+        (with_another_patient, "strict", "with different cases and source files"),
+        (copied, "strict", "with different cases"),
+        (as_it_is, "paper", "with different recipe or options"),
     ],
 )
 def test_what_another_prepare_left_is_not_used(
@@ -235,7 +235,7 @@ def test_what_another_prepare_left_is_not_used(
     source = change(source)
     every = prepared_again(raw, source, tmp_path / "whole", recipe)
     assert prepared_again(raw, source, tmp_path / "out", recipe) == every
-    assert [said in line and line.endswith("nothing of it is used.") for line in caplog.messages] == [True]
+    assert [said in line and line.endswith("it is not used.") for line in caplog.messages] == [True]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

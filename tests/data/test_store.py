@@ -47,7 +47,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mask": np.zeros((8, 9), np.uint8)}, "do not fit"),
+        ({"mask": np.zeros((8, 9), np.uint8)}, "do not match"),
         ({"image": np.full((1, 8, 8), np.nan)}, "NaN"),
         ({"mask": np.full((8, 8), 3)}, "other than"),
         ({"body": np.zeros((8, 8))}, "body mask is empty"),
@@ -105,7 +105,7 @@ def test_a_changed_manifest_is_found(tmp_path: Path) -> None:
 
 def test_test_masks_never_enter_a_batch(tiny_store: Path) -> None:
     store = Store(tiny_store)
-    with pytest.raises(DataError, match="scorer alone"):
+    with pytest.raises(DataError, match="Only the scorer"):
         StoreBatches(store, store.role(Role.TEST), ImageSpec(1, 32, 32), masks=True)
 
 

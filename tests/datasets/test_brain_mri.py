@@ -99,7 +99,7 @@ def test_mslub_is_the_same_from_either_orientation_and_with_workers(tmp_path: Pa
         ("huge", "impossible shape"),
         ("not nifti", "not a readable NIfTI"),
         ("link", "leaves the folder"),
-        ("empty", "holds no layout"),
+        ("empty", "contains no layout"),
     ],
 )
 def test_bad_files_are_named_and_nothing_is_left(tmp_path: Path, damage: str, message: str) -> None:

@@ -199,10 +199,10 @@ def _bomb(path: Path) -> None:
         ("empty mask", "is empty"),
         ("no mask", "has no mask"),
         ("missing slices", "missing slices"),
-        ("mixed series", "mixes volumes and pictures"),
-        ("double slice", "two slices in one place"),
+        ("mixed series", "mixes volumes and 2-D images"),
+        ("double slice", "two slices at one position"),
         ("bad dicom", "not a readable DICOM"),
-        ("empty", "no layout"),
+        ("empty", "no known layout"),
         ("out", "Cannot write"),
     ],
 )

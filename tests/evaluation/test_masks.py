@@ -149,7 +149,7 @@ def test_the_search_would_find_a_mask(tiny_store: Path) -> None:
 def test_masks_of_test_items_are_refused(tiny_store: Path) -> None:
     store = Store(tiny_store)
     spec = ImageSpec(1, 40, 40)
-    with pytest.raises(DataError, match="scorer alone"):
+    with pytest.raises(DataError, match="Only the scorer"):
         StoreBatches(store, store.role(Role.TEST), spec, masks=True)
     images = next(iter(StoreBatches(store, store.role(Role.TEST), spec).epoch(2)))
     assert images.mask is None

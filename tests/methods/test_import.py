@@ -132,7 +132,7 @@ BAD: dict[str, tuple[Edit, str]] = {
     "no block": (lambda state: [state.pop(key) for key in list(state) if "output" in key], "lacks output_blocks.0"),
     "no time": (lambda state: state.pop("time_embed.0.weight"), "lacks time_embed.0.weight"),
     "strange": (lambda state: state.update({"ema.decay": torch.ones(1)}), "has ema.decay, which the network does not"),
-    "classes": (lambda state: state.update({"label_emb.weight": torch.ones(2, 512)}), "takes classes"),
+    "classes": (lambda state: state.update({"label_emb.weight": torch.ones(2, 512)}), "class-conditional"),
     "shape": (
         lambda state: state.update({"input_blocks.1.0.in_layers.2.weight": torch.ones(128, 128, 1, 1)}),
         r"input_blocks.1.0.in_layers.2.weight with the shape \(128, 128, 1, 1\) instead of \(128, 128, 3, 3\)",
@@ -148,7 +148,7 @@ BAD: dict[str, tuple[Edit, str]] = {
     ),
     "plain down-sampling": (
         lambda state: state.update({"input_blocks.2.0.op.weight": torch.ones(128, 128, 3, 3)}),
-        "halves its maps by a convolution",
+        "downsamples by convolution",
     ),
     "narrow": (
         lambda state: [state.clear(), state.update(guided_state(base=64, multipliers=(1, 2)))],
@@ -215,7 +215,7 @@ def test_half_precision_is_taken_and_a_bare_dict_too(tmp_path: Path) -> None:
 
 
 def test_a_method_without_such_a_network_takes_none(checkpoint: Path, store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"dae takes no checkpoint.*synomaly"):
+    with pytest.raises(UserError, match=r"dae cannot import checkpoints.*synomaly"):
         import_run(checkpoint, method="dae", store=Store(store), root=tmp_path)
 
 
@@ -246,7 +246,7 @@ def test_the_command_makes_a_run_that_scores_under_any_protocol(checkpoint: Path
     assert paper.returncode == 0, paper.stderr
     verified = verify_run(run, str(store), None, no_progress, rerun=True)
     assert verified.problems == []
-    with pytest.raises(DataError, match="cannot be fitted anew"):
+    with pytest.raises(DataError, match="cannot be fitted again"):
         verify_run(run, str(store), None, no_progress, rerun=True, isolated=True)
     forged = run / "record.json"
     forged.write_text(forged.read_text().replace("imported, training as reported", "last"))

@@ -156,7 +156,7 @@ def test_two_seeds_or_a_repeated_one_are_no_row(tmp_path: Path) -> None:
     (arena,) = board_of(tmp_path).arenas
     rows = rows_of(arena)
     assert rows["synomaly"].unranked_because == "2 of 3 seeds"
-    assert rows["vae"].unranked_because == "a seed stands there twice"
+    assert rows["vae"].unranked_because == "a seed occurs twice"
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_figures_and_run_page_show_what_the_scorer_wrote(
     wanted = [step["test_dice"]["value"] for step in choices["ladder.json"]["steps"]]
     assert ladder["dice"].tolist() == pytest.approx(wanted, rel=1e-5)
     assert ladder["step"].tolist() == ["raw", "erosion", "smoothing", "components"]
-    gap = pd.read_csv(io.StringIO(found["What the choices of a protocol are worth"].csv))
+    gap = pd.read_csv(io.StringIO(found["Effects of protocol choices"].csv))
     start, steps = choices["gaps.json"]["protocol_gap"]["start"], choices["gaps.json"]["protocol_gap"]["steps"]
     assert gap["ap"].tolist() == pytest.approx([start["ap"], *(step["ap"] for step in steps)], rel=1e-5)
     build_report(tmp_path / "records", None, tmp_path / "out")
@@ -85,7 +85,7 @@ def test_a_run_without_honest_threshold_has_neither(tmp_path: Path, parts: dict[
     build_report(tmp_path / "records", None, tmp_path / "out")
     page = (tmp_path / "out" / "site" / "runs" / f"{record['id']}.html").read_text()
     assert "Post-processing ladder" not in page
-    assert "What the protocol is worth" not in page
+    assert "Effects of the protocol" not in page
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_choices_of_another_run_are_refused(
     for file in tmp_path.rglob("*.gaps.json"):
         file.write_text("{}")
     _, refusals = read_entries([tmp_path])
-    assert {refusal.reason for refusal in refusals} == {"its gaps.json is not the one whose hash it names"}
+    assert {refusal.reason for refusal in refusals} == {"its gaps.json does not have the hash in the record"}
 
 
 def test_markup_in_them_is_shown_as_text(

@@ -261,7 +261,7 @@ def test_the_viewer_starts_at_the_threshold_that_was_applied(tmp_path: Path) -> 
     assert data["headline"] == "oracle"
     assert {rule: data["thresholds"][place] for rule, place in data["named"].items()} == applied["values"]
     (folder / "thresholds.json").write_text("{}")
-    assert "its thresholds.json is not the one whose hash it names" in page()
+    assert "its thresholds.json does not have the hash in the record" in page()
     (folder / "thresholds.json").unlink()
     assert "its thresholds.json cannot be read" in page()
 

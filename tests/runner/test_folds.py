@@ -101,7 +101,7 @@ def pooled(folds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Recor
 def test_every_patient_is_tested_once_and_each_fold_has_all_roles(patients: int, count: int) -> None:
     names = [f"p{n}" for n in range(patients)]
     if patients < count or patients - -(-patients // count) < 2:
-        with pytest.raises(UserError, match="cannot make"):
+        with pytest.raises(UserError, match="too few"):
             assign(names, count)
         return
     found = assign(names, count)

@@ -99,7 +99,7 @@ def test_the_batch_is_halved_once_and_the_numbers_stay(failure: Exception, monke
 def test_a_second_time_is_a_failure_that_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     method, images = untrained()
     monkeypatch.setattr(Greedy, "holds", 3)
-    with pytest.raises(JobFailed, match=r"batch of 8, which was halved already\. Use --set predict_batch=4 or less"):
+    with pytest.raises(JobFailed, match=r"batch of 8, which was already halved\. Use --set predict_batch=4 or less"):
         FixedBatchPredictor(method, 0, 16, CPU)(images)
     assert Greedy.shapes == [16, 8]
 
@@ -107,9 +107,9 @@ def test_a_second_time_is_a_failure_that_names_the_remedy(monkeypatch: pytest.Mo
 def test_one_image_that_does_not_fit_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     method, images = untrained()
     monkeypatch.setattr(Greedy, "holds", 0)
-    with pytest.raises(OutOfMemory, match="One image alone takes more"):
+    with pytest.raises(OutOfMemory, match="A single image needs more"):
         FixedBatchPredictor(method, 0, 1, CPU)(images)
-    with pytest.raises(OutOfMemory, match="One image alone takes more"):
+    with pytest.raises(OutOfMemory, match="A single image needs more"):
         FixedBatchPredictor(method, 0, 2, CPU)(images)
 
 

@@ -229,7 +229,7 @@ def test_a_tracker_that_fails_costs_its_own_log_alone(tiny_store: Path, tmp_path
     assert record.metrics == plainly.metrics
     assert notes.steps == list(range(7))
     assert notes.ends == []
-    assert said == ["Tracking stopped (ConnectionError): http://...@host is down; the run goes on."]
+    assert said == ["Tracking stopped (ConnectionError): http://...@host is down; the run continues."]
 
 
 def test_the_time_of_a_tracker_is_not_counted_as_training(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_bad_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UserError, match="is not an address of MLflow"):
         open_tracker("mlflow", "runs/mlflow", tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be created"):
         open_tracker("tensorboard", str(tmp_path / "file"), tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(UserError, match=r"MLflow cannot use http://\.\.\.@127\.0\.0\.1:9") as caught:

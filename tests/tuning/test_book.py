@@ -161,7 +161,7 @@ def test_a_study_whose_space_has_changed_is_refused(tmp_path: Path) -> None:
     ("address", "said"),
     [
         ("no url", "not a database URL"),
-        ("sqlite:////proc/nowhere/s.db", "cannot be made|failed"),
+        ("sqlite:////proc/nowhere/s.db", "cannot be created|failed"),
         ("sqlite:///file:{folder}/s.db?mode=ro&uri=true", "failed"),
         ("postgresql+none://me:hunter2@localhost:1/db", "failed|driver|no database"),
         ("mysql+pymysql://me:hunter2@localhost:1/db", "failed|driver"),

@@ -36,7 +36,7 @@ def test_test_items_are_neither_listed_nor_readable(tiny_store: Path, tmp_path: 
     assert bool(view.role(Role.VAL)) == (objective == "val")
     for item in Store(tiny_store).role(Role.TEST):
         for read in (view.image, view.body, view.mask):
-            with pytest.raises(DataError, match="closed to the tuner"):
+            with pytest.raises(DataError, match="not accessible to the tuner"):
                 read(item)
 
 

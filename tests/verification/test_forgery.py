@@ -104,7 +104,7 @@ CLAIMS: dict[str, tuple[Change, str]] = {
     "a supervised network as unsupervised": (as_healthy, "method.supervision is healthy"),
     "supervision none": (method(supervision="none"), "method.supervision is none"),
     "a hand-set ablation under the plain label": (method(label="unet"), "method.label is unet"),
-    "a hand-set ablation as tuned": (method(label="unet[tuned]"), "no tuned setting of unet"),
+    "a hand-set ablation as tuned": (method(label="unet[tuned]"), "no tuned settings of unet"),
     "a preset renamed": (method(preset="standard"), "method.label is"),
     "a preset renamed, label too": (method(preset="standard", label="unet"), "method.label is unet"),
     "a preset that does not exist": (method(preset="best"), "Unknown preset 'best'"),
@@ -237,7 +237,7 @@ def test_an_earlier_format_is_taken_only_where_it_stood_before(run: Path, tmp_pa
     assert audit(board, progress=no_progress).problems == []
     assert audit(board, progress=no_progress, base=board).problems == []
     found = audit(board, progress=no_progress, base=empty(tmp_path / "base")).problems
-    assert any("an earlier version wrote it" in line for line in found), found
+    assert any("written by an earlier version" in line for line in found), found
     with pytest.raises(UserError, match="--in-place"):
         write_bundle(run, tmp_path / "a.zip", None, None, no_progress)
 
@@ -308,7 +308,7 @@ def test_maps_made_better_and_hashed_are_found_by_rerun_alone(run: Path, tiny_st
     forge(run, lambda record: record.update(metrics=metrics, hashes=hashes))
     assert verify_run(run, str(tiny_store), None, no_progress).problems == []
     problems = verify_run(run, str(tiny_store), None, no_progress, rerun=True).problems
-    assert problems == ["maps/test/maps.npy: the weights give others"]
+    assert problems == ["maps/test/maps.npy: the weights give different ones"]
 
 
 BELIEVED: dict[str, Change] = {

@@ -142,7 +142,7 @@ def test_a_hash_bundle_with_another_table_is_found(run: Path, tiny_store: Path, 
     write_bundle(run, tmp_path / "h.zip", str(tiny_store), None, no_progress, maps=False)
     files = contents(tmp_path / "h.zip")
     result = check(pack(tmp_path / "a.zip", listed({**files, "cases.csv": files["cases.csv"] + b"\n"})), tiny_store)
-    assert result.problems == ["its table of cases is not the one whose hash it names"]
+    assert result.problems == ["its table of cases does not have the hash in the record"]
 
 
 def edited(change: Callable[[Files], Files]) -> Callable[[Files], Files]:

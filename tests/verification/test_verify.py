@@ -180,7 +180,7 @@ TAMPERINGS: dict[str, tuple[Edit, str]] = {
     "weights": (_flip("weights.safetensors"), "weights.safetensors: changed"),
     "a case's number": (_replace("cases.csv", "0.", "0.9"), "cases.csv: changed"),
     "a case left out": (_one_case, "cases.csv: changed"),
-    "table of cases, re-hashed": (_better_table, "cases.csv: it is not what the maps give"),
+    "table of cases, re-hashed": (_better_table, "cases.csv: it differs from that of the maps"),
     "curves": (lambda folder, _: (folder / "curves.json").write_text("{}"), "curves.json: changed"),
     "ladder": (_replace("ladder.json", "synthetic", "none"), "ladder.json: changed"),
     "gaps": (_json("gaps.json", "oracle_gap", value={"value": 0.0}), "gaps.json: changed"),
@@ -188,7 +188,7 @@ TAMPERINGS: dict[str, tuple[Edit, str]] = {
     "weights removed": (lambda folder, _: (folder / "weights.safetensors").unlink(), "weights.safetensors: missing"),
     "file added": (
         lambda folder, _: (folder / "maps" / "test" / "more.npy").write_text("x"),
-        "maps/test/more.npy: not named in record.json",
+        "maps/test/more.npy: not listed in record.json",
     ),
     "job": (_replace("config.yaml", "seed: 0", "seed: 1"), "config.yaml: it does not hash to the id"),
     "job and record": (
@@ -265,7 +265,7 @@ def test_a_forgery_hashed_throughout_is_found_by_rerun_alone(
     folder.write_text("record.json", forged.model_dump_json())
     assert verify_run(folder.path, str(tiny_store), None, no_progress).problems == []
     problems = verify_run(folder.path, str(tiny_store), None, no_progress, rerun=True).problems
-    assert problems == ["maps/test/maps.npy: the weights give others"]
+    assert problems == ["maps/test/maps.npy: the weights give different ones"]
 
 
 def test_weights_swapped_and_hashed_are_found_by_rerun(
@@ -276,9 +276,10 @@ def test_weights_swapped_and_hashed_are_found_by_rerun(
     _rehash(folder, "weights.safetensors")
     assert verify_run(folder, str(tiny_store), None, no_progress).problems == []
     problems = verify_run(folder, str(tiny_store), None, no_progress, rerun=True).problems
-    assert {"maps/test/maps.npy: the weights give others", "maps/calib/maps.npy: the weights give others"} <= set(
-        problems
-    )
+    assert {
+        "maps/test/maps.npy: the weights give different ones",
+        "maps/calib/maps.npy: the weights give different ones",
+    } <= set(problems)
 
 
 def test_an_exported_record_is_compared_with_its_run(finished: Finished, tmp_path: Path) -> None:
@@ -352,7 +353,7 @@ def test_a_record_of_an_earlier_protocol_is_said_to_be_one(
 
     for module in ("claims", "check_record", "verify_run"):
         monkeypatch.setattr(f"uadbench.verification.{module}.load_protocol", rules)
-    assert "version 1 of strict-v1, the present one is 2" in check_claims(record).superseded
+    assert "version 1 of strict-v1, the current one is 2" in check_claims(record).superseded
     assert recompute_from_tables(record, lambda name: folder / name) == []
     problems = verify_run(folder, str(tiny_store), None, no_progress).problems
     assert len(problems) == 1

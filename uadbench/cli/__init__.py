@@ -1,4 +1,4 @@
-"""The command line. It uses everything and nothing uses it; heavy libraries are imported inside commands."""
+"""The command line. It may import everything and nothing imports it; commands import heavy libraries lazily."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """An honest benchmark for unsupervised anomaly detection in medical images."""
+    """A benchmark for unsupervised anomaly detection in medical images."""
 
 
 app.command("run")(run.run)

@@ -1,4 +1,4 @@
-"""What is wrong with arguments, told before torch or data are touched."""
+"""Checks of command-line arguments that run before torch or data are loaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def check_compile(wanted: str) -> Compile:
 
 
 def check_device(device: str) -> None:
-    """Checks the name of a device, not whether it is there.
+    """Checks the name of a device, not whether it exists.
 
     Raises:
         UserError: If there is no such name.
@@ -65,7 +65,7 @@ def check_device(device: str) -> None:
 
 
 def check_data(datasets: Sequence[str], protocol: str, sources: Sequence[str], out: Path | None) -> None:
-    """Checks what data are asked for, by which rules, and where the result goes.
+    """Checks which data are requested, under which rules, and where the result is written.
 
     Raises:
         UserError: Naming the argument that is wrong, and the remedy.
@@ -81,10 +81,10 @@ def check_data(datasets: Sequence[str], protocol: str, sources: Sequence[str], o
 
 
 def check_sources(*sources: str | None) -> None:
-    """Checks prepared folders that were named; None and the phantom need none.
+    """Checks given folders of prepared data; None and the phantom need none.
 
     Raises:
-        UserError: If one is not a folder.
+        UserError: If one of them is not a folder.
     """
     for source in sources:
         if source not in (None, "phantom"):
@@ -92,7 +92,7 @@ def check_sources(*sources: str | None) -> None:
 
 
 def check_source(source: str) -> None:
-    """Checks that a prepared dataset may be there.
+    """Checks that a folder may contain a prepared dataset.
 
     Raises:
         UserError: If there is no folder.
@@ -102,11 +102,11 @@ def check_source(source: str) -> None:
     except (OSError, ValueError):  # too long, or a null character
         found = False
     if not found:
-        raise UserError(f"{cut(source)} holds no prepared dataset: it is not a folder.", "Check --source.")
+        raise UserError(f"{cut(source)} contains no prepared dataset: it is not a folder.", "Check --source.")
 
 
 def check_out(out: Path) -> None:
-    """Checks that a folder can be made or is there; nothing stays behind.
+    """Checks that a folder exists or can be created, without leaving anything behind.
 
     Raises:
         UserError: If not.
@@ -118,7 +118,7 @@ def check_out(out: Path) -> None:
             raise UserError(f"--out {cut(str(nearest), 200)} is not a folder.", "Choose another --out.")
         if any(len(folder.name.encode()) > NAME_BYTES for folder in missing):
             raise UserError(f"--out {cut(str(out), 200)} is too long.", "Choose another --out.")
-        # Under a name of its own: the processes of one run check the same --out at the same time.
+        # Under a unique name: the processes of one run check the same --out at the same time.
         if missing:
             probe = part_of(nearest / missing[-1].name)
             probe.mkdir()

@@ -36,17 +36,20 @@ def bench(
     ],
     executor: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(help="Workers; local: one a GPU, else one.", min=1, show_default=False)
+        int | None,
+        typer.Option(help="Workers (default for local: one per GPU, otherwise one).", min=1, show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print jobs, what is stored, and the time left.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the jobs, which are stored, and the estimated time.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compile_: Annotated[
         str, typer.Option("--compile", help="auto, on or off: networks through torch.compile.")
     ] = "auto",
     option: Annotated[
-        list[str] | None, typer.Option("--option", help="key=value of the executor, e.g. partition=gpu.")
+        list[str] | None, typer.Option("--option", help="Executor option key=value, e.g. partition=gpu.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Root of the runs.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Parent folder of the runs.")] = Path("runs"),
     records: Annotated[Path, typer.Option(help="Where records are exported.")] = Path("leaderboard/records"),
 ) -> None:
     """Runs every job of a suite that is not stored yet; may be stopped and called again at any time."""
@@ -73,11 +76,11 @@ def bench(
     counts = Counter(row.state for row in rows)
     to_stdout().out(_summary(rows), highlight=False)
     if counts["failed"]:
-        raise JobFailed(f"{counts['failed']} jobs failed; the others are stored. The same command tries them again.")
+        raise JobFailed(f"{counts['failed']} jobs failed; the others are stored. Repeat the command to retry them.")
 
 
 def _suite_file(suite: str) -> Path:
-    """Returns the file of a suite: a path as it is, a name from experiments/suites.
+    """Returns the file of a suite, given as a path or as a name in experiments/suites.
 
     Raises:
         UnknownName: If it is neither a file nor a name.
@@ -93,7 +96,7 @@ def _suite_file(suite: str) -> Path:
 
 @contextmanager
 def _interrupts() -> Generator[list[int]]:
-    """Gives the list of Ctrl-C so far: one that arrives inside a finaliser raises nothing, yet must not be lost."""
+    """Yields the list of Ctrl-C so far: one that arrives inside a finaliser raises nothing but must not be lost."""
     asked: list[int] = []
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
@@ -108,7 +111,7 @@ def _interrupts() -> Generator[list[int]]:
 
 
 def _watch(run: SuiteRun, states: Generator[list[JobRow]], costs: Costs, asked: list[int]) -> list[JobRow]:
-    """Prints a line as each job ends, over a live table of those that run; returns the jobs as they ended."""
+    """Prints a line when a job ends, above a live table of running jobs; returns the finished jobs."""
     from rich.live import Live
 
     told: set[str] = set()
@@ -127,7 +130,7 @@ def _watch(run: SuiteRun, states: Generator[list[JobRow]], costs: Costs, asked: 
 
 
 def _table(run: SuiteRun, rows: list[JobRow], costs: Costs) -> RenderableType:
-    """What runs at the moment, and under it how far the suite is."""
+    """The running jobs, and below them the progress of the suite."""
     from rich.table import Table
 
     table = Table(caption=_summary(rows) + _time_left(run, rows, costs), caption_justify="left")
@@ -179,9 +182,9 @@ def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
     text = f"{len(run.planned)} jobs: {stored} stored, {len(to_do)} to do, {skipped} skipped."
     if len(to_do) > left.unknown:
         text += f" About {_duration(left.seconds / workers)} with {workers} worker{'s' if workers > 1 else ''}"
-        text += f", and {left.unknown} jobs of which nothing like it was measured." if left.unknown else "."
+        text += f", plus {left.unknown} jobs without a measurement of a similar job." if left.unknown else "."
     elif to_do:
-        text += " Nothing like them has been measured yet."
+        text += " No similar job has been measured yet."
     to_stdout().out(text, highlight=False)
 
 

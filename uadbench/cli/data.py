@@ -24,22 +24,22 @@ def prepare(
     dataset: Annotated[
         str, typer.Argument(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
-    source: Annotated[Path, typer.Option(help="Folder with the raw public layout.")],
-    out: Annotated[Path, typer.Option(help="Folder of the store to make.")],
+    source: Annotated[Path, typer.Option(help="Folder with the raw files in their public layout.")],
+    out: Annotated[Path, typer.Option(help="Folder of the store to create.")],
     recipe: Annotated[str, typer.Option(help="strict or paper.")] = "strict",
     workers: Annotated[int, typer.Option(help="Processes.", min=1)] = 1,
-    modality: Annotated[str | None, typer.Option(help="Of MRI: flair, t2, t1 or t1c.")] = None,
-    options: Annotated[list[str] | None, typer.Option("--set", help="Option of the dataset, key=value.")] = None,
+    modality: Annotated[str | None, typer.Option(help="For MRI: flair, t2, t1 or t1c.")] = None,
+    options: Annotated[list[str] | None, typer.Option("--set", help="Dataset option, key=value.")] = None,
     patient_pattern: Annotated[
-        str | None, typer.Option(help="Of folder: regular expression that finds the patient in a path.")
+        str | None, typer.Option(help="For folder: regular expression that extracts the patient from a path.")
     ] = None,
     near_duplicates: Annotated[
         str | None,
-        typer.Option(help="Of folder: error, group (one patient) or drop; a drawn split groups by itself."),
+        typer.Option(help="For folder: error, group (as one patient) or drop; drawn splits always group."),
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Of folder: go on without files that are bad.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="For folder: skip unusable files.")] = False,
 ) -> None:
-    """Converts raw files into a verified store and draws its contact sheet."""
+    """Converts raw files to a verified store and draws its contact sheet."""
     from uadbench.core.catalog import DATASETS
     from uadbench.core.config import parse_overrides
     from uadbench.data.storage.contact_sheet import write_contact_sheet
@@ -81,7 +81,7 @@ def prepare(
 def _prepared(
     maker: Dataset, source: Path, out: Path, recipe: Any, workers: int, progress: Progress
 ) -> tuple[Store, str, list[str]]:
-    """Prepares and checks a store; a dataset may settle near-duplicates and be prepared once more."""
+    """Prepares and checks a store; prepares it once more if the dataset resolves near-duplicates."""
     from uadbench.data.storage.checks import check_store
     from uadbench.data.storage.partial import discard_partial
     from uadbench.data.storage.store import Store
@@ -89,7 +89,7 @@ def _prepared(
     settle: Callable[[Store], bool] | None = getattr(maker, "settle", None)
     name: Callable[[str], str] = getattr(maker, "file_of", str)
     if _left_to_finish(out, type(maker).__module__.split(".")[-2], recipe):
-        found = "a finished store, whose maker was stopped before it was checked"
+        found = "a finished store whose preparation was stopped before the check"
         discard_partial(out)
     else:
         found = maker.prepare(source, out, recipe, workers, progress)
@@ -100,16 +100,16 @@ def _prepared(
         store = Store(out)
         return store, found, check_store(store, maker.card.patients, name)
     except DataError:
-        # A store that leaks between roles must not be left for a run to find.
+        # A store that leaks between roles must not remain where a run could use it.
         shutil.rmtree(out, ignore_errors=True)
         raise
 
 
 def _folds(told: Any, out: Path) -> int:
-    """Returns the number of folds that was asked for, 0 for none.
+    """Returns the requested number of folds, 0 for none.
 
     Raises:
-        UserError: If it is not a number of folds, or the place is taken.
+        UserError: If it is not a valid number of folds, or the folder exists.
     """
     if told is None:
         return 0
@@ -121,7 +121,7 @@ def _folds(told: Any, out: Path) -> int:
 
 
 def _split(whole: Path, out: Path, count: int, found: str) -> None:
-    """Writes the folds of a store that is not needed afterwards."""
+    """Writes the folds of a store and deletes the store."""
     from uadbench.data.storage.checks import check_store
     from uadbench.data.storage.contact_sheet import write_contact_sheet
     from uadbench.data.storage.folds import write_folds
@@ -146,7 +146,7 @@ def _split(whole: Path, out: Path, count: int, found: str) -> None:
 
 
 def _left_to_finish(out: Path, name: str, recipe: str) -> bool:
-    """Whether a store of the same dataset and recipe is there whole, without the contact sheet that comes last."""
+    """Whether a complete store of the same dataset and recipe exists that lacks only the contact sheet."""
     from uadbench.data.storage.contact_sheet import PAGE
     from uadbench.data.storage.store import Store
 
@@ -157,7 +157,7 @@ def _left_to_finish(out: Path, name: str, recipe: str) -> bool:
 
 
 def _how_to_get(dataset: str) -> str:
-    """Returns a sentence that names ``uadbench download`` where the dataset has sources."""
+    """Returns a sentence that points to ``uadbench download`` if the dataset has sources."""
     from uadbench.core.catalog import DATASETS
     from uadbench.data.download.sources import sources_of
 
@@ -166,13 +166,13 @@ def _how_to_get(dataset: str) -> str:
 
 
 def _configured(kind: type[Dataset], name: str, options: Mapping[str, Any]) -> Dataset:
-    """Makes a dataset with options: the keyword arguments that its class takes.
+    """Creates a dataset with options, the keyword arguments of its class.
 
     Raises:
-        UnknownName: If it takes no such option.
+        UnknownName: If it has no such option.
     """
     parameters = inspect.signature(kind).parameters
-    # A dataset that takes any option checks them itself.
+    # A dataset that accepts arbitrary options checks them itself.
     checks = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
     for key in options:
         if key not in parameters and not checks:

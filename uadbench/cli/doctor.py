@@ -1,4 +1,4 @@
-"""``uadbench doctor``: what is there, what is missing, what to install."""
+"""``uadbench doctor``: what is installed, what is missing, and how to install it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from uadbench.core.errors import JobFailed, UserError
 LOW_GB = 5.0
 EXTRA = re.compile(r"^([A-Za-z0-9_.-]+)[^;]*;.*\bextra\s*==\s*['\"](\w+)['\"]")
 SILENT = ("dev",)
-"""Extras that only people who change uadbench need."""
+"""Extras needed only for developing uadbench."""
 
 
 def doctor() -> None:
-    """Checks the environment: packages that must match, devices, precision, storage and optional parts."""
+    """Checks the environment: compatible packages, devices, precision, storage and optional dependencies."""
     from uadbench.core.catalog import DATASETS, METHODS
 
     _say("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
@@ -48,14 +48,14 @@ def _say(what: str, text: str) -> None:
 
 
 def _packages() -> Iterator[str]:
-    """Yields what is wrong with the packages that must fit each other."""
+    """Yields problems with packages whose versions must match."""
     try:
         import timm
         import torch
         import torchvision
     except (ImportError, RuntimeError) as error:
         yield (
-            f"torch, torchvision and timm do not fit together ({error}). "
+            f"torch, torchvision and timm are not compatible ({error}). "
             "Install them in one command: pip install -U torch torchvision timm"
         )
         return
@@ -73,7 +73,7 @@ def _devices() -> Iterator[str]:
         torch.get_num_threads(),
         len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
     )
-    yield f"CPU, {threads} threads on {cores} cores" + ("" if device.type == "cuda" else " (what auto picks)")
+    yield f"CPU, {threads} threads on {cores} cores" + ("" if device.type == "cuda" else " (selected by auto)")
     if device.type == "cuda":
         for index in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(index)
@@ -82,7 +82,7 @@ def _devices() -> Iterator[str]:
 
 
 def _storage() -> Iterator[str]:
-    """Says how much room there is, and yields what is wrong with it."""
+    """Reports free disk space, and yields problems with it."""
     from uadbench.core.cache import cache_folder
 
     for what, folder in (("phantoms", cache_folder()), ("runs", Path.cwd() / "runs")):
@@ -90,15 +90,15 @@ def _storage() -> Iterator[str]:
         free = shutil.disk_usage(there).free / 1e9
         _say("storage", f"{what}: {free:.0f} GB free")
         if not os.access(there, os.W_OK):
-            yield f"the folder of {what} cannot be written: choose another --out, or set XDG_CACHE_HOME for phantoms"
+            yield f"cannot write to the folder of {what}: choose another --out, or set XDG_CACHE_HOME for phantoms"
         if free < LOW_GB:
-            yield f"less than {LOW_GB:.0f} GB are free for {what}"
+            yield f"less than {LOW_GB:.0f} GB free for {what}"
 
 
 def _extras() -> dict[str, set[str]]:
-    """Returns the packages of each optional part as the installed metadata tell them."""
+    """Returns the packages of each optional extra according to the installed metadata."""
     found: dict[str, set[str]] = {}
-    # A folder left in a checkout by an older build tells of older extras: what was installed (it has METADATA) counts.
+    # A folder left by an older build lists older extras: only installed metadata (with METADATA) count.
     known = list(distributions(name="uadbench"))
     installed = next((each for each in known if each.read_text("METADATA") is not None), known[0])
     for line in installed.requires or []:
@@ -117,7 +117,7 @@ def _installed(name: str) -> bool:
 
 
 def _plugins() -> Iterator[str]:
-    """Loads what other packages bring, and yields what cannot be loaded."""
+    """Loads plug-ins from other packages, and yields those that cannot be loaded."""
     from importlib.metadata import entry_points
 
     from uadbench.core.catalog import DATASETS, METHODS

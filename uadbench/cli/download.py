@@ -18,13 +18,13 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 def download(
     dataset: Annotated[str, typer.Argument(help="Dataset name (see: uadbench list datasets).")],
-    out: Annotated[Path, typer.Option(help="Folder that gets the raw files; it becomes --source of prepare.")],
-    what: Annotated[str | None, typer.Option(help="Which of the dataset's sources; without it they are named.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the raw files; use it as --source of prepare.")],
+    what: Annotated[str | None, typer.Option(help="Source to download; without it the sources are listed.")] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Accept the licence that the command shows.")
+        bool, typer.Option("--accept-licence", help="Accept the licence shown by the command.")
     ] = False,
 ) -> None:
-    """Gets raw data from its official address, or says how a person gets it and checks what is there."""
+    """Downloads raw data from its official address, or prints the manual steps and checks the folder."""
     from uadbench.core.catalog import DATASETS
     from uadbench.data.download.sources import choose, missing, sources_of
     from uadbench.data.download.transfer import fetch, unpack

@@ -16,32 +16,32 @@ def import_run(
     method: Annotated[
         str,
         typer.Option(
-            help="Method that the weights are of: synomaly, ddpm, anoddpm or autoddpm.", autocompletion=complete.methods
+            help="Method of the weights: synomaly, ddpm, anoddpm or autoddpm.", autocompletion=complete.methods
         ),
     ],
     checkpoint: Annotated[
         Path,
         typer.Option(
-            help="Checkpoint of its public code, or of guided diffusion without scale-shift norm (.pt, .pth)."
+            help="Checkpoint of the method's public code, or of guided diffusion without scale-shift norm (.pt, .pth)."
         ),
     ],
     dataset: Annotated[
         str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
-    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    source: Annotated[str, typer.Option(help="'phantom' or a folder written by uadbench prepare.")] = "phantom",
     protocol: Annotated[
-        str, typer.Option(help="Rules of scoring (see: uadbench list protocols).", autocompletion=complete.protocols)
+        str, typer.Option(help="Scoring protocol (see: uadbench list protocols).", autocompletion=complete.protocols)
     ] = "strict-v1",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value of the method's config, e.g. image_size=256.")
+        list[str] | None, typer.Option("--set", help="Config value key=value, e.g. image_size=256.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the inference's noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the inference noise.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Redo a run that is stored.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+    out: Annotated[Path, typer.Option(help="Parent folder of the run folder ID/.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Repeat a run even if it is stored.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print only the record, to stdout.")] = False,
 ) -> None:
-    """Reads trained weights without running code of the file, predicts and scores; the training is as reported."""
+    """Imports trained weights without running code in the file, then predicts and scores."""
     from uadbench.cli.arguments import check_arguments
     from uadbench.core.config import parse_overrides
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What can be listed."""
+    """The kinds of things that can be listed."""
 
     METHODS = "methods"
     DATASETS = "datasets"
@@ -26,10 +26,10 @@ class Kind(StrEnum):
 
 
 def list_names(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; all if left out.")] = None,
+    kind: Annotated[Kind | None, typer.Argument(help="What to list (default: everything).")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Lists methods, datasets, protocols or suites with a line on each, without importing any of them."""
+    """Lists methods, datasets, protocols or suites, one line each, without importing them."""
     kinds = [kind] if kind else list(Kind)
     if json:
         names = {each.value: _names(each) for each in kinds}
@@ -43,7 +43,7 @@ def list_names(
     table = Table.grid(padding=(0, 2))
     for each in kinds:
         found = described(each.value, _names(each))
-        if not stdout.is_terminal:  # a line per name, however long, for other programs
+        if not stdout.is_terminal:  # one line per name, however long, for other programs
             for name, about in found:
                 typer.echo(f"{name}\t{about}")
             continue
@@ -58,12 +58,12 @@ def list_names(
 def check(
     kind: Annotated[str, typer.Argument(help="'method' or 'dataset'.")],
     name: Annotated[str, typer.Argument(help="Registry name.")],
-    source: Annotated[str, typer.Option(help="For a dataset: 'phantom' or a prepared folder.")] = "phantom",
+    source: Annotated[str, typer.Option(help="For datasets: 'phantom' or a prepared folder.")] = "phantom",
     isolated: Annotated[
-        bool, typer.Option(help="For a method: in a process of its own without data or network, or in this one.")
+        bool, typer.Option(help="For methods: check in a separate process without data or network, or in this process.")
     ] = True,
 ) -> None:
-    """Runs the conformance kit on a method or a dataset; a method is kept apart, as by run --isolated."""
+    """Runs the conformance kit on a method or dataset; a method is isolated as in run --isolated."""
     if kind == "method":
         results = _check_method(name, isolated=isolated)
     elif kind == "dataset":
@@ -96,7 +96,7 @@ def _check_method(name: str, *, isolated: bool) -> list[CheckResult]:
 
     results, why = check_isolated(name)
     if why:
-        to_stderr().out(f"Checked in a process of its own, but not in a namespace: {why}.", highlight=False)
+        to_stderr().out(f"Checked in a separate process, but not in a namespace: {why}.", highlight=False)
     return results
 
 

@@ -15,10 +15,10 @@ def new(
     name: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits and underscores.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Make a plug-in package here; otherwise a folder of the clone that you are in."),
+        typer.Option(help="Create a plug-in package here (default: a folder in the current clone)."),
     ] = None,
 ) -> None:
-    """Writes a complete method or dataset that passes the conformance kit at once."""
+    """Writes a complete method or dataset template that passes the conformance kit."""
     from uadbench.scaffold.write import make
 
     made = make(kind, name, out, Path.cwd())

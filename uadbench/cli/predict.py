@@ -14,23 +14,21 @@ from uadbench.core.errors import DataError
 def predict(
     run: Annotated[Path, typer.Option(help="Folder of a run.")],
     source: Annotated[Path, typer.Option("--input", help="PNG, TIFF, NIfTI or DICOM, or a folder of them.")],
-    out: Annotated[Path, typer.Option(help="Folder of the heat-maps and of scores.csv.")],
+    out: Annotated[Path, typer.Option(help="Output folder for heat-maps and scores.csv.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     roi: Annotated[
         Path | None,
-        typer.Option(help="Mask of the region of interest, or a folder of masks called as the inputs."),
+        typer.Option(help="Mask of the region of interest, or a folder of masks named like the inputs."),
     ] = None,
-    roi_label: Annotated[
-        list[int] | None, typer.Option(help="Label of the region in masks with several; may be repeated.")
-    ] = None,
+    roi_label: Annotated[list[int] | None, typer.Option(help="Mask label of the region; can be repeated.")] = None,
     threshold: Annotated[
-        str | None, typer.Option(help="Rule of the threshold for lesion masks; healthy-fpr@0.01 if left out.")
+        str | None, typer.Option(help="Threshold rule for lesion masks (default: healthy-fpr@0.01).")
     ] = None,
     seg: Annotated[
         bool, typer.Option("--seg", help="Also write lesions of DICOM inputs as DICOM segmentations.")
     ] = False,
 ) -> None:
-    """Writes heat-maps, lesion masks, scores.csv and report.html; larger is more anomalous. Not a medical device."""
+    """Writes heat-maps, lesion masks, scores.csv and report.html. Larger means more anomalous. Not a medical device."""
     from uadbench.cli.arguments import check_device, check_out
     from uadbench.records.layout import finished_run
 
@@ -55,5 +53,5 @@ def predict(
         total = len(applied.rows) + len(applied.problems)
         raise DataError(
             f"{len(applied.problems)} of {total} inputs could not be used.",
-            "The others are done." if applied.rows else "",
+            "The others were processed." if applied.rows else "",
         )

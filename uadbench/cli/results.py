@@ -1,4 +1,4 @@
-"""``uadbench evaluate``, ``verify`` and ``report``: what is done with stored results."""
+"""``uadbench evaluate``, ``verify`` and ``report``: commands on stored results."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Annotated[Path, typer.Option(help="Folder of a run.")],
-    protocol: Annotated[str, typer.Option(help="Rules of scoring.", autocompletion=complete.protocols)] = "strict-v1",
-    source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
-    test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
+    protocol: Annotated[str, typer.Option(help="Scoring protocol.", autocompletion=complete.protocols)] = "strict-v1",
+    source: Annotated[str | None, typer.Option(help="Prepared data of the run (default: its phantom).")] = None,
+    test_source: Annotated[str | None, typer.Option(help="Prepared test data, if from another dataset.")] = None,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Bring the run's own record up to date with the scorer.")
+        bool, typer.Option("--in-place", help="Update the run's own record with the current scorer.")
     ] = False,
 ) -> None:
-    """Scores the stored maps of a run again, without the model, under a protocol."""
+    """Scores the stored maps of a run under a protocol, without the model."""
     from uadbench.cli.arguments import check_data
     from uadbench.records.layout import finished_run
 
@@ -45,33 +45,36 @@ def verify(
     ],
     rerun: Annotated[bool, typer.Option("--rerun", help="Predict again from the weights.")] = False,
     isolated: Annotated[
-        bool, typer.Option("--isolated", help="With --rerun: fit and predict where images and body masks alone are.")
+        bool,
+        typer.Option(
+            "--isolated", help="With --rerun: fit and predict in a process that can access only images and body masks."
+        ),
     ] = False,
     fresh_phantom: Annotated[
         int | None,
-        typer.Option(help="With --rerun: fit and score on a phantom of this seed as well.", min=1, show_default=False),
+        typer.Option(help="With --rerun: also fit and score on a phantom with this seed.", min=1, show_default=False),
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
-    test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
-    runs: Annotated[Path, typer.Option(help="Root of the runs, for an exported record.")] = Path("runs"),
+    source: Annotated[str | None, typer.Option(help="Prepared data of the run (default: its phantom).")] = None,
+    test_source: Annotated[str | None, typer.Option(help="Prepared test data, if from another dataset.")] = None,
+    runs: Annotated[Path, typer.Option(help="Parent folder of the runs, for an exported record.")] = Path("runs"),
     accept: Annotated[
-        Path | None, typer.Option(help="For a bundle that holds: put its record below this folder.", show_default=False)
+        Path | None, typer.Option(help="For a valid bundle: add its record below this folder.", show_default=False)
     ] = None,
     base: Annotated[
         Path | None,
-        typer.Option(help="For a leaderboard: the one before; what is new may claim no more than it shows."),
+        typer.Option(help="For a leaderboard: the previous one; new records may claim only what they prove."),
     ] = None,
 ) -> None:
-    """Checks hashes and recomputes every metric from the raw maps; of a leaderboard, what its own tables tell."""
+    """Checks hashes and recomputes every metric from the raw maps; for a leaderboard, from its tables."""
     from uadbench.cli.arguments import check_sources
 
     if not run.exists():
-        raise UserError(f"There is no {run}.", "Give a run's folder, a record, a bundle or a leaderboard.")
+        raise UserError(f"{run} does not exist.", "Give the folder of a run, a record, a bundle or a leaderboard.")
     record = run.parent / f"{run.name.partition('.')[0]}.json"
     if run.suffix == ".json" and run.name.count(".") > 1 and record.is_file():
-        raise UserError(f"{run} is a table beside a record, not a record.", f"Give {record}.")
+        raise UserError(f"{run} is a table of a record, not a record.", f"Give {record}.")
     if (isolated or fresh_phantom is not None) and not rerun:
-        raise UserError("--isolated and --fresh-phantom are parts of a rerun.", "Add --rerun.")
+        raise UserError("--isolated and --fresh-phantom require --rerun.", "Add --rerun.")
     check_sources(source, test_source)
     if (run / "records").is_dir():
         from uadbench.cli.submit import check_leaderboard
@@ -112,7 +115,7 @@ def verify(
 
 
 def _say_what_differs(folder: Path) -> None:
-    """Names what may be behind a difference: the code, or what it ran on; the data were the same, or nothing opened."""
+    """Lists possible reasons for a difference: code or environment (the data are the same, or could not be read)."""
     import torch
 
     from uadbench.core.numerics import PLAIN
@@ -123,9 +126,7 @@ def _say_what_differs(folder: Path) -> None:
     if record is None:
         return
     here = environment(torch.device("cpu"), PLAIN)
-    lines = differing(record.env, here) or [
-        "Data, code and environment are those of the record: its files were changed."
-    ]
+    lines = differing(record.env, here) or ["Data, code and environment match the record, so its files were changed."]
     for line in lines:
         to_stdout().print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -134,18 +135,16 @@ def report(
     records: Annotated[Path, typer.Option(help="Folder of records.")] = Path("leaderboard/records"),
     runs: Annotated[Path | None, typer.Option(help="Folder of runs, for the case viewer.")] = None,
     include_images: Annotated[bool, typer.Option("--include-images", help="Show images of real patients.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder that gets leaderboard/ and site/.")] = Path(),
-    source: Annotated[
-        list[str] | None, typer.Option(help="Prepared data of a dataset for the case viewer, DATASET=FOLDER.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Output folder for leaderboard/ and site/.")] = Path(),
+    source: Annotated[list[str] | None, typer.Option(help="Prepared data for the case viewer, DATASET=FOLDER.")] = None,
     published: Annotated[
-        Path | None, typer.Option(help="Ledger of published numbers [default: published.yaml beside the records].")
+        Path | None, typer.Option(help="File of published numbers (default: published.yaml next to the records).")
     ] = None,
     open_: Annotated[
-        bool, typer.Option("--open", help="Serve the site on this machine and open it in a browser, until Ctrl-C.")
+        bool, typer.Option("--open", help="Serve the site locally and open it in a browser, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Writes the leaderboard and the site from records alone; stored runs add the case viewer and the gallery."""
+    """Writes the leaderboard and the site from records; stored runs add the case viewer and the gallery."""
     from uadbench.cli.arguments import check_source
     from uadbench.core.catalog import DATASETS
     from uadbench.report import build_report
@@ -164,7 +163,7 @@ def report(
     opener = None
     with progress_bar("phantom") as progress:
         if runs is not None:
-            from uadbench.runner.storage.open_run import RunOpener  # imports torch, which records alone do not need
+            from uadbench.runner.storage.open_run import RunOpener  # imports torch, which is not needed for records
 
             opener = RunOpener(sources, progress)
         files = build_report(
@@ -182,7 +181,7 @@ def report(
 
 
 def _vouch(record: Record) -> tuple[list[str], str]:
-    """Holds a record against the registry; imports methods only once there is a record."""
+    """Compares a record with the registry; imports methods only if there is a record."""
     from uadbench.verification.claims import vouch
 
     return vouch(record)

@@ -1,4 +1,4 @@
-"""``uadbench run``: one method on one dataset, with the trivial baselines beside it."""
+"""``uadbench run``: one method on one dataset, compared with the trivial baselines."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def run(
     dataset: Annotated[
         str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
-    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    source: Annotated[str, typer.Option(help="'phantom' or a folder written by uadbench prepare.")] = "phantom",
     test_on: Annotated[
-        str | None, typer.Option(help="Dataset to test on, if another.", autocompletion=complete.datasets)
+        str | None, typer.Option(help="Dataset to test on (default: --dataset).", autocompletion=complete.datasets)
     ] = None,
     test_source: Annotated[str, typer.Option(help="Source of --test-on.")] = "phantom",
     preset: Annotated[
         str, typer.Option(help="smoke, quick, standard or paper.", autocompletion=complete.presets)
     ] = "quick",
     protocol: Annotated[
-        str, typer.Option(help="Rules of scoring (see: uadbench list protocols).", autocompletion=complete.protocols)
+        str, typer.Option(help="Scoring protocol (see: uadbench list protocols).", autocompletion=complete.protocols)
     ] = "strict-v1",
     tuned: Annotated[bool, typer.Option("--tuned", help="Use experiments/tuned/METHOD/DATASET.yaml.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the method's config.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of training and inference; never moves the data.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Config value key=value.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of training and inference; does not affect the data.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     compile_: Annotated[
@@ -51,20 +51,21 @@ def run(
     out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Redo a run that is stored.")] = False,
     track: Annotated[
-        str | None, typer.Option(help="Tracker to tell of the run: tensorboard or mlflow.", show_default=False)
+        str | None, typer.Option(help="Experiment tracker: tensorboard or mlflow.", show_default=False)
     ] = None,
     track_to: Annotated[
-        str | None, typer.Option(help="Folder of TensorBoard, or address of MLflow.", show_default="below --out")
+        str | None, typer.Option(help="TensorBoard folder or MLflow address.", show_default="below --out")
     ] = None,
     include_images: Annotated[
-        bool, typer.Option("--include-images", help="Show pictures of real patients to the tracker.")
+        bool, typer.Option("--include-images", help="Send images of real patients to the tracker.")
     ] = False,
     isolated: Annotated[
-        bool, typer.Option("--isolated", help="Fit and predict in a process that sees images and body masks alone.")
+        bool,
+        typer.Option("--isolated", help="Fit and predict in a process that sees only images and body masks."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print only the record, to stdout.")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Print every metric, as uadbench show does.", show_default=False)
+        bool, typer.Option("--all", help="Print all metrics, like uadbench show.", show_default=False)
     ] = False,
 ) -> None:
     """Runs a method on a dataset and prints how it did against the best trivial baseline."""
@@ -96,13 +97,13 @@ def run(
     settings = load_tuned(method, dataset) if tuned else None
     options: dict[str, Any] = {"preset": preset, "protocol": protocol, "seed": seed, "precision": precision}
     _check_names(method, preset, protocol, settings.config if settings else None, overrides)
-    pick_device(device)  # a device that is not there leaves nothing behind
+    pick_device(device)  # a missing device must leave no files behind
     tracking = chosen_tracking(track, track_to, out, include_images=include_images)
     if source != "phantom" and (folds := fold_folders(Path(source))):
         if test_on:
-            raise UserError("Folds are tested on themselves.", "Leave --test-on out.")
+            raise UserError("Folds are tested on themselves.", "Remove --test-on.")
         if isolated:
-            raise UserError("Folds are not run in isolation.", "Run one fold: --source FOLD --isolated.")
+            raise UserError("Folds cannot be run in isolation.", "Run one fold: --source FOLD --isolated.")
         settings_of = {"method": method, "tuned": settings, "overrides": overrides, **options}
         _run_folds(dataset, folds, settings_of, out, device, compiling, fresh=fresh, json=json)
         return
@@ -117,7 +118,7 @@ def run(
         to_stderr().print(f"Values {plan.published.origin}: {told}.", highlight=False, markup=False)
     with team(plan, out, device) as announce, says_what_is_kept(out / plan.job.id):
         if announce is None:
-            return  # one of several processes of torchrun: it has helped to train, and the first one tells the rest
+            return  # one of several torchrun processes: it only helped to train; the first process does the rest
         record, folder, stored = execute(
             plan,
             root=out,
@@ -142,7 +143,7 @@ def run(
         print_record(to_stdout(), record, [row for row in baselines if row.method.name != method], folder)
         return
     how = " and not isolated" if isolated and record.env.isolated == "none" else ""
-    notes = [f"stored already{how}, --fresh redoes it"] if stored else []
+    notes = [f"already stored{how}; --fresh repeats it"] if stored else []
     _print_summary(record, folder, [row for row in baselines if row.id != record.id], notes)
 
 
@@ -158,7 +159,7 @@ def _print_summary(record: Record, folder: Path, baselines: list[Record], notes:
     from uadbench.cli.terminal.standing import against, beside, best_trivial, standing
     from uadbench.cli.terminal.summary import print_summary
 
-    place, verdict = None, "No trivial baseline is stored beside it."
+    place, verdict = None, "No trivial baseline is stored for comparison."
     if is_result(record.method.preset):
         place = standing(record, beside(record, [folder.parent, Path("leaderboard/records")]))
         bar = best_trivial(baselines)
@@ -177,7 +178,7 @@ def _run_folds(
     fresh: bool,
     json: bool,
 ) -> None:
-    """Runs a method on every fold, pools the cases into one record, and the trivial baselines in the same way."""
+    """Runs a method and the trivial baselines on every fold, each pooled into one record."""
     from uadbench.core.catalog import METHODS
     from uadbench.core.dataset import no_progress
     from uadbench.runner.execution.run import execute
@@ -210,7 +211,7 @@ def _run_folds(
 def _check_names(
     method: str, preset: str, protocol: str, tuned: dict[str, Any] | None, overrides: dict[str, Any]
 ) -> None:
-    """Fails on a wrong name before a phantom is made."""
+    """Rejects unknown names before a phantom is simulated."""
     from uadbench.core.catalog import METHODS
     from uadbench.evaluation.protocol.protocol import load_protocol
 
@@ -219,7 +220,7 @@ def _check_names(
 
 
 def _baselines(train: Store, test: Store | None, options: dict[str, Any], out: Path, device: str) -> list[Record]:
-    """Runs the trivial baselines on the same data, or takes what is stored."""
+    """Runs the trivial baselines on the same data, or loads stored results."""
     from uadbench.core.catalog import METHODS
     from uadbench.runner.execution.run import execute
     from uadbench.runner.planning.plan import plan_run
@@ -232,5 +233,5 @@ def _baselines(train: Store, test: Store | None, options: dict[str, Any], out: P
             what = f"trivial baselines {number} of {len(names)}, {name}"
             records.append(execute(plan, root=out, device=device, console=to_stderr(), what=what)[0])
         except (UserError, JobFailed) as error:
-            to_stderr().print(f"Baseline {name} left out: {error}")
+            to_stderr().print(f"Baseline {name} skipped: {error}")
     return records

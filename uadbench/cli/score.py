@@ -1,4 +1,4 @@
-"""``uadbench score``: the maps of any outside system under the same rules."""
+"""``uadbench score``: scores the maps of an external system under the same protocol."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def score(
     dataset: Annotated[
         str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
-    name: Annotated[str, typer.Option(help="Name of the system, the row's name.")],
-    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    name: Annotated[str, typer.Option(help="Name of the system and of its row.")],
+    source: Annotated[str, typer.Option(help="'phantom' or a folder written by uadbench prepare.")] = "phantom",
     protocol: Annotated[
-        str, typer.Option(help="Rules of scoring (see: uadbench list protocols).", autocompletion=complete.protocols)
+        str, typer.Option(help="Scoring protocol (see: uadbench list protocols).", autocompletion=complete.protocols)
     ] = "strict-v1",
     version: Annotated[str, typer.Option(help="Version of the system.")] = "1",
-    supervision: Annotated[str, typer.Option(help="What it learnt from: none, healthy or masks.")] = "healthy",
+    supervision: Annotated[str, typer.Option(help="Supervision of the training: none, healthy or masks.")] = "healthy",
     tuning_labels: Annotated[
-        str, typer.Option(help="What its settings were chosen on: none, synthetic, val, test or unknown.")
+        str, typer.Option(help="Labels used to choose settings: none, synthetic, val, test or unknown.")
     ] = "unknown",
     seed: Annotated[int, typer.Option(help="Training seed of these maps.")] = 0,
-    out: Annotated[Path, typer.Option(help="Root under which ID/ is made.")] = Path("runs"),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Replace an entry of this name, version and seed.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the record alone on stdout.")] = False,
+    out: Annotated[Path, typer.Option(help="Parent folder of the run folder ID/.")] = Path("runs"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Replace an entry with this name, version and seed.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print only the record, to stdout.")] = False,
 ) -> None:
-    """Scores maps that another system made; the record says that they were reported, not made here."""
+    """Scores maps of another system; the record states that they were reported."""
     for kind, value, known in (("supervision", supervision, SUPERVISION), ("tuning labels", tuning_labels, TUNING)):
         if value not in known:
             raise UnknownName(kind, value, known)

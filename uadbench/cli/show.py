@@ -1,4 +1,4 @@
-"""``uadbench show``: everything that a stored run says."""
+"""``uadbench show``: all results of a stored run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from uadbench.core.errors import DataError
 
 
 def show(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or an id below --runs.", autocompletion=complete_runs)],
-    runs: Annotated[Path, typer.Option(help="Root of the runs.")] = Path("runs"),
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or its id below --runs.", autocompletion=complete_runs)],
+    runs: Annotated[Path, typer.Option(help="Parent folder of the runs.")] = Path("runs"),
 ) -> None:
-    """Prints every metric of a run, the best trivial baseline stored beside it, gaps and post-processing."""
+    """Prints all metrics of a run, the best stored trivial baseline, gaps and post-processing."""
     from uadbench.cli.terminal.standing import beside
     from uadbench.cli.terminal.table import print_record
     from uadbench.core.record import Record

@@ -1,4 +1,4 @@
-"""``uadbench show-config``: every value of a method's config with where it comes from."""
+"""``uadbench show-config``: every value of a method's config with its origin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def show_config(
     method: Annotated[str, typer.Option(help="Method name (see: uadbench list methods).")],
     dataset: Annotated[str, typer.Option(help="Dataset name (see: uadbench list datasets).")],
-    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    source: Annotated[str, typer.Option(help="'phantom' or a folder written by uadbench prepare.")] = "phantom",
     preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "quick",
     tuned: Annotated[bool, typer.Option("--tuned", help="Use experiments/tuned/METHOD/DATASET.yaml.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the method's config.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Config value key=value.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Prints each value that a run would have and its origin: default, preset, published, tuned or set."""
+    """Prints each config value of a run and its origin: default, preset, published, tuned or set."""
     from uadbench.core.catalog import DATASETS, METHODS
     from uadbench.core.config import PRESET_NAMES, parse_overrides
     from uadbench.runner.planning.tuned_config import load_tuned

@@ -1,4 +1,4 @@
-"""``uadbench submit``, and what ``uadbench verify`` does with a bundle and with a leaderboard."""
+"""``uadbench submit``, and ``uadbench verify`` for bundles and leaderboards."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def submit(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    out: Annotated[Path | None, typer.Option(help="Bundle to write; ID.zip if left out.")] = None,
-    maps: Annotated[bool, typer.Option("--maps/--hashes-only", help="Raw maps, or their hashes alone.")] = True,
-    weights: Annotated[bool, typer.Option("--weights", help="Put the weights in, not their hash alone.")] = False,
-    source: Annotated[str | None, typer.Option(help="Where the run's data are, if not its phantom.")] = None,
-    test_source: Annotated[str | None, typer.Option(help="Where its test data are, if another set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Bundle to write (default: ID.zip).")] = None,
+    maps: Annotated[bool, typer.Option("--maps/--hashes-only", help="Include raw maps, or only their hashes.")] = True,
+    weights: Annotated[bool, typer.Option("--weights", help="Include the weights, not only their hash.")] = False,
+    source: Annotated[str | None, typer.Option(help="Prepared data of the run (default: its phantom).")] = None,
+    test_source: Annotated[str | None, typer.Option(help="Prepared test data, if from another dataset.")] = None,
 ) -> None:
     """Verifies a run and writes it as one file for the leaderboard."""
     from uadbench.records.layout import finished_run
@@ -37,19 +37,19 @@ def submit(
     size = f"{target.stat().st_size / 1e6:.1f} MB"
     to_stdout().out(f"{target}: {record.method.label}, seed {record.seed}, {size}, verified.", highlight=False)
     if record.env.dirty:
-        to_stdout().out("The code had uncommitted changes: its record says so.", highlight=False)
+        to_stdout().out("The code had uncommitted changes, as the record states.", highlight=False)
 
 
 def check_submission(
     bundle: Path, accept: Path | None, source: str | None, test_source: str | None, again: Again | None = None
 ) -> None:
-    """Verifies a bundle, and puts its record where ``accept`` says if it holds.
+    """Verifies a bundle and, if it is valid, adds its record to the folder ``accept``.
 
     Args:
         bundle: The file.
         accept: Root of the records; None for nowhere.
-        source: Where the data are, None for the phantom.
-        test_source: Where the test data are.
+        source: Prepared data, None for the phantom.
+        test_source: Prepared test data.
         again: How its method is run again; None for not at all.
 
     Raises:
@@ -68,7 +68,7 @@ def check_submission(
     if problems:
         raise JobFailed(f"{bundle} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     if result.level == "reported":
-        words = "reported: hashes and tables agree, and no number was computed from maps"
+        words = "reported: hashes and tables agree; no metric was recomputed from maps"
     else:
         how = "" if result.isolated == "none" else f", isolated by {result.isolated}"
         words = f"verified ({result.level}{how})"
@@ -78,11 +78,11 @@ def check_submission(
 
 
 def check_leaderboard(folder: Path, base: Path | None) -> None:
-    """Checks all that was submitted to a leaderboard, without running any of it.
+    """Checks all submissions to a leaderboard, without running any of their code.
 
     Raises:
         DataError: If it is not a leaderboard.
-        JobFailed: If something does not hold.
+        JobFailed: If a check fails.
     """
     from uadbench.verification.check_leaderboard import LEVELS, audit
 
@@ -92,7 +92,7 @@ def check_leaderboard(folder: Path, base: Path | None) -> None:
         to_stdout().out(problem, style="red", highlight=False)
     if found.problems:
         count = f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
-        raise JobFailed(f"{folder} does not hold: {count}.")
+        raise JobFailed(f"{folder} does not verify: {count}.")
     claimed = ", ".join(f"{found.levels[level]} {level}" for level in LEVELS if found.levels[level])
     to_stdout().out(f"{folder}: {found.levels.total()} records hold ({claimed}).", highlight=False)
     for name, level in found.bundles.items():

@@ -1,4 +1,4 @@
-"""What ``--track`` and ``--track-to`` mean to the commands that have them."""
+"""The options ``--track`` and ``--track-to``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 def chosen_tracking(
     track: str | None, place: str | None, root: Path, *, include_images: bool = False
 ) -> Tracking | None:
-    """Returns the tracker that was asked for, None if none was.
+    """Returns the requested tracker, None if there is none.
 
     Args:
         track: Name of the tracker.
-        place: Where it keeps its logs, None for its default below ``root``.
+        place: Where it stores its logs, None for its default below ``root``.
         root: Folder of the runs.
-        include_images: Whether pictures of real patients may be shown to it.
+        include_images: Whether images of real patients may be sent to it.
 
     Raises:
         UserError: If it is not installed, or the place cannot be used.
     """
     if track is None:
         if place is not None:
-            raise UserError("--track-to names a place without a tracker.", "Add --track tensorboard or --track mlflow.")
+            raise UserError("--track-to was given without a tracker.", "Add --track tensorboard or --track mlflow.")
         return None
     from uadbench.runner.tracking.open import open_tracker
     from uadbench.runner.tracking.tracker import Tracking

@@ -1,4 +1,4 @@
-"""``uadbench tune``: looks for settings of a method without the test data."""
+"""``uadbench tune``: searches settings of a method without the test data."""
 
 from __future__ import annotations
 
@@ -26,38 +26,40 @@ def tune(
     dataset: Annotated[
         str, typer.Option(help="Dataset name (see: uadbench list datasets).", autocompletion=complete.datasets)
     ],
-    trials: Annotated[int, typer.Option(min=1, help="Trials of the study in all, earlier ones counted.")],
-    source: Annotated[str, typer.Option(help="'phantom' or a folder made by uadbench prepare.")] = "phantom",
+    trials: Annotated[int, typer.Option(min=1, help="Total number of trials of the study, including earlier ones.")],
+    source: Annotated[str, typer.Option(help="'phantom' or a folder written by uadbench prepare.")] = "phantom",
     preset: Annotated[
         str, typer.Option(help="smoke, quick, standard or paper.", autocompletion=complete.presets)
     ] = "quick",
     objective: Annotated[str, typer.Option(help="synthetic (no labels) or val.")] = "synthetic",
     measure: Annotated[str, typer.Option(help="ap: case AP; dice: at 1 % healthy false positives.")] = "ap",
     max_healthy_fp: Annotated[float | None, typer.Option(help="Constraint on healthy false positives.")] = None,
-    with_time: Annotated[bool, typer.Option("--with-time", help="Also minimise the time an image.")] = False,
+    with_time: Annotated[bool, typer.Option("--with-time", help="Also minimise the time per image.")] = False,
     pruner: Annotated[str, typer.Option(help="median, hyperband or none.")] = "median",
-    settings: Annotated[int, typer.Option(min=1, help="Settings of inference tried on each fit.")] = 5,
-    images: Annotated[int, typer.Option(min=1, help="Images judged at most, spread over patients.")] = 256,
+    settings: Annotated[int, typer.Option(min=1, help="Inference settings tried per fit.")] = 5,
+    images: Annotated[int, typer.Option(min=1, help="Maximum number of images evaluated, spread over patients.")] = 256,
     storage: Annotated[
         str, typer.Option(envvar="UADBENCH_STORAGE", show_envvar=True, help="Database URL of the study.")
     ] = STORAGE,
-    study: Annotated[str | None, typer.Option(help="Name of the study; made from the options if not given.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study (default: derived from the options).")] = None,
     seed: Annotated[int, typer.Option(help="Seed of training, inference and sampling.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial is begun.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Root of METHOD/DATASET.yaml [default: experiments/tuned]")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no new trial starts.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parent folder of METHOD/DATASET.yaml (default: experiments/tuned).")
+    ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the file of a longer study, or of one of another kind.")
+        bool, typer.Option("--force", help="Replace the file of a longer study, or of a study of another kind.")
     ] = False,
     track: Annotated[
-        str | None, typer.Option(help="Tracker to tell of the trials: tensorboard or mlflow.", show_default=False)
+        str | None, typer.Option(help="Experiment tracker for the trials: tensorboard or mlflow.", show_default=False)
     ] = None,
     track_to: Annotated[
-        str | None, typer.Option(help="Folder of TensorBoard, or address of MLflow.", show_default="below runs/tune")
+        str | None, typer.Option(help="TensorBoard folder or MLflow address.", show_default="below runs/tune")
     ] = None,
 ) -> None:
-    """Tunes a method on calib, or val, and writes METHOD/DATASET.yaml and a page; called again, it goes on."""
+    """Tunes a method on calib or val and writes METHOD/DATASET.yaml and a page; repeat it to resume."""
     from uadbench.cli.arguments import check_arguments
     from uadbench.core.experiments import FOLDER
 
@@ -70,11 +72,11 @@ def tune(
     from uadbench.tuning.tracked import tell_trials
     from uadbench.tuning.tune import tune as run_study
 
-    shown(storage)  # a malformed address ends here, before a phantom is made
+    shown(storage)  # a malformed address is rejected before a phantom is simulated
     pick_device(device)
     name = study or f"{method}-{dataset}-{preset}-{objective}-{measure}-seed{seed}{'-time' if with_time else ''}"
     if not re.fullmatch(r"[\w.\-]+", name):
-        raise UserError(f"--study {name!r} is not a name.", "Use letters, digits, dots, dashes and underscores.")
+        raise UserError(f"--study {name!r} is not a valid name.", "Use letters, digits, dots, dashes and underscores.")
     tracking = chosen_tracking(track, track_to, Path("runs/tune"))
     with progress_bar("phantom") as progress:
         data = open_source(dataset, source, progress)
@@ -124,7 +126,7 @@ def _print(result: Tuning, trials: int, measure: str) -> None:
     found, stdout = result.outcome, to_stdout()
     stdout.out(f"{len(found.trials)} of {trials} trials; {found.calls.words}", highlight=False)
     if found.best is None:
-        stdout.out("No trial may be used: none was completed, or none keeps the constraint.", highlight=False)
+        stdout.out("No usable trial: none was completed, or none satisfies the constraint.", highlight=False)
     else:
         stdout.out(f"best {measure} {found.best.values[0]:.4f}: {found.best.user_attrs['config']}", highlight=False)
     if found.gain is not None:

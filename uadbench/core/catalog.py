@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def config_type(method: str) -> type[MethodConfig]:
-    """Returns the type of a method's config, without the method itself (and torch) where ``config.py`` holds it.
+    """Returns the type of a method's config, without importing the method (and torch) if ``config.py`` defines it.
 
     Raises:
         UnknownName: If there is no such method.

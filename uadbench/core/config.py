@@ -31,9 +31,9 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    # Keys that change prediction alone: runs that differ in nothing else share one fit.
+    # Keys that affect only prediction: runs that differ in nothing else share one fit.
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
-    # What the authors published by modality and organ; applied over the preset.
+    # Values that the authors published by modality and organ; they override the preset.
     PUBLISHED: ClassVar[Sequence[PublishedValues]] = ()
 
     image_size: int = Field(default=128, ge=16, le=1024)
@@ -41,7 +41,7 @@ class MethodConfig(BaseModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        """Bounds every value, whatever the fields of a method say themselves."""
+        """Bounds every value, in addition to the constraints of a method's fields."""
         for name in type(self).model_fields:
             try:
                 bounded(getattr(self, name), LARGEST)
@@ -51,13 +51,13 @@ class MethodConfig(BaseModel):
 
     @property
     def images_seen(self) -> int:
-        """Training images drawn in all, repeats counted; 0 for a method that draws none."""
+        """Total number of training images drawn, including repeats; 0 if the method draws none."""
         steps = int(getattr(self, "steps", 0)) * int(getattr(self, "batch_size", 0))
         return int(getattr(self, "train_images", steps))
 
     @property
     def imported(self) -> str:
-        """What names the checkpoint that the weights come from, "" where the method is fitted here."""
+        """Identifier of the checkpoint that the weights come from, "" if the method is fitted here."""
         return ""
 
     @classmethod
@@ -68,7 +68,7 @@ class MethodConfig(BaseModel):
         overrides: Mapping[str, Any] | None = None,
         published: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Returns the config of a preset with published values, tuned values and overrides on top, in this order.
+        """Returns the config of a preset, overridden by published values, tuned values and overrides, in this order.
 
         Raises:
             UnknownName: If the preset or a key does not exist.
@@ -95,7 +95,7 @@ class MethodConfig(BaseModel):
 
 
 class ResidualConfig(MethodConfig):
-    """What methods that score a residual share.
+    """Settings shared by methods that score a residual.
 
     Attributes:
         signed: Score only what differs in the direction that lesions are known to have, bright or dark; the data must
@@ -106,7 +106,7 @@ class ResidualConfig(MethodConfig):
 
 
 class ImageSizeConfig(MethodConfig):
-    """Config of the trivial baselines: the size of the images is all that they have."""
+    """Config of the trivial baselines, whose only setting is the image size."""
 
     INFERENCE: ClassVar[frozenset[str]] = frozenset()
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {

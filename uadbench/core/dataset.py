@@ -18,16 +18,16 @@ def no_progress(done: int, total: int, what: str) -> None:
 
 
 class DatasetCard(BaseModel):
-    """What a reader must know about a dataset.
+    """Description of a dataset.
 
     Attributes:
         title: Name in words.
         modality: "MRI", "CT" or "US".
         organ_modality: Modality and organ of its phantom, e.g. "ct-liver" (see ``StoreManifest.modality``).
-        licence: Licence and how to attribute.
-        access: How to get the data.
+        licence: Licence and attribution.
+        access: How to obtain the data.
         polarity: Sign of the expected lesion contrast (+1, -1, or 0 when mixed or unknown).
-        patients: Patients of each cohort as published, and of the cohort "phantom"; a store is held against them.
+        patients: Patients of each cohort as published, and of the cohort "phantom"; stores are compared with them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,9 +60,9 @@ class Dataset(Protocol):
         """Simulates the dataset, the same for the same seed.
 
         Args:
-            out: Folder of the store, made by this call.
+            out: Folder of the store, created by this call.
             progress: Called with (done, total, what).
-            seed: 0 for the phantom that is benchmarked on; another gives other patients of the same parameters.
+            seed: 0 for the phantom of the benchmark; other seeds give other patients with the same parameters.
         """
         ...
 
@@ -71,15 +71,15 @@ class Dataset(Protocol):
 
         Args:
             source: The folder with the raw public layout.
-            out: Folder of the store, made by this call.
+            out: Folder of the store, created by this call.
             recipe: "strict" or "paper".
             workers: Processes to use.
             progress: Called with (done, total, what).
 
         Returns:
-            One line that says what layout was found.
+            One line that states which layout was found.
 
         Raises:
-            DataError: If a file cannot be used; nothing half-written is left.
+            DataError: If a file cannot be used; no partial store is left.
         """
         ...

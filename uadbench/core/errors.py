@@ -1,6 +1,6 @@
-"""Errors a person can act on.
+"""Errors that a user can act on.
 
-Every error names the thing that is wrong and the remedy. The command line maps them to exit codes.
+Every error names the cause and the remedy. The command line maps them to exit codes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ def cut(text: str, limit: int = 80) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 3] + "..."
 
 
-REMAKE = "If the run is yours, run it again with --fresh; otherwise ask whoever made it for a whole copy."
-"""Remedy for a damaged file of a run, which the reader may not have made."""
+REMAKE = "If the run is yours, run it again with --fresh; otherwise ask its author for a complete copy."
+"""Remedy for a damaged file of a run that may be somebody else's."""
 
 
 class UserError(Exception):
-    """Bad input: what the user gave cannot be used (exit code 2).
+    """Bad input from the user (exit code 2).
 
     Args:
-        message: What is wrong, naming the thing.
+        message: What is wrong, naming the file or key.
         remedy: What to do about it.
     """
 
@@ -51,15 +51,15 @@ class DataError(UserError):
 
 
 def imported_only(checkpoint: str) -> UserError:
-    """Returns the error of a fit whose weights are to come from a checkpoint."""
+    """Returns the error for fitting a method whose weights must be imported."""
     return UserError(
         f"The weights of checkpoint {cut(checkpoint)} are imported, not trained.",
-        "Use uadbench import, or leave out --set checkpoint.",
+        "Use uadbench import, or remove --set checkpoint.",
     )
 
 
 class JobFailed(Exception):
-    """A job that could not be finished (exit code 1). The reason goes into its record."""
+    """A job that could not be finished (exit code 1). Its record contains the reason."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""Writing to disks that may be full, read-only or not ours: whole files or none, and nothing left behind."""
+"""Atomic writes to disks that may be full, read-only or forbidden: complete files or none, without leftovers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from uadbench.core.errors import DataError
 FULL = (errno.ENOSPC, errno.EDQUOT)
 EVENT = "uadbench.write"
 _PART = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.")
-# Writers of their own (torch, safetensors) raise RuntimeErrors without a number.
+# Native writers (torch, safetensors) raise RuntimeErrors without an errno.
 _SAY_FULL = ("no space left on device", "inline_container", "iostream error")
 _DAY = 24 * 3600
-_LONGEST = 120  # characters of a name that a part keeps: names may take 255 bytes
+_LONGEST = 120  # characters of the final name kept in a temporary name: names may have 255 bytes
 _STARTED = time.time()
 _HOST = blake2s(socket.gethostname().encode(), digest_size=4).hexdigest()
 
@@ -34,14 +34,14 @@ class CannotWrite(DataError):
 
 
 def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
-    """Writes a file, or a whole new folder, under a temporary name and renames it: a reader never sees half of it.
+    """Writes a file or a new folder under a temporary name and renames it, so readers never see a partial one.
 
-    After an error nothing is left. What a killed process left is removed when its folder is next written to.
+    After an error nothing is left. Leftovers of a killed process are removed when its folder is next written to.
     Raises the audit event ``uadbench.write`` with the stage (begun, written, renamed) and the path, at which tests
     kill the process (``sys.addaudithook``).
 
     Args:
-        final: What to write; its folder is made.
+        final: Path to write; its folder is created.
         write: Given a path with the same suffix, writes the content there.
 
     Returns:
@@ -67,7 +67,7 @@ def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
 
 
 def part_of(final: Path) -> Path:
-    """Returns a new temporary name beside a path: what a killed process leaves under it is swept later."""
+    """Returns a new temporary name next to a path; leftovers of a killed process are removed later."""
     # The suffix stays last, because some writers choose a format by it.
     return final.with_name(f".tmp-{_HOST}-{os.getpid()}-{uuid4().hex[:8]}-{final.name[-_LONGEST:]}")
 
@@ -78,7 +78,7 @@ def atomic_text(final: Path, text: str) -> Path:
 
 
 def sweep_leftovers(folder: Path) -> None:
-    """Removes what killed processes left in a folder and below it; only while this process has it locked."""
+    """Removes leftovers of killed processes in and below a folder that this process has locked."""
     _sweep(folder, locked=True)
     for inner in [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]:
         _sweep(inner, locked=True)
@@ -86,7 +86,7 @@ def sweep_leftovers(folder: Path) -> None:
 
 @contextmanager
 def writing(folder: Path, other: str = "choose another --out") -> Generator[None]:
-    """Names the folder and the remedy where the system refuses to write; only writing belongs inside.
+    """Converts system errors while writing to errors that name the folder and the remedy.
 
     Args:
         folder: Where it is written to.
@@ -98,7 +98,7 @@ def writing(folder: Path, other: str = "choose another --out") -> Generator[None
     try:
         yield
     except OSError as error:
-        # A writer that stops at a short write (numpy) gives no number.
+        # A writer that stops at a short write (numpy) gives no errno.
         full = error.errno is None and _is_full(folder)
         reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error) or type(error).__name__
         raise _refused(folder, reason, errno.ENOSPC if full else error.errno, other) from error
@@ -109,7 +109,7 @@ def writing(folder: Path, other: str = "choose another --out") -> Generator[None
 
 
 def reserve(file: Path) -> None:
-    """Reserves the space of a file that was made by its size alone, before it is mapped into memory.
+    """Allocates the space of a sparse file before it is mapped into memory.
 
     Without it a full disk ends the process with SIGBUS when a page is written.
 
@@ -131,7 +131,7 @@ def _refused(folder: Path, reason: str, number: int | None, other: str) -> Canno
     if number in FULL:
         return CannotWrite(f"Cannot write to {folder}: {reason}.", f"Free some space or {other}.")
     if number == errno.EFBIG:
-        remedy = f"A limit on the size of files is in the way: raise it (ulimit -f) or {other}."
+        remedy = f"The limit on file sizes is too low: raise it (ulimit -f) or {other}."
         return CannotWrite(f"Cannot write to {folder}: {reason}.", remedy)
     return CannotWrite(f"Cannot write to {folder}: {reason}.", f"{other[0].upper()}{other[1:]}.")
 
@@ -144,7 +144,7 @@ def _is_full(folder: Path) -> bool:
 
 @lru_cache(maxsize=1024)
 def _sweep_once(folder: Path) -> None:
-    """Looks for leftovers when a process first writes to a folder: one listing, however many files follow."""
+    """Removes leftovers when a process first writes to a folder, with one listing per folder."""
     _sweep(folder, locked=False)
 
 
@@ -157,7 +157,7 @@ def _sweep(folder: Path, *, locked: bool) -> None:
 
 
 def _alive(part: Path, host: str, pid: int) -> bool:
-    """Returns whether the writer of a part may still be at work; one of another host counts so for a day."""
+    """Whether the writer of a temporary file may still be running; on another host, for up to a day."""
     try:
         written = part.stat().st_mtime
     except FileNotFoundError:

@@ -23,7 +23,7 @@ Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 """Of training and inference."""
 
 EXTERNAL = "external"
-"""Preset of records whose maps were not made here."""
+"""Preset of records whose maps come from elsewhere."""
 
 
 def check_seed(seed: int) -> int:
@@ -38,7 +38,7 @@ def check_seed(seed: int) -> int:
 
 
 def check_system_name(name: str) -> None:
-    """Checks how an outside system is called.
+    """Checks the name of an external system.
 
     Raises:
         UserError: If the name is not one, or that of a method here.
@@ -46,7 +46,7 @@ def check_system_name(name: str) -> None:
     if not _SYSTEM.fullmatch(name):
         raise UserError(f"The name '{name}' is not allowed.", "Use lower case letters, digits and underscores.")
     if name in METHODS.names():
-        raise UserError(f"'{name}' is a method of this benchmark.", f"Call yours for example {name}_ours.")
+        raise UserError(f"'{name}' is a method of this benchmark.", f"Use another name, for example {name}_ours.")
 
 
 class Job(BaseModel):
@@ -55,10 +55,10 @@ class Job(BaseModel):
     Attributes:
         method: Method with its resolved config.
         dataset: Data to train and calibrate on, with its fingerprint.
-        test_on: Data to test on where that is another cohort.
+        test_on: Data to test on if it is another cohort.
         protocol: Rules of scoring.
-        seed: Moves training and inference, never the data.
-        precision: Precision asked for; what "auto" picked is in the record.
+        seed: Seed of training and inference; does not affect the data.
+        precision: Requested precision; the choice of "auto" is in the record.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""The interface of a method and what the runner lends to it."""
+"""The interfaces of a method and of the context that the runner passes to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uadbench.core.types import Batches, ImageBatch, ImageSpec, Prediction
 
 
 class FitContext(Protocol):
-    """What the runner lends to ``fit``: a device, seeds, reports and checkpoints."""
+    """The context passed to ``fit``: device, seeds, reports and checkpoints."""
 
     @property
     def device(self) -> torch.device:
@@ -22,12 +22,12 @@ class FitContext(Protocol):
 
     @property
     def bf16(self) -> bool:
-        """Whether to compute in bfloat16 (autocast) where that is accurate enough."""
+        """Whether to compute in bfloat16 (autocast) if it is accurate enough."""
         ...
 
     @property
     def channels_last(self) -> bool:
-        """Whether to lay images and convolution weights out channels last, which is faster on some machines."""
+        """Whether images and convolution weights use channels last, which is faster on some machines."""
         ...
 
     def generator(self, *key: str | int) -> torch.Generator:
@@ -50,7 +50,7 @@ class FitContext(Protocol):
         """Loads each part's state (``load_state_dict``) from the newest checkpoint of the phase.
 
         Returns:
-            The number of steps that are already done (0 for a fresh start).
+            The number of completed steps (0 for a fresh start).
         """
         ...
 
@@ -67,8 +67,8 @@ BatchWithNoise = tuple[ImageBatch, Sequence[torch.Generator]]
 class Method(Protocol):
     """An anomaly detection method. It owns its training loops and optimisers.
 
-    A method that uses the sign of the expected lesion contrast shows it in an attribute ``polarity`` (+1 or -1): the
-    supervision ledger counts it as a prior.
+    A method that uses the sign of the expected lesion contrast has an attribute ``polarity`` (+1 or -1), which the
+    supervision ledger counts as a prior.
     """
 
     name: ClassVar[str]
@@ -78,7 +78,7 @@ class Method(Protocol):
 
     @classmethod
     def build(cls, config: Any, spec: ImageSpec) -> Self:
-        """Makes an untrained method.
+        """Creates an untrained method.
 
         Raises:
             UserError: If the config does not suit the images.
@@ -94,11 +94,11 @@ class Method(Protocol):
         ...
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Returns all that was learnt, as tensors."""
+        """Returns everything that was learnt, as tensors."""
         ...
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor], /) -> object:
-        """Takes back what ``state_dict`` gave."""
+        """Loads the result of ``state_dict``."""
         ...
 
     def to(self, device: torch.device, /) -> Self:
@@ -110,7 +110,7 @@ class Method(Protocol):
 class StreamingMethod(Method, Protocol):
     """A method whose network calls can be shared by images of different batches (optional).
 
-    The runner then hands over a whole role as a stream. The predictions equal those of ``predict`` to the bit where the
+    The runner then passes a whole role as a stream. The predictions are bit-equal to those of ``predict`` if the
     network calls have the same shape; the conformance kit checks it.
     """
 
@@ -133,7 +133,7 @@ class TakesCheckpoints(Protocol):
 
     @classmethod
     def checkpoint_settings(cls, state: Mapping[str, torch.Tensor], size: int) -> dict[str, Any]:
-        """Returns the config values that the names and shapes of a checkpoint say, for images of ``size`` pixels.
+        """Returns the config values implied by the names and shapes in a checkpoint, for images of ``size`` pixels.
 
         Raises:
             DataError: If it is of another kind of network.
@@ -141,7 +141,7 @@ class TakesCheckpoints(Protocol):
         ...
 
     def take_checkpoint(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes the weights after every key and shape was compared.
+        """Loads the weights after comparing every key and shape.
 
         Raises:
             DataError: If a key or shape is not that of the network.

@@ -47,7 +47,7 @@ class Numerics:
 
     @classmethod
     def parse(cls, text: str) -> Numerics:
-        """Reads what ``str`` gave.
+        """Parses the result of ``str``.
 
         Raises:
             ValueError: If it is something else.
@@ -65,4 +65,4 @@ CHOICES = (
     Numerics("bf16", "channels_last"),
     Numerics("bf16", "channels_first"),
 )
-"""What ``--precision auto`` chooses from; the first is how published codes compute."""
+"""The choices of ``--precision auto``; the first is how published code computes."""

@@ -1,4 +1,4 @@
-"""The fingerprints of the phantoms, committed beside their cards: a phantom made here must be the same, bit for bit."""
+"""Committed fingerprints of the phantoms: a phantom simulated on any machine must be bit-equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CommittedPhantom(BaseModel):
     Attributes:
         version: Version of the phantom.
         fingerprint: Of its store.
-        margins: The smallest distance of any value to the border of each decision, in the value's unit, when it was
+        margins: The smallest distance of any value to the boundary of each decision, in the value's unit, when it was
             committed (``tools/phantom_steadiness.py``).
         earlier: Fingerprints of earlier versions, whose records are still shown.
     """
@@ -34,12 +34,12 @@ class CommittedPhantom(BaseModel):
 
 
 def fingerprint_file(dataset: str) -> Path:
-    """Returns where the fingerprint of a built-in dataset is, whether or not it exists."""
+    """Returns the path of a built-in dataset's fingerprint, whether or not it exists."""
     return Path(uadbench.__file__).parent / "datasets" / dataset / "fingerprint.json"
 
 
 def committed_phantom(dataset: str) -> CommittedPhantom | None:
-    """Returns what was committed for a dataset; None for one without a phantom, or from a plug-in.
+    """Returns the committed fingerprint; None for a dataset without a phantom, or from a plug-in.
 
     Raises:
         DataError: If the file is damaged.
@@ -56,7 +56,7 @@ def committed_phantom(dataset: str) -> CommittedPhantom | None:
 
 
 def check_fingerprint(dataset: str, version: str, made: str) -> None:
-    """Refuses a phantom that is not the committed one.
+    """Refuses a phantom that differs from the committed one.
 
     Args:
         dataset: Registry name.
@@ -75,8 +75,8 @@ def check_fingerprint(dataset: str, version: str, made: str) -> None:
             f"Run: python tools/phantom_steadiness.py --dataset {dataset} --write",
         )
     raise DataError(
-        f"The phantom of {dataset} came out differently here: fingerprint {made[:16]}, version {version} has "
-        f"{known.fingerprint[:16]}. Nothing measured on it would join other results.",
-        "If its code or parameters were changed here, give it a new version. If not, please open an issue with the "
+        f"The phantom of {dataset} differs on this machine: fingerprint {made[:16]}, version {version} has "
+        f"{known.fingerprint[:16]}. Results on it would not be comparable.",
+        "If you changed its code or parameters, give it a new version. Otherwise, please open an issue with the "
         "output of: uadbench doctor; python tools/phantom_steadiness.py",
     )

@@ -1,4 +1,4 @@
-"""Values that a method's authors published for a modality, and how a dataset's modality finds them."""
+"""Values that a method's authors published by modality, and how they are looked up."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MODALITIES = ("mr-flair", "mr-t1", "mr-t1c", "mr-t2", "mr", "ct", "us", "other")
-"""What a person may call the modality of images of their own."""
+"""Names for the modality of a user's own images."""
 
 TRAINED = ("standard", "paper")  # presets whose networks are trained long enough for the published inference
 
 
 @dataclass(frozen=True)
 class PublishedValues:
-    """What was published for one modality and organ. Lengths are those of the 128 grid.
+    """Values published for one modality and organ. Lengths refer to the 128 x 128 grid.
 
     Attributes:
         modality: Modality and organ, e.g. "mr-brain-flair" (``StoreManifest.modality``).
@@ -22,11 +22,11 @@ class PublishedValues:
         chosen: How they were chosen, in words that follow "published, ".
         noise: Values of the noise, for every preset.
         inference: Values of prediction, for ``standard`` and ``paper``: with a network that was trained for minutes,
-            later steps and more stages lose precision.
+            later steps and more stages reduce precision.
         training: Values of the training, for ``paper``.
-        sign: Key of ``noise`` that holds the sign of a lesion, as a tuple. A polarity that is told beats it, and it
-            holds for this organ alone.
-        cohorts: Cohorts on whose lesions the values were chosen.
+        sign: Key of ``noise`` for the sign of a lesion, as a tuple. A given polarity overrides it, and it
+            applies only to this organ.
+        cohorts: Cohorts whose lesions were used to choose the values.
     """
 
     modality: str
@@ -46,7 +46,7 @@ class Applied:
     Attributes:
         values: Config values.
         origin: One line: for which modality, by whom, how chosen.
-        cohorts: Cohorts on whose lesions they were chosen.
+        cohorts: Cohorts whose lesions were used to choose them.
     """
 
     values: Mapping[str, Any]
@@ -60,14 +60,14 @@ NOTHING = Applied({}, "", frozenset())
 def applied(table: Sequence[PublishedValues], preset: str, modality: str, polarity: int) -> Applied:
     """Returns the published values that apply to a preset on images of a modality.
 
-    Images whose organ is another one or was not told take the values of their modality but not the sign of its lesions;
-    plain MR takes those of FLAIR. A sequence of MR for which nothing was published takes nothing.
+    Images of another or an unknown organ get the values of their modality but not the sign of its lesions;
+    MR without a sequence gets those of FLAIR. An MR sequence without published values gets none.
 
     Args:
-        table: What was published.
+        table: The published values.
         preset: Name of the preset.
         modality: Modality of the dataset, "" if unknown.
-        polarity: Sign of the lesions as the dataset or a person tells it, 0 if nobody does.
+        polarity: Sign of the lesions given by the dataset or the user, 0 if unknown.
     """
     found = _find(table, modality)
     if found is None:

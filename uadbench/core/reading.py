@@ -1,6 +1,6 @@
-"""The one reader of YAML and JSON: bounded in size, depth and digits, with plain values alone.
+"""The reader of YAML and JSON: bounded in size, depth and digits, only plain values.
 
-A file that somebody else wrote can neither fill the memory nor end in an error that names no file.
+An untrusted file can neither exhaust the memory nor cause an error that does not name it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Unreadable(DataError, ValueError):
 def parse_yaml(text: str, what: str, remedy: str = "") -> Any:
     """Returns the value of a YAML text: null, bool, int, float, str, and lists and mappings of these.
 
-    A date stays text. Aliases, tags, keys given twice and numbers that are not finite are refused.
+    Dates remain text. Aliases, tags, duplicate keys and non-finite numbers are refused.
 
     Args:
         text: The text.
-        what: What it is, for the message: a file or an option.
+        what: Name of the file or option, for the message.
         remedy: What to do if it cannot be read.
 
     Raises:
@@ -63,7 +63,7 @@ def parse_json(text: str | bytes, what: str, remedy: str = "", *, finite: bool =
 
     Args:
         text: The text.
-        what: What it is, for the message.
+        what: Name of the file or option, for the message.
         remedy: What to do if it cannot be read.
         finite: Whether NaN and Infinity are refused.
 
@@ -103,7 +103,7 @@ def read_json(file: Path, remedy: str = "", *, finite: bool = True) -> Any:
 
 
 def bounded(value: Any, largest: float, depth: int = 4) -> Any:
-    """Returns a value of plain parts if it is bounded: what a stranger wrote is printed, compared and computed with.
+    """Returns a value from an untrusted file if it is bounded.
 
     Args:
         value: Numbers, texts, and lists and mappings of these.
@@ -128,7 +128,7 @@ def bounded(value: Any, largest: float, depth: int = 4) -> Any:
 
 def _text(file: Path, limit: int, remedy: str) -> str:
     try:
-        if not file.is_file():  # a pipe would wait for ever
+        if not file.is_file():  # a pipe would block forever
             raise Unreadable(f"{file} is {'not a file' if file.exists() else 'missing'}.", remedy)
         with file.open("rb") as stream:
             content = stream.read(limit + 1)
@@ -172,7 +172,7 @@ class _Loader(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Counts the depth before it becomes that of the stack."""
+        """Limits the nesting depth before the stack overflows."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias (*name) is not allowed")
         self._depth += 1
@@ -195,14 +195,14 @@ class _Loader(yaml.SafeLoader):
         return self.construct_sequence(node, deep=True)
 
     def mapping(self, node: Any) -> dict[Any, Any]:
-        """Returns a mapping; a key that stands there twice would be dropped in silence."""
+        """Returns a mapping; refuses duplicate keys, which would be dropped silently."""
         found: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, dict | list):
                 raise yaml.YAMLError("a key is a list or a mapping")
             if key in found:
-                raise yaml.YAMLError(f"the key {cut(str(key))} stands there twice")
+                raise yaml.YAMLError(f"the key {cut(str(key))} occurs twice")
             found[key] = self.construct_object(value_node, deep=True)
         return found
 

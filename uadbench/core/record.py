@@ -1,4 +1,4 @@
-"""The record: one JSON an entry, numbers as numbers. The report reads this and nothing else."""
+"""The record: one JSON file per entry. The report reads only records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SEED = 2**63
 MAX_NUMBER = 10**15  # of what a record holds
 MAX_TEXT = 2000  # characters of a reason; more is cut
 IMPORTED = "imported, training as reported"
-"""Checkpoint rule of weights that were not trained here: what they have learnt from, no record can tell."""
+"""Checkpoint rule of imported weights: a record cannot know what they were trained on."""
 Status = Literal["done", "failed", "skipped"]
 Isolation = Literal["none", "handles", "namespace"]
 
@@ -71,13 +71,13 @@ class Metric(_Part):
 
     Attributes:
         value: Point estimate; None if undefined (for example no lesion case).
-        low: Lower end of the 95 % interval over patients, None if there are too few.
-        high: Upper end.
+        low: Lower limit of the 95 % interval over patients, None if there are too few.
+        high: Upper limit.
         n_patients: Patients behind it.
         unit: "1", "mm", "ms", ...
         higher_is_better: Direction.
         rule: Threshold rule, "" for threshold-free metrics.
-        ceiling: The best value a perfect detector could reach under the rule, where there is one.
+        ceiling: The best value that a perfect detector could reach under the rule, if there is one.
     """
 
     value: Finite | None
@@ -96,10 +96,10 @@ class Metric(_Part):
 
 
 class Ledger(_Part):
-    """The supervision ledger: what was known, and when.
+    """The supervision ledger: the labels and priors used.
 
-    ``published`` says for which modality published values were taken and how they were chosen; ``published_seen`` that
-    they were chosen on lesions of the cohort that is tested on.
+    ``published`` states for which modality published values were used and how they were chosen; ``published_seen`` that
+    they were chosen on lesions of the test cohort.
     """
 
     train_pixel_labels: Count = 0
@@ -115,7 +115,7 @@ class Ledger(_Part):
 
 
 class Cost(_Part):
-    """What it cost."""
+    """Cost in time, memory and parameters."""
 
     train_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
     predict_ms_per_image: Amount
@@ -125,7 +125,7 @@ class Cost(_Part):
 
 
 class Environment(_Part):
-    """Where it ran; no host, user or path. ``notes`` tell what the machine forced, such as a smaller batch.
+    """Environment without host, user or path. ``notes`` list effects of the machine, such as a smaller batch.
 
     ``cpu`` names what numbers may depend on in their last bits: the architecture, and the processor features that NumPy
     and torch used. ``compiled`` says whether networks were called through torch.compile.
@@ -146,7 +146,7 @@ class Environment(_Part):
 
 
 class Fold(_Part):
-    """One fit of a record that pools several: its own record, its data, its weights and how many patients it tested."""
+    """One fit of a pooled record: its own record, data, weights and number of test patients."""
 
     record: str = Field(pattern=r"^[0-9a-f]{16}$")
     fingerprint: str = Field(pattern=r"^[0-9a-f]{1,64}$")
@@ -155,7 +155,7 @@ class Fold(_Part):
 
 
 class Record(_Part):
-    """One entry of the benchmark; ``folds`` holds its fits where it pools several, one per fold."""
+    """One entry of the benchmark; ``folds`` lists the fits of a pooled record, one per fold."""
 
     schema_version: Literal[1, 2] = SCHEMA
     id: str

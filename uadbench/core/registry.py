@@ -1,4 +1,4 @@
-"""One registry for methods and datasets: found by folder or entry point, imported only when asked for."""
+"""Registry of methods and datasets: found by folder or entry point, imported only when requested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Registry(Generic[T]):
     built-in is the package itself, or ``method.py`` or ``dataset.py`` in it.
 
     Args:
-        kind: What the names stand for, in messages ("method").
+        kind: What the names denote, for messages ("method").
         package: The package whose folders are the built-ins, and the entry-point group.
     """
 
@@ -58,7 +58,7 @@ class Registry(Generic[T]):
         return sorted({*builtin, *plugins, *self._classes})
 
     def about(self, name: str) -> str:
-        """Returns the first line of the docstring of a built-in's package, without importing it; else its origin."""
+        """Returns the first docstring line of a built-in's package, without importing it; otherwise its origin."""
         if name in self._plugins():
             return f"from plug-in {self._plugins()[name].value}"
         file = self._folder() / name / "__init__.py"
@@ -98,7 +98,7 @@ class Registry(Generic[T]):
         return Path(importlib.import_module(parent).__file__ or "").parent / child
 
     def submodule(self, name: str, part: str) -> ModuleType | None:
-        """Returns a module of a built-in's folder, None where there is none: settings are read without the class.
+        """Returns a module of a built-in's folder, None if there is none: settings are read without the class.
 
         Raises:
             UnknownName: If there is no such name.

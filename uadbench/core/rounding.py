@@ -1,9 +1,9 @@
-"""Rounding and decisions that the last bits of a number cannot turn, and a watch that shows it.
+"""Rounding and decisions that do not depend on the last bits of a number, and a watch that verifies it.
 
 Processors differ in the last bits of ``exp``, ``sin``, ``pow`` and of matrix products (docs/datasets.md). A simulation
-in float64 carries such differences on, about 1e-13 of a value, until it decides something: in which step an intensity
-falls, on which side of a border a point lies. Where every decision is made here, a watch finds the smallest distance
-of any value to its border; when it is far greater than the differences, all machines decide alike, bit for bit.
+in float64 propagates such differences, about 1e-13 of a value, until a discrete decision: to which step an intensity
+is rounded, on which side of a boundary a point is. Because every decision is made here, a watch finds the smallest
+distance of any value to its boundary; if it far exceeds the differences, all machines give bit-equal results.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 NUDGE = 3.3e-6
-"""Borders stand this far off round numbers, on which values do fall exactly, such as the half of two clipped levels."""
+"""Offset of boundaries from round numbers, on which values can fall exactly, such as the mean of two clipped levels."""
 
 
 @dataclass
 class Watch:
-    """What was decided while the watch was on.
+    """Decisions recorded while the watch was on.
 
     Attributes:
-        keep: Whether values are kept; they take the memory of all that is simulated.
-        margins: The smallest distance of any value to its border, by the name of the decision, in the value's unit.
-        counts: Values behind each.
-        values: The values themselves, where they are kept.
+        keep: Whether values are stored, which takes as much memory as the simulation.
+        margins: The smallest distance of any value to its boundary, by name of the decision, in the value's unit.
+        counts: Number of values for each decision.
+        values: The values themselves, if stored.
     """
 
     keep: bool = False
@@ -39,7 +39,7 @@ class Watch:
     values: dict[str, list[Array]] = field(default_factory=dict[str, list[Array]])
 
     def note(self, name: str, values: Array, away: Array) -> None:
-        """Notes the values of a decision and their signed distances to the border."""
+        """Records the values of a decision and their signed distances to the boundary."""
         self.counts[name] = self.counts.get(name, 0) + away.size
         if away.size:
             self.margins[name] = min(self.margins.get(name, np.inf), float(np.abs(away).min()))
@@ -52,7 +52,7 @@ _WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 @contextmanager
 def watched(keep: bool = False) -> Generator[Watch]:
-    """Watches all decisions inside the block.
+    """Records all decisions inside the block.
 
     Args:
         keep: Whether to keep the values, to compare them between machines.
@@ -69,7 +69,7 @@ def above(name: str, values: Any, limit: Any) -> NDArray[np.bool_]:
     """Returns where values exceed a limit, both float64.
 
     Args:
-        name: Of the decision, for the watch.
+        name: Name of the decision, for the watch.
         values: Any shape.
         limit: A number, or numbers that broadcast.
 
@@ -83,10 +83,10 @@ def above(name: str, values: Any, limit: Any) -> NDArray[np.bool_]:
 
 
 def rounded(name: str, values: Any) -> Array:
-    """Returns whole numbers: the nearest, where halves go up and so does what lies within ``NUDGE`` below.
+    """Returns the nearest whole numbers; halves, and values less than ``NUDGE`` below them, are rounded up.
 
     Args:
-        name: Of the decision, for the watch.
+        name: Name of the decision, for the watch.
         values: float64 in units of the step, any shape.
 
     Raises:
@@ -102,5 +102,7 @@ def rounded(name: str, values: Any) -> Array:
 def _double(name: str, values: Any) -> Array:
     found = np.asarray(values)
     if found.dtype != np.float64:
-        raise TypeError(f"{name}: {found.dtype} cannot be decided alike on all machines; compute in float64.")
+        raise TypeError(
+            f"{name}: {found.dtype} is not precise enough to decide equally on all machines; compute in float64."
+        )
     return found

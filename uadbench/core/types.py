@@ -1,4 +1,4 @@
-"""What passes between data, methods and evaluation."""
+"""Types exchanged between data, methods and evaluation."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ImageSpec:
         wanted, given = (self.channels, self.height, self.width), tuple(images.image.shape[1:])
         if given != wanted:
             raise UserError(
-                f"Images of shape {given} were given to a model for {wanted}.",
-                "Resize them, or train for their shape.",
+                f"Images of shape {given} were passed to a model for {wanted}.",
+                "Resize them, or train a model for their shape.",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
-    """All that a method sees of images.
+    """Everything that a method receives about images.
 
     Attributes:
         uid: One opaque identifier per image, length b.
@@ -89,12 +89,12 @@ class TrainBatch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a method says about images, raw: larger is more anomalous, nothing is rescaled.
+    """Raw prediction of a method: larger is more anomalous, nothing is rescaled.
 
     Attributes:
         anomaly_map: float32 of shape (b, 1, h, w).
         score: The method's own image score, float32 of shape (b,).
-        reconstruction: The healthy counterpart in [-1, 1], shape (b, c, h, w), where the method makes one.
+        reconstruction: The healthy counterpart in [-1, 1], shape (b, c, h, w), if the method makes one.
     """
 
     anomaly_map: Tensor
@@ -119,5 +119,5 @@ class Batches(Protocol):
         ...
 
     def epoch(self, batch_size: int) -> Iterator[TrainBatch]:
-        """Passes once over all images in stored order; the last batch may be smaller."""
+        """Iterates once over all images in stored order; the last batch may be smaller."""
         ...

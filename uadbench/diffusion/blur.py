@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 BLOCK = 32  # rows of a band multiplied at once
-# Kernels that OpenCV takes for small sizes when no sigma is given; larger sizes follow its formula for sigma.
+# OpenCV's fixed kernels for small sizes without sigma; larger sizes use its formula for sigma.
 _SMALL = {
     1: (1.0,),
     3: (0.25, 0.5, 0.25),
@@ -31,11 +31,11 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def kernel_blur(image: Tensor, size: int) -> Tensor:
-    """Blurs with an OpenCV-style kernel of ``size`` pixels, sigma following from the size.
+    """Blurs with an OpenCV-style kernel of ``size`` pixels, with sigma derived from the size.
 
     Args:
         image: Shape (..., h, w), float32.
-        size: Odd kernel size in pixels; 1 leaves the image as it is.
+        size: Odd kernel size in pixels; 1 does not change the image.
     """
     return image if size == 1 else _apply(image, size, 0.0)
 
@@ -43,7 +43,7 @@ def kernel_blur(image: Tensor, size: int) -> Tensor:
 def _apply(image: Tensor, size: int, sigma: float) -> Tensor:
     height, width = image.shape[-2:]
     rows, columns = (torch.from_numpy(_matrix(length, size, sigma)).to(image.device) for length in (height, width))
-    # On a GPU starting many small products costs more than multiplying by zeros.
+    # On a GPU, launching many small products costs more than multiplying by zeros.
     block = BLOCK if image.device.type == "cpu" else max(height, width)
     planes = image.reshape(-1, height, width)
     down = torch.empty_like(planes)

@@ -1,4 +1,4 @@
-"""Settings that the diffusion methods share. Importing them imports no torch: a wrong value is answered at once."""
+"""Settings shared by the diffusion methods, without importing torch, so that errors are reported quickly."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Roi = Literal["none", "disc", "body"]
 
 
 class TrainingConfig(UNetConfig):
-    """Settings that every method trained by denoising shares.
+    """Settings shared by all methods trained by denoising.
 
     Attributes:
-        train_images: Images seen in training, repeats counted; steps = train_images // batch_size.
+        train_images: Images seen in training, including repeats; steps = train_images // batch_size.
         batch_size: Images per step.
         lr: Learning rate of AdamW at the first step.
         lr_decay: ``linear`` to zero over the training, or ``constant``.
         weight_decay: Weight decay of AdamW.
         clip: Largest norm of the gradient.
-        flip: Mirror half of the training images left to right. Set False where sides differ, as in liver CT.
+        flip: Mirror half of the training images left to right. Set False if sides differ, as in liver CT.
         flip_vertical: Mirror half of them top to bottom, as the public code of Synomaly does.
     """
 
@@ -37,16 +37,16 @@ class TrainingConfig(UNetConfig):
 
 
 class DiffusionConfig(TrainingConfig):
-    """Settings that every diffusion method shares.
+    """Settings shared by all diffusion methods.
 
     Attributes:
-        t: Step that images are noised to.
+        t: Step to which images are noised.
         schedule: Variance schedule.
         timesteps: Its length T.
         vlb: Add the variational bound (in bits per dimension, fixed-large variance) to the squared error.
-        train_below: Steps t of the training lie below this one; 0 for all. Public code of AnoDDPM: 800.
-        checkpoint: First 16 digits of the SHA-256 of the checkpoint that the weights come from, "" for a training of
-            their own. Set by ``uadbench import`` alone; the settings of the training then say nothing.
+        train_below: Training uses only steps t below this one; 0 for all. Public code of AnoDDPM: 800.
+        checkpoint: First 16 digits of the SHA-256 of the imported checkpoint, "" for trained
+            weights. Set only by ``uadbench import``; training settings are then meaningless.
     """
 
     t: int = Field(default=250, ge=0)
@@ -58,7 +58,7 @@ class DiffusionConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _steps_are_trained(self) -> Self:
-        """Refuses an inference from a step that the training leaves out."""
+        """Refuses inference from a step not used in training."""
         if self.train_below > self.timesteps:
             raise ValueError(f"train_below={self.train_below} exceeds the {self.timesteps} timesteps")
         if self.train_below and self.t >= self.train_below:
@@ -67,12 +67,12 @@ class DiffusionConfig(TrainingConfig):
 
     @property
     def images_seen(self) -> int:
-        """Training images drawn; 0 for imported weights, whose training nobody here has seen."""
+        """Training images drawn; 0 for imported weights, whose training is unknown."""
         return 0 if self.checkpoint else self.train_images
 
     @property
     def imported(self) -> str:
-        """What names the checkpoint that the weights come from."""
+        """Identifier of the checkpoint that the weights come from."""
         return self.checkpoint
 
 
@@ -81,8 +81,8 @@ class PartialConfig(DiffusionConfig):
 
     Attributes:
         chain: ``ancestral`` (Ho et al.) with fresh noise at each step, ``ddim`` without, or ``one_step``.
-        chain_steps: Network calls of a chain, evenly spaced; 0 for every step (ancestral alone).
-        samples: Reconstructions that are averaged, each from noise of its own.
+        chain_steps: Network calls of a chain, evenly spaced; 0 for every step (only ancestral).
+        samples: Number of reconstructions to average, each from different noise.
     """
 
     chain: Literal["ancestral", "ddim", "one_step"] = "ancestral"

@@ -1,4 +1,4 @@
-"""A noise predictor: training on healthy images, and the same numerics ever after."""
+"""A noise predictor, trained on healthy images, with fixed numerics."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from uadbench.nn.unet_choice import make_unet
 class Denoiser(nn.Module):
     """A network with its numerics.
 
-    Number format and layout that the training was done in are part of the state, so that a loaded model predicts as
+    Number format and layout of the training are part of the state, so that a loaded model predicts as
     before.
 
     Args:
         config: Settings.
         spec: Shape of the images.
-        time: Whether the network takes a diffusion step.
+        time: Whether the network has a diffusion step as input.
     """
 
     bf16: Tensor
@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
         self.network = make_unet(config, spec, time=time)
         self.register_buffer("bf16", torch.zeros((), dtype=torch.bool))
         self.register_buffer("channels_last", torch.zeros((), dtype=torch.bool))
-        # the same on the host: reading a buffer of a GPU in every call would wait for the GPU
+        # a copy on the host: reading a GPU buffer in every call would synchronise
         self.numerics = PLAIN
         self._cast: tuple[int, nn.Module] | None = None
         self._compiled: CompiledCalls | None = None
@@ -68,23 +68,23 @@ class Denoiser(nn.Module):
         self._compiled = CompiledCalls()
 
     def prepare(self, run: FitContext) -> None:
-        """Draws the weights anew and takes the run's device and numerics."""
+        """Re-initialises the weights and uses the run's device and numerics."""
         initialise(self.network, run.generator("init"))
         self.to(run.device)
         self.set_numerics(Numerics.of(bf16=run.bf16, channels_last=run.channels_last))
 
     def set_numerics(self, numerics: Numerics) -> None:
-        """Chooses number format (bfloat16 by autocast) and layout; a part of the state from then on."""
+        """Sets number format (bfloat16 by autocast) and layout, which become part of the state."""
         self.bf16.fill_(numerics.bf16)
         self.channels_last.fill_(numerics.channels_last)
         self.numerics, self._cast = numerics, None
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        self._cast = None  # made for the device and the weights of before
+        self._cast = None  # created for the previous device and weights
         return super()._apply(fn, recurse)
 
     def arrange(self) -> None:
-        """Lays the weights out, and casts them once instead of at every call; call before predicting."""
+        """Sets the layout of the weights and casts them once instead of in every call; call before predicting."""
         self.network.to(memory_format=torch.channels_last if self.numerics.channels_last else torch.contiguous_format)
         if not self.numerics.bf16:
             self._cast = None
@@ -105,7 +105,7 @@ class Denoiser(nn.Module):
 def _cast_once(network: nn.Module) -> nn.Module:
     """Returns a copy whose convolutions and linear layers hold bfloat16, to which autocast would cast them each time.
 
-    The other layers stay in float32, as autocast has them: the bits of a prediction do not change.
+    The other layers remain in float32, as under autocast, so predictions are bit-equal.
     """
     copied = copy.deepcopy(network)
     for module in copied.modules():
@@ -115,7 +115,7 @@ def _cast_once(network: nn.Module) -> nn.Module:
 
 
 def _read_numerics(denoiser: nn.Module, keys: Any) -> None:
-    """Takes the numerics over from a state that was loaded."""
+    """Applies the numerics of a loaded state."""
     del keys
     if isinstance(denoiser, Denoiser):
         found = Numerics.of(bf16=bool(denoiser.bf16), channels_last=bool(denoiser.channels_last))
@@ -126,11 +126,11 @@ def train_denoiser(denoiser: Denoiser, config: TrainingConfig, train: Batches, r
     """Trains on healthy images, resumable at every step, and leaves the network in eval mode.
 
     Args:
-        denoiser: What is trained; its weights are drawn anew.
+        denoiser: Network to train; its weights are re-initialised.
         config: Settings.
         train: Healthy images.
         run: Device, seeds, reports and checkpoints.
-        losses: See ``train_network``. They are computed in float32 but for the network itself.
+        losses: See ``train_network``. They are computed in float32 except for the network itself.
 
     Raises:
         DataError: If there is no training image.
@@ -160,7 +160,7 @@ def train_epsilon(
 ) -> None:
     """Trains the network to predict the whole noise at every t ~ U{0..T-1} (Ho et al. 2020, L_simple).
 
-    With ``train_below``, t stays below it.
+    With ``train_below``, t is below it.
     """
     steps = config.train_below or len(schedule)
 

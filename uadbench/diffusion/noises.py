@@ -13,20 +13,20 @@ from torch.nn import functional
 from uadbench.diffusion.blur import gaussian_blur
 from uadbench.diffusion.config import Roi
 
-GRID = 128  # the size on which the sigmas of the literature are stated
+GRID = 128  # the image size to which sigmas in the literature refer
 
 
 class Noise(Protocol):
-    """A noise: one generator per image, so that no image's noise depends on the other images."""
+    """A noise process: one generator per image, so that no image's noise depends on the other images."""
 
     def __call__(self, like: Tensor, generators: Sequence[Generator], t: Tensor, body: Tensor | None = None) -> Tensor:
         """Draws noise.
 
         Args:
-            like: Images (b, c, h, w) whose shape and device the noise takes.
-            generators: One CPU generator an image; the same one may be given b times.
-            t: Diffusion step of each image, shape (b,); only simplex noise looks at it.
-            body: True inside the body, (b, 1, h, w); only Synomaly noise looks at it.
+            like: Images (b, c, h, w) that determine shape and device.
+            generators: One CPU generator per image; the same one may be given b times.
+            t: Diffusion step of each image, shape (b,); used only by simplex noise.
+            body: True inside the body, (b, 1, h, w); used only by Synomaly noise.
 
         Returns:
             float32 of the shape of ``like``.
@@ -58,11 +58,11 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Coarse:
-    """Gaussian noise on a coarse grid, enlarged bilinearly and rolled by a random shift (Kascenas et al. 2022).
+    """Gaussian noise on a coarse grid, upsampled bilinearly and rolled by a random shift (Kascenas et al. 2022).
 
     Attributes:
         cells: Side of the coarse grid.
-        unit: Scale each image to a mean square of 1; otherwise the coarse values have it, the enlarged ones less.
+        unit: Scale each image to a mean square of 1; otherwise the coarse values have it, the upsampled ones less.
     """
 
     cells: int = 16
@@ -83,7 +83,7 @@ class Coarse:
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Sum of Gaussian noises at ever coarser scales, scaled to a mean square of 1 (Frotscher et al. 2024).
+    """Sum of Gaussian noises at increasingly coarse scales, scaled to a mean square of 1 (Frotscher et al. 2024).
 
     Attributes:
         discount: Weight of a level relative to the finer one.
@@ -116,14 +116,15 @@ class Synomaly:
     """Gaussian noise with blobs of shifted mean (Bi et al. 2025).
 
     n = g + M d (u + offset), where M = [255 (b - min b)/(max b - min b) > threshold] and b is g blurred.
-    One u ~ U(0, 1) and one d per image, shared by its blobs. With several channels the blobs of the first serve all.
+    One u ~ U(0, 1) and one d per image, shared by its blobs. With several channels the blobs of the first are used for
+    all.
 
     Attributes:
         sigma: Standard deviation of the blur in pixels of the 128 grid.
         threshold: On the 0..255 scale of the blurred field.
-        offset: Least shift.
+        offset: Minimum shift.
         directions: Signs to draw from: +1 bright, -1 dark.
-        roi: Where blobs may lie: anywhere, in a centred disc of radius 58/128 of the image, or in the body.
+        roi: Region of the blobs: anywhere, in a centred disc of radius 58/128 of the image, or in the body.
     """
 
     sigma: float = 3.0

@@ -1,4 +1,4 @@
-"""Partial diffusion: noise an image up to step t and bring it back; what does not come back is anomalous."""
+"""Partial diffusion: noises an image up to step t and denoises it; what is not restored is anomalous."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Config = TypeVar("Config", bound=DiffusionConfig)
 
 
 class PartialDiffusion(nn.Module, Generic[Config]):
-    """A network that has learnt to take noise off healthy images: what the methods built on one share.
+    """A network trained to remove noise from healthy images: the common part of the methods based on it.
 
-    A method says its noise (``make_noise``) and how it scores images (``predict``).
+    A method defines its noise (``make_noise``) and how it scores images (``predict``).
 
     Args:
         config: Settings.
         spec: Shape of the images.
 
     Attributes:
-        noise: Noise of the training.
+        noise: Training noise.
     """
 
     supervision: ClassVar[Supervision] = Supervision.HEALTHY
@@ -52,7 +52,7 @@ class PartialDiffusion(nn.Module, Generic[Config]):
 
     @classmethod
     def build(cls, config: Config, spec: ImageSpec) -> Self:
-        """Makes an untrained model.
+        """Creates an untrained model.
 
         Raises:
             UserError: If the image does not suit the network, or a step the schedule.
@@ -63,7 +63,7 @@ class PartialDiffusion(nn.Module, Generic[Config]):
         """Learns to predict the noise at every step of the schedule.
 
         Raises:
-            UserError: If the config says that the weights come from a checkpoint.
+            UserError: If the config specifies imported weights.
             DataError: If there is no training image.
             Diverged: If the loss is no longer finite.
         """
@@ -73,7 +73,7 @@ class PartialDiffusion(nn.Module, Generic[Config]):
 
     @classmethod
     def checkpoint_settings(cls, state: Mapping[str, Tensor], size: int) -> dict[str, Any]:
-        """Returns the config values that the names and shapes of a checkpoint say, for images of ``size`` pixels.
+        """Returns the config values implied by the names and shapes in a checkpoint, for images of ``size`` pixels.
 
         Raises:
             DataError: If it is of another kind of network.
@@ -88,15 +88,15 @@ class PartialDiffusion(nn.Module, Generic[Config]):
         }
 
     def take_checkpoint(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the network's weights from a checkpoint of guided diffusion's layout.
+        """Loads the network's weights from a checkpoint in the layout of guided diffusion.
 
         Raises:
-            UserError: If the config asks for another network.
+            UserError: If the config specifies another network.
             DataError: If a key or shape is not that of the network.
         """
         network = self.denoiser.network
         if not isinstance(network, GuidedUNet):
-            raise UserError("The plain network takes no checkpoint.", "Leave out --set network.")
+            raise UserError("The plain network cannot import checkpoints.", "Remove --set network.")
         take_weights(network, state)
 
     def ready(self, images: ImageBatch) -> None:

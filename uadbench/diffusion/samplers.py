@@ -20,7 +20,7 @@ def one_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, t: int) -> Tenso
 
 
 def marks(t: int, steps: int) -> list[int]:
-    """Returns at most ``steps`` steps from t down, evenly spaced, each to be visited by one network call."""
+    """Returns at most ``steps`` steps from t down, evenly spaced, one per network call."""
     return sorted({round(t * part / steps) for part in range(1, steps + 1)}, reverse=True)
 
 
@@ -71,9 +71,9 @@ def ancestral_step(epsilon: Epsilon, schedule: Schedule, x_t: Tensor, now: int, 
 
 
 def filled(images: Tensor, size: int) -> Tensor:
-    """Returns (n, ...) as (size, ...), filled up with copies of the first, n <= size.
+    """Returns (n, ...) as (size, ...), padded with copies of the first, n <= size.
 
-    One shape for every call keeps an image's bits independent of how many other images are left.
+    One shape for every call makes an image's bits independent of the number of other images.
     """
     return torch.cat([images, images[:1].expand(size - len(images), *images.shape[1:])])
 

@@ -31,7 +31,7 @@ class Schedule:
         """Returns a schedule of ``length`` steps.
 
         "cosine" is eq. 17 of Nichol & Dhariwal with betas capped at 0.999; "linear" goes from 1e-4 to 0.02 for 1000
-        steps (Ho et al.) and keeps its total noise for other lengths.
+        steps (Ho et al.) and has the same total noise for other lengths.
         """
         if name == "cosine":
             edges = np.array([math.cos((i / length + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(length + 1)])

@@ -6,9 +6,9 @@ OpenSimplex (K. Spencer, 2014) sums, over the lattice points p = q + (q1 + q2 + 
 
 with g one of 24 gradients picked by hashing q with a permutation of 0..255.
 
-What makes it fast here: a plane z = const cuts the lattice periodically, with periods (1, -1) and (3, 3). Square
+The fast implementation: a plane z = const cuts the lattice periodically, with periods (1, -1) and (3, 3). Square
 blocks of the plane are therefore of six kinds at most, and a kind's weights (its pixels by the points in its reach) are
-the same wherever it lies and whatever the seed. So a field is, for each kind, one product of the gradients around its
+the same at any position and for any seed. So a field is, for each kind, one product of the gradients around its
 blocks with a weight matrix: exact, batched, free of branches, and on the device of the images.
 """
 

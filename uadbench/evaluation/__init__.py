@@ -1,1 +1,1 @@
-"""Metrics, threshold rules, intervals and tests. NumPy alone: no model and no torch."""
+"""Metrics, threshold rules, intervals and tests. Needs only NumPy, no model and no torch."""

@@ -17,13 +17,13 @@ HELD_PIXELS = 20_000_000
 
 @dataclass(frozen=True)
 class CaseMaps:
-    """The map of a case with its truth.
+    """The map of a case with its ground truth.
 
     Attributes:
         case: Identifier of the case: a volume, or a frame with n = 1.
         patient: Patient, the unit of statistics.
         kind: Stratum, e.g. a plaque type.
-        cohort: Where the patient comes from.
+        cohort: Cohort of the patient.
         maps: Raw anomaly map on the native grid, float32 (n, h, w), larger = more anomalous.
         body: True inside the body, (n, h, w).
         mask: 0 normal, 1 lesion, 255 ignore, uint8 (n, h, w); None where there is no truth (calib).
@@ -31,8 +31,8 @@ class CaseMaps:
         own_score: The method's own image score, the largest of the slices; None if it has none.
         image: Intensities in [-1, 1], (n, h, w).
         reconstruction: Healthy counterpart in [-1, 1], (n, h, w).
-        label_only: Whether the case is known to be abnormal and nobody knows where: its mask holds no lesion pixel and
-            is 255 where it is unknown, and the case is scored by its image score alone.
+        label_only: Whether the case is abnormal at an unknown location: its mask has no lesion pixel and
+            is 255 where unknown, and only its image score is used.
     """
 
     case: str
@@ -57,7 +57,7 @@ class CaseMaps:
     def lesion(self) -> NDArray[np.bool_]:
         """The lesion pixels that count, (n, h, w)."""
         if self.mask is None:
-            raise DataError(f"Case {self.case} has no truth.", "Only cases with masks can be scored.")
+            raise DataError(f"Case {self.case} has no mask.", "Only cases with masks can be scored.")
         return self.body & (self.mask == 1)
 
 
@@ -89,20 +89,20 @@ def checked(cases: Cases, *, truth: bool) -> Iterator[CaseMaps]:
         if case.maps.ndim != 3 or case.body.shape != case.maps.shape:
             raise DataError(f"{name}: map {case.maps.shape} and body {case.body.shape} do not fit (n, h, w).")
         if case.mask is not None and case.mask.shape != case.maps.shape:
-            raise DataError(f"{name}: map {case.maps.shape} and mask {case.mask.shape} do not fit.")
+            raise DataError(f"{name}: map {case.maps.shape} and mask {case.mask.shape} do not match.")
         if truth and case.mask is None:
-            raise DataError(f"{name} has no mask.", "Test, val and synthetic cases need their truth.")
+            raise DataError(f"{name} has no mask.", "Test, val and synthetic cases need masks.")
         if not np.isfinite(case.maps).all():
             raise DataError(f"{name}: the anomaly map holds NaN or infinite values.", "Fix the method or its maps.")
         if case.own_score is not None and not np.isfinite(case.own_score):
             raise DataError(f"{name}: the image score is {case.own_score}.", "Fix the method.")
         if not case.scored.any():
-            raise DataError(f"{name}: no pixel is inside the body and not ignored.", "Check its body mask.")
+            raise DataError(f"{name}: every pixel is outside the body or ignored.", "Check its body mask.")
         yield case
 
 
 def held(cases: Cases) -> Cases:
-    """Returns the cases in memory without their images, made once; or as they are if they are too many pixels.
+    """Returns the cases loaded into memory without images; or unchanged if there are too many pixels.
 
     Args:
         cases: Cases that are read several times and need no image: calibration and tuning, not test.
@@ -119,7 +119,7 @@ def held(cases: Cases) -> Cases:
 
 
 class Slices:
-    """Every slice of the given cases as a case of its own (protocols that pool slices).
+    """Every slice of the given cases as a separate case (for protocols that pool slices).
 
     Args:
         cases: Cases of any depth.
@@ -130,7 +130,7 @@ class Slices:
         self._index: list[tuple[int, int]] = []
         for i, case in enumerate(checked(cases, truth=False)):
             if case.label_only and len(case.maps) > 1:
-                continue  # the label is the volume's, that of a slice is unknown
+                continue  # the label is that of the volume; those of its slices are unknown
             usable = case.scored.any(axis=(1, 2))
             self._index += [(i, int(k)) for k in np.flatnonzero(usable)]
         self._held: tuple[int, CaseMaps] | None = None

@@ -1,4 +1,4 @@
-"""Published numbers beside ours: read from a ledger, compared where the data are of the same kind, with the causes."""
+"""Published numbers and ours: read from a file, compared if the data are of the same kind, with causes of gaps."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class _Part(BaseModel):
 
 
 class Source(_Part):
-    """Where a number stands.
+    """Source of a number.
 
     Attributes:
-        cite: What to cite.
-        where: Where in it.
+        cite: Citation.
+        where: Location in the source.
         standing: "published", "rerun by others", or what else.
     """
 
@@ -40,16 +40,16 @@ class Source(_Part):
 
 
 class HowMeasured(_Part):
-    """How numbers were measured, as far as the source says.
+    """How numbers were measured, as far as the source states.
 
     Attributes:
         sequence: MRI sequence or modality.
         trained_on: Cohort of the training images.
-        unit: What is averaged over: "volume", "slice", "pooled" or "unknown".
-        threshold: Labels that chose it: "val", "test", "none" or "unknown".
+        unit: Unit of averaging: "volume", "slice", "pooled" or "unknown".
+        threshold: Labels used to choose it: "val", "test", "none" or "unknown".
         cases: Which cases count.
         resolution: Side of the images in pixels; None if not known.
-        notes: The rest in words.
+        notes: Further notes.
     """
 
     sequence: str
@@ -62,7 +62,7 @@ class HowMeasured(_Part):
 
 
 class PublishedRow(_Part):
-    """Numbers of a method, in the order of the table's metrics; None where there is none."""
+    """Numbers of a method, in the order of the table's metrics; None if missing."""
 
     method: str
     config: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -107,7 +107,7 @@ class Cause:
 
     Attributes:
         what: In words, published first.
-        size: What it is worth on our maps (published choice minus ours), None where it was not measured.
+        size: Its effect on our maps (published choice minus ours), None if not measured.
     """
 
     what: str
@@ -116,22 +116,22 @@ class Cause:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A published number beside ours.
+    """A published number and ours.
 
     Attributes:
-        method: Method as the ledger names it, with its settings.
+        method: Method and settings as in the file.
         dataset: Dataset.
         cohort: Test cohort of the published number.
         metric: Published metric.
         published: The number.
-        source: Where it stands.
+        source: Its source.
         measured: How it was measured.
         state: Whether there is a record, and of data of the same kind.
         key: Our metric that is closest to it.
         ours: Mean over our seeds, None unless compared.
         honest: Our Dice at the headline rule, for a Dice.
         records: Ids of our records.
-        causes: What may explain the gap, or why the numbers are not compared.
+        causes: Possible causes of the gap, or why the numbers are not compared.
     """
 
     method: str
@@ -155,13 +155,13 @@ class Comparison:
 
 
 def load_published(file: Path) -> PublishedLedger:
-    """Reads a ledger of published numbers.
+    """Reads a file of published numbers.
 
     Raises:
         DataError: If it is missing or malformed.
     """
     try:
-        return PublishedLedger.model_validate(read_yaml(file, "The ledger is leaderboard/published.yaml."))
+        return PublishedLedger.model_validate(read_yaml(file, "The file is leaderboard/published.yaml."))
     except ValidationError as error:
         raise DataError(f"{file} cannot be read: {' '.join(str(error).split())[:300]}.", "Repair the file.") from error
 
@@ -172,19 +172,19 @@ def compare_published(
     cohorts: Mapping[str, Iterable[str]],
     gaps: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Comparison]:
-    """Sets every published number beside our records of the same method and settings.
+    """Compares every published number with our records of the same method and settings.
 
-    Records that differ in nothing but the seed are averaged. A number is compared only with real data of the same
-    cohort; for all others the comparison says why it is none.
+    Records that differ only in the seed are averaged. A number is compared only with real data of the same
+    cohort; otherwise the comparison states why there is none.
 
     Args:
         ledger: Published numbers.
         records: Our records.
         cohorts: Cohorts of the test cases of each record (column ``cohort`` of cases.csv), by id.
-        gaps: Content of gaps.json of each record, by id: it tells what a cause is worth.
+        gaps: Contents of gaps.json of each record, by id, for the size of causes.
 
     Returns:
-        One comparison for each number and group of records, one without records where there is no group.
+        One comparison per number and group of records, or one without records if there is no group.
     """
     groups: dict[tuple[str, str, str, str], list[Record]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.id):
@@ -245,14 +245,14 @@ def _compared(
 
 
 def _causes(base: Comparison, record: Record, gaps: Mapping[str, Any]) -> Iterable[Cause]:
-    """Yields every choice in which the published measurement is known to differ from ours."""
+    """Yields every known difference between the published measurement and ours."""
     measured, config = base.measured, record.method.config
     if base.metric == "dice" and measured.threshold == "unknown":
-        yield Cause(f"how the threshold was chosen is not known; ours is {HEADLINE}")
+        yield Cause(f"choice of the threshold unknown; ours is {HEADLINE}")
     if measured.unit == "slice":
         yield Cause("averaged over slices; here over patients", _worth(gaps, "slice pool", base.metric))
     elif measured.unit == "unknown":
-        yield Cause("what it averages over is not known; here patients")
+        yield Cause("unit of averaging unknown; here patients")
     if "only" in measured.cases:
         yield Cause(f"{measured.cases}; here whole cases")
     if measured.trained_on not in ("the same cohort", "unknown", record.dataset.name):
@@ -269,7 +269,7 @@ def _causes(base: Comparison, record: Record, gaps: Mapping[str, Any]) -> Iterab
 
 
 def _worth(gaps: Mapping[str, Any], choice: str, metric: str) -> float | None:
-    """Returns what a choice alone changes on our maps."""
+    """Returns the effect of a single choice on our maps."""
     steps = (gaps.get("protocol_gap") or {}).get("steps", [])
     return next((float(step["alone"][metric]) for step in steps if step["choice"] == choice), None)
 

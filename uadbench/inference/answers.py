@@ -1,4 +1,4 @@
-"""What a prediction says beyond its map: lesions by a calibrated threshold, their size, and how the score ranks."""
+"""Results beyond the map of a prediction: lesions at a calibrated threshold, their size, and the score's percentile."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from uadbench.data.preprocessing.intake import Intake
 from uadbench.evaluation.protocol import headline
 
 ABNORMAL = 95.0
-"""Percentile among healthy calibration cases above which an image is said to be abnormal."""
+"""Percentile among healthy calibration cases above which an image is classified as abnormal."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a run knows of healthy calibration cases.
+    """A run's statistics of healthy calibration cases.
 
     Attributes:
-        threshold: Pixels above are lesion; None where the run has no such threshold.
-        rule: The rule that gave it.
-        scores: The method's own score of each healthy calibration case, sorted; empty where there are none.
-        intake: How new images come to the scale of training, for stores of anybody's images.
+        threshold: Pixels above are lesion; None if the run has no such threshold.
+        rule: Its threshold rule.
+        scores: The method's own score of each healthy calibration case, sorted; may be empty.
+        intake: How new images are scaled, for stores of a user's images.
     """
 
     threshold: float | None
@@ -36,14 +36,14 @@ class Calibration:
     intake: Intake | None
 
     def percentile(self, score: float) -> float | None:
-        """Returns how many of 100 healthy calibration cases score lower; None where there are none."""
+        """Returns the percentage of healthy calibration cases with a lower score; None without such cases."""
         if not len(self.scores):
             return None
         return float(100 * np.searchsorted(self.scores, score, side="left") / len(self.scores))
 
 
 def read_calibration(run: Path, rule: str | None) -> Calibration:
-    """Reads what a run stored.
+    """Reads the stored calibration of a run.
 
     Args:
         run: Its folder.
@@ -82,7 +82,7 @@ def read_calibration(run: Path, rule: str | None) -> Calibration:
 
 
 def lesion_size(mask: NDArray[np.bool_], spacing: tuple[float, ...] | None) -> tuple[float, str]:
-    """Returns the size of a lesion and its unit: mm2 of a picture, mm3 of a volume, pixels without spacing."""
+    """Returns the size of a lesion and its unit: mm2 for 2-D images, mm3 for volumes, pixels without spacing."""
     count = int(mask.sum())
     if spacing is None:
         return float(count), "pixels"

@@ -1,4 +1,4 @@
-"""report.html of ``predict``: one page with a picture per case, nothing fetched from elsewhere."""
+"""report.html of ``predict``: one self-contained page with a figure per case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from uadbench.inference.heatmaps import Scale
 
 WIDEST = 320
-"""Pixels of the longer side of a picture on the page."""
+"""Pixels of the longer side of an image on the page."""
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Predictions</title>

@@ -60,7 +60,7 @@ def write_seg(path: Path, incoming: Incoming, lesion: NDArray[np.bool_], run: st
     an identifier of its own, the same each time.
 
     Args:
-        path: Where to, without suffix.
+        path: Output path without suffix.
         incoming: A DICOM volume or frame.
         lesion: Its mask, (x, y, z) in RAS order or (h, w).
         run: Identifier of the run.

@@ -1,4 +1,4 @@
-"""A finished run ready to be applied, from its folder alone: config, shape of its images and weights."""
+"""A finished run ready to be applied, loaded from its folder: config, image shape and weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Fitted:
         predict: The method with its weights and its padded batch shape.
         spec: Shape of its images.
         top_fraction: Share of the body whose mean is the image score.
-        dataset: The dataset it was trained on: its scale and whether it is made of volumes.
+        dataset: The training dataset, which defines the scale and whether images are volumes.
         calibration: Threshold, healthy scores and the scale of its store.
     """
 
@@ -57,7 +57,7 @@ def load_fitted(path: Path, device: str = "auto", rule: str | None = None) -> Fi
     folder = RunFolder(path)
     record = folder.finished_record()
     if record.method.preset == EXTERNAL:
-        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
+        raise DataError(f"{path} contains maps of an external system.", "There are no weights to predict from.")
     job = folder.job()
     target = pick_device(device)
     config = METHODS.load(job.method.name).config_type.model_validate(job.method.config)
@@ -75,7 +75,7 @@ def load_fitted(path: Path, device: str = "auto", rule: str | None = None) -> Fi
 
 
 def _spec(path: Path, size: int, polarity: int) -> ImageSpec:
-    """Returns the shape that a run was built for: its spec.json, or grey where there is none."""
+    """Returns the shape that a run was built for: its spec.json, or grey images if there is none."""
     file = path / "spec.json"
     if not file.exists():
         return ImageSpec(1, size, size, polarity)

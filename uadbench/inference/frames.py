@@ -24,7 +24,7 @@ EXPECTED = "a Record, a Run, several of either, a Store or a Leaderboard"
 
 
 def to_dataframe(what: Record | Run | Store | Leaderboard | Iterable[Record | Run] | object) -> pd.DataFrame:
-    """Returns a table of anything that this package gives.
+    """Returns a table of an object of this package.
 
     Args:
         what: Records or runs (one row per record and metric, with value, interval, number of patients and rule), a
@@ -57,7 +57,7 @@ def leaderboard(records: Path | str | None = None, runs: Path | str | None = Non
 
     Args:
         records: Folder of records; by default those committed in this clone.
-        runs: Folder of runs whose records join in; None for none.
+        runs: Folder of runs whose records are added; None for none.
 
     Raises:
         DataError: If a folder does not exist.

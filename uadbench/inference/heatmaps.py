@@ -1,4 +1,4 @@
-"""Heat-maps as files: NIfTI on the grid that the volume came on, PNG and TIFF for pictures."""
+"""Heat-maps as files: NIfTI on the original grid for volumes, PNG and TIFF for 2-D images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLE = 1_000_000
 
 @dataclass(frozen=True)
 class Scale:
-    """What black and white mean in every picture of a run.
+    """Grey scale of the heat-maps of a run.
 
     Attributes:
         low: Value drawn black.
@@ -39,9 +39,9 @@ class Scale:
 
 
 def calibrated_scale(run: Path) -> Scale | None:
-    """Returns the scale of a run from its maps of healthy calibration patients, None where it has none.
+    """Returns the scale of a run from its maps of healthy calibration patients, None if it has none.
 
-    Black is their median, white what 1 pixel of 1000 exceeds: pictures of one run can be compared with each other.
+    Black is their median, white the value exceeded by 1 pixel in 1000, so heat-maps of one run are comparable.
     """
     file = run / "maps" / "calib" / "maps.npy"
     if not file.exists():
@@ -52,7 +52,7 @@ def calibrated_scale(run: Path) -> Scale | None:
 
 
 def own_scale(anomaly_map: NDArray[np.float32]) -> Scale:
-    """Returns the scale from the least to the largest value of one map."""
+    """Returns the scale from the minimum to the maximum of one map."""
     low, high = float(anomaly_map.min()), float(anomaly_map.max())
     return Scale(low, high if high > low else low + 1)
 
@@ -64,7 +64,7 @@ def write_picture(path: Path, anomaly_map: NDArray[np.float32], scale: Scale) ->
 
 
 def _write_image(file: Path, pixels: NDArray[Any], kind: str) -> Path:
-    # Encoded in memory: the TIFF encoder does not notice a disk that takes only a part of what it writes.
+    # Encoded in memory, because the TIFF encoder does not detect incomplete writes.
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, kind)
     return atomic_write(file, lambda part: part.write_bytes(encoded.getvalue()))
@@ -76,13 +76,13 @@ def write_mask(path: Path, lesion: NDArray[np.bool_]) -> Path:
 
 
 def write_nifti(path: Path, anomaly_map: NDArray[Any], original: nib.Nifti1Image, end: str = "_heatmap.nii.gz") -> Path:
-    """Writes ``PATH_heatmap.nii.gz``, or another end, with the grid and affine of the original.
+    """Writes ``PATH_heatmap.nii.gz``, or another suffix, with the grid and affine of the original.
 
     Args:
-        path: Where to, without suffix.
+        path: Output path without suffix.
         anomaly_map: Raw map or mask in RAS order, (x, y, z).
-        original: The image as it lay on disk, in whatever orientation.
-        end: What the name gets.
+        original: The image as stored on disk, in any orientation.
+        end: Suffix of the name.
     """
     back = ornt_transform(axcodes2ornt("RAS"), io_orientation(original.affine))
     turned = apply_orientation(anomaly_map, back).reshape(original.shape)
@@ -93,7 +93,7 @@ def write_nifti(path: Path, anomaly_map: NDArray[Any], original: nib.Nifti1Image
     image.set_sform(original.affine)
     for code in ("qform_code", "sform_code"):
         header[code] = old[code]
-    # Nothing but geometry is taken over: free text of a header may name a patient.
+    # Only the geometry is copied: free text in a header may name a patient.
     header.set_xyzt_units(xyz="mm")
     return atomic_write(_named(path, end), lambda part: nib.save(image, part))
 

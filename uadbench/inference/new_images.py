@@ -1,4 +1,4 @@
-"""Applies a trained run to new images or volumes: read, normalise as its dataset does, predict, write heat-maps.
+"""Applies a trained run to new images or volumes: read, normalise like its dataset, predict, write heat-maps.
 
 The run's own data are not needed: its folder holds the config, the shape of its images and the weights.
 """
@@ -51,13 +51,13 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of the inputs.
+    """Outcome for the inputs.
 
     Attributes:
         rows: One row of scores.csv per input that could be used.
         problems: One line per input that could not.
-        scores: Where the scores are; None if no input could be used.
-        notes: What the machine forced, such as a smaller batch.
+        scores: Path of the scores; None if no input could be used.
+        notes: Effects of the machine, such as a smaller batch.
     """
 
     rows: list[dict[str, Any]]
@@ -82,21 +82,21 @@ def apply_run(
     Args:
         run: Folder of a finished run.
         source: PNG, TIFF, NIfTI or DICOM file, or a folder of them.
-        out: Folder of the heat-maps and of scores.csv.
+        out: Output folder for heat-maps and scores.csv.
         device: auto, cpu or cuda.
-        progress: Called with images done, images in all and the name.
-        regions: Where masks of the region of interest are; by default beside the images, for datasets that need one.
+        progress: Called with images done, total images and the name.
+        regions: Location of masks of the region of interest; by default next to the images, for datasets that need one.
         rule: Rule of the threshold above which pixels are lesion; None for that of the headline.
         seg: Whether lesions of DICOM inputs are written as DICOM segmentations too.
 
     Returns:
-        What was written, and what could not be used; a bad input never costs the others.
+        The outcome for each input; a bad input never affects the others.
 
     Raises:
         DataError: If the run or the input cannot be used at all.
     """
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise DataError(f"{out} lies inside the input.", "Choose another --out: heat-maps would become inputs.")
+        raise DataError(f"{out} is inside the input folder.", "Choose another --out: heat-maps would become inputs.")
     if seg:
         check_highdicom()
     found = find_incoming(source)
@@ -127,13 +127,13 @@ def apply_run(
             rows.append(row)
             pictures.append(picture)
         except DataError as error:
-            # A reader names its file, a rule of the data cannot.
+            # Readers name their file; rules of the data cannot.
             named = any(
                 str(file.parent) in error.message for file in (incoming.first, masks.get(incoming.name)) if file
             )
             problems.append(str(error) if named else _about(incoming, error))
         except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
-            # A damaged file may make any library raise anything, and costs none of the others.
+            # A damaged file may raise any error in any library, and must not affect the others.
             what = str(error).splitlines()[0] if str(error) else ""
             problems.append(f"{incoming.first} cannot be used ({type(error).__name__}: {what}).")
     progress(len(found), len(found), "done")
@@ -174,7 +174,7 @@ def _answered(
         whole = None if lesions is None else lesions[0]
         marked = None if whole is None else write_mask(target, whole)
     else:
-        # Outside the body nothing was predicted that counts: the least value of the inside stands there.
+        # Outside the body no prediction counts: the minimum inside is written there.
         inside = np.where(taken.bodies, maps, values.min())
         file = write_nifti(target, taken.stacked(inside, values.min()), taken.volume.original)
         whole = None if lesions is None else taken.stacked(lesions, np.False_)
@@ -201,7 +201,7 @@ def _answered(
 
 
 def _padded_maps(fitted: Fitted, taken: NewPlanes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predicts planes, padded to squares where the store keeps the aspect; the maps lie on the planes again."""
+    """Predicts planes, padded to squares if the store keeps the aspect ratio; maps are on the original planes."""
     intake = fitted.calibration.intake
     if intake is None or not intake.keep_aspect:
         return predict_arrays(fitted.predict, taken.planes, taken.bodies, fitted.spec)

@@ -1,4 +1,4 @@
-"""New images and volumes as planes at the scale of the data that a method was trained on."""
+"""New images and volumes as planes, scaled like the training data of a method."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from uadbench.data.reading.volume import axial, slices_back, slices_last, slicin
 
 @dataclass(frozen=True)
 class ScaleOfTraining:
-    """What says how new images are brought to the scale of training.
+    """How new images are scaled.
 
     Attributes:
         dataset: The dataset.
         recipe: Recipe of its store.
-        intake: The scale of a store of anybody's images; None where the dataset says it.
+        intake: The scale of a store of a user's images; None if the dataset defines it.
         channels: Channels of its images.
     """
 
@@ -38,16 +38,16 @@ class ScaleOfTraining:
 
 @dataclass(frozen=True)
 class NewPlanes:
-    """An input at the scale of training, as planes.
+    """An input as planes, scaled like the training data.
 
     Attributes:
         planes: Intensities in [-1, 1], (n, c, h, w).
         bodies: True inside the body, (n, h, w).
-        kept: Which slices they are.
-        volume: Its grid; None for pictures.
+        kept: Indices of the slices.
+        volume: Its grid; None for 2-D images.
         axis: Axis of the volume along which it was sliced.
-        spacing: Millimetres per pixel (row, column) of a picture, per voxel of a volume.
-        notes: What was done to it.
+        spacing: Millimetres per pixel (row, column) of a 2-D image, per voxel of a volume.
+        notes: Corrections made.
     """
 
     planes: NDArray[np.float32]
@@ -60,14 +60,14 @@ class NewPlanes:
 
     @property
     def pixel(self) -> tuple[float, float] | None:
-        """Millimetres per pixel (row, column) of the planes; None where nobody says it."""
+        """Millimetres per pixel (row, column) of the planes; None if unknown."""
         if self.spacing is None or len(self.spacing) == 2:
             return None if self.spacing is None else (self.spacing[0], self.spacing[1])
         across, down = (self.spacing[k] for k in range(3) if k != self.axis)
         return down, across
 
     def stacked(self, planes: NDArray[Any], fill: Any) -> NDArray[Any]:
-        """Returns planes as the volume in RAS order; slices that were left out hold ``fill``."""
+        """Returns planes as the volume in RAS order; omitted slices are filled with ``fill``."""
         assert self.volume is not None  # noqa: S101 (asked by the caller)
         whole = np.full(slices_last(self.volume.data, self.axis).shape, fill, dtype=planes.dtype)
         for plane, z in zip(planes, self.kept, strict=True):
@@ -82,14 +82,14 @@ def read_planes(
     mask: Path | None = None,
     group: GroupScale | None = None,
 ) -> NewPlanes:
-    """Reads an image or a volume, and brings it to the scale of training.
+    """Reads an image or a volume and scales it like the training data.
 
     Args:
         scale: The scale.
-        incoming: What to read.
+        incoming: The input.
         regions: How masks of the region of interest are read.
         mask: Such a mask.
-        group: The scale of its volume, where pictures are slices and scaled together.
+        group: The scale of its volume, if 2-D images are slices and scaled together.
 
     Raises:
         DataError: If it cannot be used.
@@ -143,12 +143,12 @@ def _frame(
 
 
 def group_scales(intake: Intake | None, found: Sequence[Incoming], problems: list[str]) -> dict[str, GroupScale]:
-    """Returns the scale of pictures that are slices of volumes, by name: together per patient, else per folder.
+    """Returns the scale of images that are slices of volumes, by name: per patient, otherwise per folder.
 
     Args:
         intake: The scale of the store.
         found: All inputs.
-        problems: Takes a line for each volume that has no scale.
+        problems: Gets a line for each volume without a scale.
     """
     if intake is None or not intake.together:
         return {}

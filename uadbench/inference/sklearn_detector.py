@@ -1,4 +1,4 @@
-"""A method behind scikit-learn's interface of outlier detectors, for arrays that are in memory."""
+"""A method with scikit-learn's interface of outlier detectors, for arrays in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from uadbench.runner.execution.seeded import build_seeded
 from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 
 CALIB_EVERY = 5
-BEYOND = 0.25  # how far a value may leave the stated range, as a share of its width
+BEYOND = 0.25  # tolerance outside the stated range, as a share of its width
 
 
 class BadImages(UserError, ValueError):
@@ -34,16 +34,16 @@ class BadImages(UserError, ValueError):
 class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBaseClass] (no types in scikit-learn)
     """Learns what healthy images look like and scores others; as in scikit-learn, lower is more anomalous.
 
-    It serves exploration. Results to compare come from ``uadbench.run``, which knows patients, roles and protocols.
+    For exploration only; comparable results come from ``uadbench.run``, which handles patients, roles and protocols.
 
     Args:
         method: Registry name.
         preset: smoke, quick, standard or paper.
         overrides: Values of the method's config.
         contamination: Share of healthy images that ``predict`` may call outliers.
-        value_range: The values that become -1 and 1, the same for all images; for CT a window in HU.
-        image_shape: Height and width of an image where ``X`` is a table (n, features), as scikit-learn's own tools pass
-            it on; a single row of pixels if left out.
+        value_range: The values mapped to -1 and 1, the same for all images; for CT a window in HU.
+        image_shape: Height and width of an image if ``X`` is a table (n, features), as scikit-learn's own tools pass
+            it; by default a single row of pixels.
         polarity: Sign of the expected lesion contrast, 0 for unknown.
         seed: Seed of training and inference.
         device: auto, cpu or cuda.
@@ -51,9 +51,10 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
     Attributes:
         method_: The fitted method.
         spec_: Shape that it was built for.
-        offset_: Score below which ``predict`` calls per image an outlier, from every fifth training image, which the
-            method did not learn from.
-        n_features_in_: Number of columns, where ``X`` was a table.
+        offset_: Score below which ``predict`` classifies an image as an outlier, from every fifth training image,
+            which the
+            method was not trained on.
+        n_features_in_: Number of columns, if ``X`` was a table.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         Args:
             X: Ten or more images, (n, h, w) or (n, c, h, w), or a table (n, features), in ``value_range``.
             y: Not used.
-            body: True inside the body, (n, h, w); everywhere if left out.
+            body: True inside the body, (n, h, w); everywhere by default.
 
         Raises:
             UserError: If a name or value is not allowed or the method needs masks.
@@ -93,7 +94,9 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         """
         kind = METHODS.load(self.method)
         if kind.supervision == Supervision.MASKS:
-            raise UserError(f"{self.method} learns from masks.", "Use uadbench.run with a dataset that has them.")
+            raise UserError(
+                f"{self.method} needs masks for training.", "Use uadbench.run with a dataset that has them."
+            )
         if not 0 < self.contamination < 1:
             raise UserError(f"contamination={self.contamination} is not allowed.", "Use a share between 0 and 1.")
         config = kind.config_type.resolve(self.preset, overrides=self.overrides)
@@ -172,7 +175,7 @@ class Detector(OutlierMixin, BaseEstimator):  # pyright: ignore[reportUntypedBas
         if images.min() < low - beyond or images.max() > high + beyond:
             raise BadImages(
                 f"The images are not in [{low:g}, {high:g}].",
-                "Scale all of them by one rule, not each by its own range, or say their value_range.",
+                "Scale all of them by one rule, not each by its own range, or give their value_range.",
             )
         if (low, high) != (-1, 1):
             images = ((images - low) * (2 / (high - low)) - 1).astype(np.float32)

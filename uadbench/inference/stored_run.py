@@ -1,4 +1,4 @@
-"""A stored run in a notebook: its record, tables and pictures."""
+"""A stored run in a notebook: its record, tables and figures."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class CasePictures:
 
     Attributes:
         image: Intensities in [-1, 1], float32 (slices, height, width).
-        truth: True on the lesion, (slices, height, width); None where there is no mask.
+        truth: True on the lesion, (slices, height, width); None without a mask.
         map: Raw anomaly map, larger is more anomalous, float32 (slices, height, width).
-        reconstruction: Healthy counterpart in [-1, 1], (slices, height, width); None where the method makes none.
+        reconstruction: Healthy counterpart in [-1, 1], (slices, height, width); None if the method makes none.
     """
 
     image: NDArray[np.float32] | None
@@ -47,7 +47,7 @@ class CasePictures:
 
 
 class RunMaps(Mapping[str, CasePictures]):
-    """The test cases of a run by name, each loaded when it is asked for."""
+    """The test cases of a run by name, each loaded on access."""
 
     def __init__(self, cases: Cases, names: list[str]) -> None:
         self._cases = cases
@@ -57,7 +57,7 @@ class RunMaps(Mapping[str, CasePictures]):
         """Loads a case.
 
         Raises:
-            KeyError: If there is no such case; the message names some.
+            KeyError: If there is no such case; the message lists some.
         """
         if case not in self._at:
             known = ", ".join(list(self._at)[:3])
@@ -84,7 +84,7 @@ class Run:
 
     Args:
         path: Its folder.
-        sources: Folder of the prepared data by dataset name, for pictures; the phantom of a dataset needs none.
+        sources: Folder of the prepared data by dataset name, for figures; phantoms need none.
 
     Raises:
         DataError: If the folder holds no finished run.
@@ -118,7 +118,7 @@ class Run:
         """Image, truth, map and reconstruction of each test case, by its name in ``cases``.
 
         Raises:
-            DataError: If the maps or the data are not there.
+            DataError: If the maps or the data are missing.
         """
         _, test = RunOpener(self._sources, no_progress)(self.path)
         return RunMaps(test, [test[i].case for i in range(len(test))])
@@ -127,7 +127,7 @@ class Run:
         """Draws the best, median and worst lesion cases and the healthy case with the highest score.
 
         Raises:
-            DataError: If the maps or the data are not there.
+            DataError: If the maps or the data are missing.
         """
         _, test = RunOpener(self._sources, no_progress)(self.path)
         return overview_figure(test, self.cases, self._threshold())
@@ -152,7 +152,7 @@ class Run:
         )
 
     def _threshold(self) -> float | None:
-        """Returns the headline threshold that was applied, None where an older run does not say."""
+        """Returns the applied headline threshold, None if an older run lacks it."""
         try:
             applied = json.loads((self.path / "thresholds.json").read_bytes())
             return float(applied["values"][applied["headline"]])
@@ -177,7 +177,7 @@ def stored_runs(root: Path | str = "runs") -> list[Run]:
         UserError: If there is no such folder.
     """
     if not Path(root).is_dir():
-        raise UserError(f"There is no folder {root}.", "Give the root of runs, what --out was.")
+        raise UserError(f"There is no folder {root}.", "Give the parent folder of the runs (the value of --out).")
     found = [Run(file.parent) for file in sorted(Path(root).glob("*/record.json"))]
     return sorted(found, key=lambda run: (run.record.created, run.record.id), reverse=True)
 

@@ -1,4 +1,4 @@
-"""Encoders of timm as feature extractors, with pretrained weights that never keep a user waiting."""
+"""timm encoders as feature extractors; loading pretrained weights fails quickly when offline."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ REMEDY = "Go online once, or use random weights: --set pretrained=false."
 class Backbone(nn.Module):
     """A convolutional encoder of timm that returns feature maps.
 
-    It is built with random weights, so that a trained method is loaded without any network; ``set_weights``
-    sets those that a fit starts from. Images of one channel are repeated to three.
+    It is built with random weights, so that a trained method can be loaded offline; ``set_weights``
+    sets the initial weights of a fit. Images of one channel are repeated to three.
 
     Args:
         name: timm's name, with or without a tag ("wide_resnet50_2.tv_in1k").
-        levels: Which maps: level i has stride 2 ** (i + 1); of a ResNet, level i >= 1 is the output of "layer i".
-        spec: Images to expect.
+        levels: Feature maps to return: level i has stride 2 ** (i + 1); of a ResNet, level i >= 1 is the output of
+            "layer i".
+        spec: Shape of the images.
 
     Raises:
         UnknownName: If timm has no such model.
-        UserError: If the model gives no such maps, or the images do not suit it.
+        UserError: If the model has no such maps, or the images do not suit it.
     """
 
     mean: Tensor
@@ -43,7 +44,7 @@ class Backbone(nn.Module):
         if spec.channels not in (1, 3):
             raise UserError(
                 f"Encoder '{name}' takes images of 1 or 3 channels, not {spec.channels}.",
-                "Prepare one modality, or take a method without a timm encoder.",
+                "Prepare one modality, or use a method without a timm encoder.",
             )
         self._name = name
         self._levels = tuple(levels)
@@ -67,22 +68,22 @@ class Backbone(nn.Module):
             image: Intensities in [-1, 1], (b, c, h, w).
 
         Returns:
-            One (b, channels[i], ~h / strides[i], ~w / strides[i]) a level.
+            One (b, channels[i], ~h / strides[i], ~w / strides[i]) per level.
 
         Raises:
             UserError: If the images have another number of channels than the encoder was built for.
         """
         if image.shape[1] != self._channels:
             raise UserError(f"The encoder was built for {self._channels} channels, the images have {image.shape[1]}.")
-        # [-1, 1] -> [0, 1] -> the mean and standard deviation that the weights were trained with.
+        # [-1, 1] -> [0, 1] -> normalised with the mean and standard deviation used to train the weights.
         normalised = ((image + 1) / 2 - self.mean) / self.std
         return self.net(normalised)
 
     def set_weights(self, pretrained: bool, generator: torch.Generator) -> None:
-        """Sets the weights that a fit starts from.
+        """Sets the initial weights of a fit.
 
         Args:
-            pretrained: Take the pretrained ones, from the local cache or the hub; else timm's random ones.
+            pretrained: Use pretrained weights from the local cache or the hub; otherwise timm's random ones.
             generator: Only its initial seed is used.
 
         Raises:
@@ -101,7 +102,7 @@ class Backbone(nn.Module):
             raise UserError(f"timm has no pretrained weights for '{self._name}'.", "Use --set pretrained=false.")
         try:
             file = weights_file(source)
-            # A local file keeps timm from asking the hub, which it would retry for most of a minute.
+            # With a local file, timm does not contact the hub, which it would retry for most of a minute.
             return self._create(pretrained=True, pretrained_cfg_overlay={"file": str(file)})
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = str(error).partition("\n")[0]
@@ -127,13 +128,13 @@ class Backbone(nn.Module):
 
 
 def weights_file(source: str) -> Path:
-    """Returns the local file of a model's weights, fetched from the hub if it is not cached.
+    """Returns the local file of a model's weights, downloaded from the hub if it is not cached.
 
     Args:
         source: The hub's name, "owner/model".
 
     Raises:
-        UserError: If it is not cached and the hub does not answer.
+        UserError: If it is not cached and the hub does not respond.
     """
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
@@ -147,7 +148,7 @@ def weights_file(source: str) -> Path:
 
 
 def answers(url: str, seconds: float) -> bool:
-    """Returns whether a server answers within the given time, name resolution included."""
+    """Whether a server responds within the given time, including name resolution."""
     found = threading.Event()
 
     def ask() -> None:
@@ -160,7 +161,7 @@ def answers(url: str, seconds: float) -> bool:
         except (OSError, ValueError):
             pass
 
-    # A thread, since the system's name resolution obeys no timeout.
+    # In a thread, because the system's name resolution has no timeout.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)

@@ -13,7 +13,7 @@ Resample = Literal["up", "down"] | None
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Returns a group normalisation of 32 groups, or of the most that fit with at least 4 channels a group."""
+    """Returns a group normalisation with 32 groups, or the largest number with at least 4 channels per group."""
     groups = math.gcd(32, channels)
     while groups > 1 and channels // groups < 4:
         groups //= 2
@@ -21,7 +21,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class ZeroConv2d(nn.Conv2d):
-    """A convolution that starts at zero, so that its residual branch starts as the identity."""
+    """A convolution initialised to zero, so that its residual block starts as the identity."""
 
     def reset_parameters(self) -> None:
         """Sets weights and bias to zero."""
@@ -52,7 +52,7 @@ class TimeEmbedding(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Residual block: two normalised 3x3 convolutions, the time added between them.
+    """Residual block: two normalised 3x3 convolutions, with the time embedding added in between.
 
     Args:
         inputs: Channels in.
@@ -94,11 +94,11 @@ class ResBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Residual self-attention over all positions, with 64 channels a head.
+    """Residual self-attention over all positions, with 64 channels per head.
 
     Args:
         channels: Channels, a multiple of ``head``.
-        head: Channels a head.
+        head: Channels per head.
     """
 
     def __init__(self, channels: int, head: int = 64) -> None:

@@ -1,4 +1,4 @@
-"""Settings of networks and of their training. Importing them imports no torch: a wrong value is answered at once."""
+"""Settings of networks and their training, without importing torch, so that errors are reported quickly."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class UNetConfig(MethodConfig):
     """Settings of the network.
 
     Attributes:
-        network: ``plain`` (no attention, for small budgets) or ``guided`` (that of guided diffusion).
+        network: ``plain`` (no attention, for small budgets) or ``guided`` (the U-Net of guided diffusion).
         widths: Channels of the plain network's levels, finest first; its stride is 2 ** (levels - 1).
         base: Channels of the guided network's finest level.
         multipliers: Channels of its levels as multiples of ``base``.
-        blocks: Its residual blocks a level.
-        attention: Sides in pixels of the feature maps that get attention.
+        blocks: Its residual blocks per level.
+        attention: Sides in pixels of the feature maps with attention.
         dropout: Its dropout.
     """
 
@@ -38,9 +38,9 @@ class UNetConfig(MethodConfig):
 
     @model_validator(mode="after")
     def _attention_is_met(self) -> Self:
-        """Refuses a side of attention that no level has: it would change nothing, in silence."""
+        """Refuses an attention side that no level has, which would silently have no effect."""
         levels = len(self.widths if self.network == "plain" else self.multipliers)
         sides = [self.image_size >> level for level in range(levels)]
         if self.attention != ATTENTION and (strange := [side for side in self.attention if side not in sides]):
-            raise ValueError(f"attention at {strange[0]} pixels, and the levels have {', '.join(map(str, sides))}")
+            raise ValueError(f"attention at {strange[0]} pixels, but the levels have {', '.join(map(str, sides))}")
         return self

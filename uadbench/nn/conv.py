@@ -1,4 +1,4 @@
-"""The encoder and decoder that the reconstruction methods share.
+"""The encoder and decoder shared by the reconstruction methods.
 
 The backbone is the unified one of Baur et al., "Autoencoders for unsupervised anomaly segmentation in brain MR images:
 a comparative study" (Medical Image Analysis 2021): 5 x 5 convolutions with stride 2, batch normalisation, leaky ReLU,
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from uadbench.core.errors import UserError
 from uadbench.core.types import ImageSpec
 
-SLOPE = 0.3  # of the leaky ReLU, the default of the library that the study used
+SLOPE = 0.3  # slope of the leaky ReLU, the default of the library used in the study
 
 
 def level_widths(width: int, max_width: int, levels: int) -> list[int]:
@@ -47,7 +47,7 @@ class ConvEncoder(nn.Sequential):
     def __init__(self, channels: int, widths: list[int]) -> None:
         layers: list[nn.Module] = []
         for before, after in zip([channels, *widths[:-1]], widths, strict=True):
-            # a bias would be cancelled by the normalisation
+            # the normalisation would cancel a bias
             layers += [nn.Conv2d(before, after, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(after)]
             layers += [nn.LeakyReLU(SLOPE)]
         super().__init__(*layers)

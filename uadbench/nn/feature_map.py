@@ -1,4 +1,4 @@
-"""From a coarse map of feature distances to one value a pixel."""
+"""From a coarse map of feature distances to one value per pixel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 def to_pixels(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Enlarges maps (b, 1, h, w) bilinearly to (b, 1, *size)."""
+    """Upsamples maps (b, 1, h, w) bilinearly to (b, 1, *size)."""
     return functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
@@ -15,13 +15,13 @@ def smooth(maps: Tensor, sigma: float) -> Tensor:
     """Blurs maps (b, 1, h, w) with a Gaussian of ``sigma`` pixels, cut at 4 sigma, with mirrored borders."""
     from torchvision.transforms.functional import gaussian_blur
 
-    # Mirroring needs a radius below the map's size.
+    # Mirroring requires a radius below the map's size.
     radius = min(round(4 * sigma), maps.shape[-1] - 1, maps.shape[-2] - 1)
     return gaussian_blur(maps, [2 * radius + 1, 2 * radius + 1], [sigma, sigma]) if radius > 0 else maps
 
 
 def peak(maps: Tensor, body: Tensor) -> Tensor:
-    """Returns the largest value inside the body, (b,); where a body is empty, of the whole map.
+    """Returns the largest value inside the body, (b,); for an empty body, of the whole map.
 
     Args:
         maps: (b, 1, h, w).

@@ -1,8 +1,8 @@
-"""Checkpoints of guided diffusion's U-Net, as its code and the codes built on it save them, read into ``GuidedUNet``.
+"""Reads checkpoints of guided diffusion's U-Net, saved by its code or code derived from it, into ``GuidedUNet``.
 
-Such a file names its tensors by place (``input_blocks.3.0.in_layers.0.weight``). The widths, levels, blocks and places
-of attention follow from names and shapes. What does not: the side of the images, the schedule, and how many channels an
-attention head has (64 here, with queries, keys and values kept together head by head, the public code's default).
+Such a file names its tensors by position (``input_blocks.3.0.in_layers.0.weight``). The widths, levels, blocks and
+attention levels follow from names and shapes. The image size, the schedule, and the number of channels per
+attention head do not (64 here, with queries, keys and values grouped by head, the public code's default).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from uadbench.nn.unet import GuidedUNet
 Tensors = dict[str, Tensor]
 
 INSIDE = "model_state_dict"
-"""Key that holds the weights in checkpoints that hold more."""
+"""Key of the weights in checkpoints with further content."""
 GROUPS = 32
-"""Groups of every normalisation of the public code; ``blocks.group_norm`` has as many from 128 channels on."""
+"""Groups of every normalisation in the public code; ``blocks.group_norm`` has the same from 128 channels on."""
 NARROWEST = 128
 SHOWN = 3
 HEAD = 64
@@ -45,12 +45,12 @@ WHOLE = "Give the file as it was saved, of a network without scale-shift norm an
 
 @dataclass(frozen=True)
 class Structure:
-    """What the names and shapes of a checkpoint say of its network.
+    """Structure of the network according to the names and shapes in a checkpoint.
 
     Attributes:
         base: Channels of the finest level, before its multiplier.
         multipliers: Channels of each level as multiples of ``base``, finest first.
-        blocks: Residual blocks a level.
+        blocks: Residual blocks per level.
         attends: Whether each level has attention, finest first.
     """
 
@@ -60,12 +60,12 @@ class Structure:
     attends: tuple[bool, ...]
 
     def attention(self, size: int) -> tuple[int, ...]:
-        """Returns the sides of the feature maps that get attention, for images of ``size`` pixels."""
+        """Returns the sides of the feature maps with attention, for images of ``size`` pixels."""
         return tuple(size >> level for level, attends in enumerate(self.attends) if attends)
 
 
 def read_tensors(file: Path) -> Tensors:
-    """Reads the weights of a checkpoint without running any of it.
+    """Reads the weights of a checkpoint without running any code in it.
 
     Raises:
         DataError: If it is missing, damaged, or holds anything but tensors and plain values.
@@ -76,15 +76,17 @@ def read_tensors(file: Path) -> Tensors:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
-            f"{file} holds more than tensors and plain values, or is not a checkpoint; none of it was run.",
-            f"Whoever trusts it can save the weights alone: torch.save({{'{INSIDE}': weights}}, FILE).",
+            f"{file} contains more than tensors and plain values, or is not a checkpoint; no code in it was run.",
+            f"If you trust it, save only the weights: torch.save({{'{INSIDE}': weights}}, FILE).",
         ) from error
-    except Exception as error:  # torch names a damaged file by many types
-        raise DataError(f"{file} is damaged or is not a checkpoint of torch.", "Copy it again.") from error
+    except Exception as error:  # torch raises many types of errors for damaged files
+        raise DataError(f"{file} is damaged or is not a torch checkpoint.", "Copy it again.") from error
     if isinstance(content, Mapping) and INSIDE in content:
         content = content[INSIDE]
     if not isinstance(content, Mapping) or not content:
-        raise DataError(f"{file} holds no weights by name.", f"They are the file's content, or under '{INSIDE}' in it.")
+        raise DataError(
+            f"{file} contains no named weights.", f"They must be the file's content, or its entry '{INSIDE}'."
+        )
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor) or value.dtype not in _FLOATS:
             raise DataError(f"{file} has under {str(key)[:80]!r} no weights.", f"Weights are tensors of {_dtypes()}.")
@@ -92,10 +94,10 @@ def read_tensors(file: Path) -> Tensors:
 
 
 def read_structure(state: Mapping[str, Tensor]) -> Structure:
-    """Returns the structure of the network that a checkpoint is of.
+    """Returns the structure of a checkpoint's network.
 
     Raises:
-        DataError: Naming what is missing or cannot be taken over.
+        DataError: Naming missing or unsupported parts.
     """
     base = _shape(state, "time_embed.0.weight", 2)[1]
     outputs: dict[int, dict[int, set[str]]] = {}
@@ -106,14 +108,14 @@ def read_structure(state: Mapping[str, Tensor]) -> Structure:
         if found[1] == "input":
             inputs.add(int(found[2]))
             if found[4].startswith("op."):
-                raise DataError(f"The checkpoint has {key}: it halves its maps by a convolution.", WHOLE)
+                raise DataError(f"The checkpoint has {key}: it downsamples by convolution.", WHOLE)
         else:
             outputs.setdefault(int(found[2]), {}).setdefault(int(found[3]), set()).add(found[4])
     if "label_emb.weight" in state:
-        raise DataError("The checkpoint has label_emb.weight: its network takes classes.", WHOLE)
+        raise DataError("The checkpoint has label_emb.weight: its network is class-conditional.", WHOLE)
     if not outputs or sorted(outputs) != list(range(len(outputs))):
         raise DataError(f"The checkpoint lacks output_blocks.{_first_gap(outputs)}.", WHOLE)
-    # A level ends with the stage that also rises; the finest does not rise.
+    # A level ends with the stage that also upsamples, except the finest.
     rises = [row for row, parts in outputs.items() if any("in_layers.0.weight" in parts[n] for n in parts if n)]
     stages = (min(rises) if rises else len(outputs) - 1) + 1
     levels, rest = divmod(len(outputs), stages)
@@ -138,10 +140,10 @@ def read_structure(state: Mapping[str, Tensor]) -> Structure:
 
 
 def take_weights(network: GuidedUNet, state: Mapping[str, Tensor]) -> None:
-    """Loads a checkpoint into a network after every key and every shape was compared.
+    """Loads a checkpoint into a network after comparing every key and shape.
 
     Raises:
-        DataError: Naming the first keys that are missing, too many, of another shape, or not finite.
+        DataError: Naming the first keys that are missing, extra, of another shape, or not finite.
     """
     own = network.state_dict()
     names = dict(_renamed(network))
@@ -161,7 +163,7 @@ def take_weights(network: GuidedUNet, state: Mapping[str, Tensor]) -> None:
 
 
 def _renamed(network: GuidedUNet) -> Iterator[tuple[str, str]]:
-    """Yields each key of a network with the key that the public code has for it."""
+    """Yields each key of a network with the corresponding key of the public code."""
     pieces: list[tuple[str, str, nn.Module]] = [
         ("embed.layers", "time_embed", network.embed.layers),
         ("head", "input_blocks.0.0", network.head),
@@ -196,12 +198,12 @@ def _pieces(own: str, theirs: str, block: nn.Module, start: int = 0) -> list[tup
 
 
 def _public_shape(key: str, value: Tensor) -> tuple[int, ...]:
-    """Returns the shape that the public code has: its attention is over a sequence, ours over an image."""
+    """Returns the shape in the public code, whose attention is over a sequence instead of an image."""
     return tuple(value.shape[:-1] if _is_attention(key) and value.ndim == 4 else value.shape)
 
 
 def _ours(key: str, value: Tensor) -> Tensor:
-    """Returns a tensor as this network has it: qkv ordered by kind, then head, and 1 x 1 kernels."""
+    """Returns a tensor in the layout of this network: qkv ordered by kind, then head, and 1 x 1 kernels."""
     if not _is_attention(key):
         return value
     if ".qkv." in key:

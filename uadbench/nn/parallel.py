@@ -1,8 +1,8 @@
-"""Data-parallel training that gives what one device gives: the network's batch is divided, everything else is not.
+"""Data-parallel training with the result of a single device: only the network's batch is divided.
 
-Each process draws the same batch and the same noise, passes its own rows through the network, and gathers the outputs
-of all. The loss is then the whole batch's on every process, whatever it is, and the sum of the processes' gradients is
-the whole batch's gradient (up to rounding). Without a process group nothing here does anything.
+Each process draws the same batch and noise, passes its own rows through the network, and gathers all
+outputs. The loss on every process is then that of the whole batch, and the sum of the processes' gradients is
+that of the whole batch (up to rounding). Without a process group this has no effect.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from uadbench.core.errors import UserError
 
 @contextmanager
 def divided(network: nn.Module) -> Generator[Callable[[], None]]:
-    """Divides the batches of a network among the processes while the block lasts.
+    """Divides the batches of a network among the processes inside the block.
 
-    A network that looks at its batch as a whole (batch normalisation) is left alone, and so is one that is not called
-    through its own ``forward``: every process then does the whole work, with the same result.
+    A network that depends on the whole batch (batch normalisation) is not divided, nor is one that is not called
+    through its own ``forward``: every process then computes everything, with the same result.
 
     Args:
-        network: What is trained. All of its gradients must come through its ``forward``.
+        network: Network under training. All of its gradients must come through its ``forward``.
 
     Yields:
-        To be called between ``backward`` and the optimiser's step: adds up the gradients of all processes.
+        Function that sums the gradients of all processes, to call between ``backward`` and the optimiser's step.
 
     Raises:
         UserError: In the block, if a batch cannot be divided.
@@ -51,10 +51,10 @@ def divided(network: nn.Module) -> Generator[Callable[[], None]]:
 
 
 class _Share:
-    """The part of a process.
+    """Rank and number of processes.
 
     Args:
-        rank: Number of this process.
+        rank: Index of this process.
         world: Number of processes.
     """
 
@@ -80,11 +80,11 @@ class _Share:
         return value.chunk(self.world)[self.rank]
 
     def gather(self, module: nn.Module, values: tuple[Any, ...], own: Tensor) -> Tensor:
-        # In float32: not every backend passes bfloat16 on.
+        # In float32, because not every backend supports bfloat16.
         message = own.detach().float().contiguous()
         parts = [torch.empty_like(message) for _ in range(self.world)]
         distributed.all_gather(parts, message)
-        # The others' rows are constants here; their gradients arise where they were computed.
+        # The rows of other processes are constants here; their gradients are computed there.
         rows = [part.to(own.dtype) for part in parts]
         rows[self.rank] = own
         return torch.cat(rows)
@@ -94,7 +94,7 @@ class _Share:
             return
         self._called = False
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-        # One message for all: latency, not bandwidth, is what small messages cost.
+        # One message for all, because small messages are limited by latency.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
         for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):

@@ -1,4 +1,4 @@
-"""The residual and the image score that most methods share."""
+"""The residual and the image score shared by most methods."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def residual_sign(spec: ImageSpec, *, signed: bool) -> int:
     """Returns the sign of the residual that is scored, 0 for both.
 
     Raises:
-        UserError: If a signed residual is asked for and the polarity of the data is unknown.
+        UserError: If a signed residual is requested and the polarity of the data is unknown.
     """
     if signed and spec.polarity == 0:
         raise UserError(
-            "A signed residual needs to know whether lesions are bright or dark, and these data do not say so.",
-            "Prepare them with --set polarity=bright or dark, or leave --set signed=true out.",
+            "A signed residual requires the polarity of lesions, which is unknown for these data.",
+            "Prepare them with --set polarity=bright or dark, or remove --set signed=true.",
         )
     return spec.polarity if signed else 0
 
 
 def residual_map(image: Tensor, restored: Tensor, sign: int = 0, power: int = 1) -> Tensor:
-    """Returns |x - x_hat|, or with a sign only what is brighter (+1) or darker (-1) than x_hat, mean over channels.
+    """Returns |x - x_hat|, or with a sign only where x is brighter (+1) or darker (-1) than x_hat, mean over channels.
 
     Args:
         image: x, (b, c, h, w).
@@ -48,7 +48,7 @@ def top_mean(anomaly_map: Tensor, body: Tensor, fraction: float = 0.01) -> Tenso
     Args:
         anomaly_map: Raw map, (b, 1, h, w).
         body: True inside the body, (b, 1, h, w).
-        fraction: Share of the body's pixels that count, at least one pixel.
+        fraction: Share of the body's pixels to average, at least one pixel.
 
     Returns:
         float32 of shape (b,); 0 for an image without body.

@@ -18,7 +18,7 @@ def require_images(train: Batches) -> None:
         DataError: If there is no image.
     """
     if len(train) == 0:
-        raise DataError("The training set holds no image.", "Check the roles and the source of the dataset.")
+        raise DataError("The training set is empty.", "Check the roles and the source of the dataset.")
 
 
 def mean_image(train: Batches) -> Tensor:
@@ -50,7 +50,7 @@ def mean_deviation(train: Batches, centre: Tensor) -> Tensor:
 def body_median(train: Batches) -> Tensor:
     """Returns the median over training images of their median intensity in the body, float32 of shape (c,).
 
-    A median of medians needs one number per image in memory, and every image counts alike whatever its body's size.
+    A median of medians needs one number per image in memory, and every image has equal weight whatever its body's size.
 
     Raises:
         DataError: If there is no image.

@@ -1,4 +1,4 @@
-"""The training loop of every network: one optimiser, one loss, resumable at every step."""
+"""The training loop of all networks: one optimiser, one loss, resumable at every step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Losses = Callable[[TrainBatch, torch.Generator], Mapping[str, Tensor]]
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draws all weights anew from a generator, leaving the global random state as it was.
+    """Re-initialises all weights from a generator without changing the global random state.
 
     Every layer is reset by its own ``reset_parameters``, on the CPU so that the weights do not depend on the device.
 
@@ -36,7 +36,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def learning_rate(base: float, step: int, total: int, schedule: Schedule) -> float:
-    """Returns the learning rate of a step: a function of the step alone, so that a resumed fit needs no state.
+    """Returns the learning rate of a step, a function of the step only, so that a resumed fit needs no state.
 
     It stays constant, or falls to zero at ``total``: linearly, or along half a cosine.
     """
@@ -57,7 +57,7 @@ def mirrored(batch: TrainBatch, axes: Sequence[int], generator: torch.Generator)
     """Mirrors each image with its body and mask, with probability 1/2 per axis.
 
     Args:
-        batch: The batch; it is returned as it is where there is no axis.
+        batch: The batch; returned unchanged without axes.
         axes: -1 for left to right, -2 for top to bottom.
         generator: CPU generator of the step.
     """
@@ -84,12 +84,12 @@ def train_network(
     clip: float | None = None,
     autocast: bool = True,
 ) -> None:
-    """Trains until ``steps`` steps are done, going on from the newest checkpoint, and leaves ``network`` in eval mode.
+    """Trains until ``steps`` steps are done, resuming from the newest checkpoint, and leaves ``network`` in eval mode.
 
-    Where the run asks for it, weights are laid out channels last and the losses are computed under autocast.
+    If the run requests it, weights use channels last and the losses are computed under autocast.
 
     Args:
-        network: What is trained, on ``run.device``.
+        network: Network to train, on ``run.device``.
         optimizer: Optimiser over the network's parameters.
         draw: Draws the batch of a step from the step's generator.
         losses: Maps a batch on ``run.device`` and the step's generator to named scalars; ``loss`` is the one that is
@@ -99,9 +99,9 @@ def train_network(
         steps: Number of steps.
         lr: Learning rate at step 0.
         schedule: How the learning rate falls.
-        mirror: Axes along which images are mirrored at random: -1 left to right, -2 top to bottom.
+        mirror: Axes of random mirroring: -1 left to right, -2 top to bottom.
         clip: Largest norm of the gradient; None for no limit.
-        autocast: False for a network that sees to its precision itself, so that the rest of the loss stays float32.
+        autocast: False for a network that handles its precision itself, so that the rest of the loss remains float32.
 
     Raises:
         Diverged: If a loss is not finite.

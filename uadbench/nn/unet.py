@@ -12,13 +12,13 @@ from uadbench.nn.blocks import Attention, ResBlock, TimeEmbedding, ZeroConv2d, g
 
 
 class PlainUNet(nn.Module):
-    """One residual block a level and side, no attention.
+    """One residual block per level and side, no attention.
 
     Args:
         inputs: Channels in.
         outputs: Channels out.
         widths: Channels of each level, finest first.
-        time: Whether the network takes a diffusion step.
+        time: Whether the network has a diffusion step as input.
     """
 
     def __init__(self, inputs: int, outputs: int, widths: Sequence[int], *, time: bool = True) -> None:
@@ -59,11 +59,11 @@ class GuidedUNet(nn.Module):
     Args:
         inputs: Channels in.
         outputs: Channels out.
-        size: Image side in pixels, which says at which levels attention sits.
+        size: Image side in pixels, which determines the levels with attention.
         base: Channels of the finest level.
         multipliers: Channels of each level as multiples of ``base``, finest first.
-        blocks: Residual blocks a level.
-        attention: Resolutions in pixels that get attention.
+        blocks: Residual blocks per level.
+        attention: Resolutions in pixels with attention.
         dropout: Dropout inside residual blocks.
     """
 
@@ -125,7 +125,7 @@ class GuidedUNet(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A residual block, then attention and a rise in resolution where wanted."""
+    """A residual block, optionally followed by attention and upsampling."""
 
     def __init__(
         self, inputs: int, outputs: int, time: int, attends: bool, dropout: float, *, rises: bool = False

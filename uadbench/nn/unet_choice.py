@@ -1,4 +1,4 @@
-"""The choice of U-Net that the diffusion methods share: config values in, network out."""
+"""Builds the U-Net of the diffusion methods from config values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from uadbench.nn.unet import GuidedUNet, PlainUNet
 
 
 def make_unet(config: UNetConfig, spec: ImageSpec, *, time: bool = True) -> PlainUNet | GuidedUNet:
-    """Makes an untrained U-Net from image channels to image channels.
+    """Creates an untrained U-Net with image channels as input and output.
 
     Args:
         config: Its settings.
         spec: Shape of the images.
-        time: Whether it takes a diffusion step (the guided network always does).
+        time: Whether it has a diffusion step as input (always true for the guided network).
 
     Raises:
         UserError: If the image does not suit the network's stride.

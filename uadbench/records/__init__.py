@@ -1,1 +1,1 @@
-"""Records on disk: reading them with checks, the tables beside them, and exporting a run's record."""
+"""Records on disk: reading with checks, their tables, and export."""

@@ -1,4 +1,4 @@
-"""The curves beside a record: read from JSON of strangers, checked point by point."""
+"""The curves of a record: read from untrusted JSON, checked point by point."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pr(_Part):
 
 
 class SizeBin(_Part):
-    """Share of the lesions of a size that were found; the last bin is open (``to_mm`` None)."""
+    """Share of the lesions in a size bin that were found; the last bin is open (``to_mm`` None)."""
 
     from_mm: _Finite
     to_mm: _Finite | None = None
@@ -42,7 +42,7 @@ class SizeBin(_Part):
 
 
 class Curves(_Part):
-    """What ``curves.json`` holds of a run, as far as the report shows it."""
+    """The parts of ``curves.json`` shown in the report."""
 
     roc: Roc | None = None
     pr: Pr | None = None
@@ -61,8 +61,8 @@ def mean_curve(curves: list[tuple[list[float], list[float]]], grid: NDArray[np.f
     """Returns the mean over seeds of curves (x, y) at the points of a grid; None if a curve is missing or empty.
 
     Args:
-        curves: One curve a seed; points in any order.
-        grid: Places on the x axis, rising, (n,).
+        curves: One curve per seed; points in any order.
+        grid: Positions on the x axis, increasing, (n,).
     """
     if not curves or any(not x for x, _ in curves):
         return None

@@ -1,4 +1,4 @@
-"""What ran where: versions and the commit; no host, user or path."""
+"""The environment of a run: versions and commit; no host, user or path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "l
 
 
 def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] = ()) -> Environment:
-    """Describes the present environment for a record; ``notes`` tell what it forced upon the run."""
+    """Describes the current environment for a record; ``notes`` list its effects on the run."""
     versions = {"uadbench": uadbench.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -33,7 +33,7 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
         name = f"{torch.distributed.get_world_size()} x {name}"
     return Environment(
         commit=_git("rev-parse", "HEAD") or "unknown",
-        # Records of a suite are added to leaderboard/ while its later jobs run: no number depends on them.
+        # Records of a suite are added to leaderboard/ while its later jobs run; no result depends on them.
         dirty=bool(_git("status", "--porcelain", "--", ".", ":(exclude)leaderboard")),
         device=name,
         precision=numerics.precision,
@@ -46,7 +46,7 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
 
 
 def cpu_features() -> dict[str, str]:
-    """Returns the architecture and the features that NumPy and torch use of it, as they were told to at their start."""
+    """Returns the architecture and the features that NumPy and torch use, as configured at their start."""
     found = np.show_config(mode="dicts")
     features: list[str] = found.get("SIMD Extensions", {}).get("found", []) if found else []
     return {
@@ -57,7 +57,7 @@ def cpu_features() -> dict[str, str]:
 
 
 def differing(there: Environment, here: Environment) -> list[str]:
-    """Returns what differs between the environment of a record and this one, a line on the code and one on the rest."""
+    """Returns the differences between the environment of a record and this one: code, and the rest."""
     lines: list[str] = []
     if there.commit != here.commit or there.dirty or here.dirty:
         states = [f"{env.commit[:12]}{' with changes' if env.dirty else ''}" for env in (there, here)]
@@ -70,7 +70,7 @@ def differing(there: Environment, here: Environment) -> list[str]:
 
 
 def peak_gb(device: torch.device) -> float:
-    """Returns the peak memory of this process: of the device if it is a GPU, else resident memory, in GB."""
+    """Returns the peak memory of this process: of the device if it is a GPU, otherwise resident memory, in GB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS.

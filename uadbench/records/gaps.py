@@ -1,4 +1,4 @@
-"""What choices are worth on a run's maps, beside its record: read from JSON of strangers, checked number by number."""
+"""Effects of choices on a run's maps: read from untrusted JSON, checked number by number."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Estimate(_Part):
 
 
 class Rung(_Part):
-    """A step of the post-processing ladder: its parameters and what it adds."""
+    """A step of the post-processing ladder: its parameters and gain."""
 
     step: _Word
     erosion: _Size
@@ -57,7 +57,7 @@ class Pair(_Part):
 
 
 class Choice(Pair):
-    """A choice of a protocol: the numbers reached with it, what it changed, and what it changes alone."""
+    """A protocol choice: the resulting numbers, its change, and its change alone."""
 
     choice: _Word
     change: Pair
@@ -75,7 +75,7 @@ class ProtocolGap(_Part):
 
 
 class OracleGap(Estimate):
-    """Oracle Dice minus the Dice at an honest rule."""
+    """Oracle Dice minus the Dice at a label-free rule."""
 
     honest_rule: _Word
 

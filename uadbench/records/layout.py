@@ -1,4 +1,4 @@
-"""Which files a run and a record consist of, where a record stands, and the hashes that it vouches for."""
+"""Files of a run and a record, the path of a record, and the hashes that it contains."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ RECORD = "record.json"
 """Name of the record in the folder of its run."""
 
 VERIFICATION = "verification.json"
-"""How far a record is verified: beside it, outside its hash."""
+"""Verification level of a record: a file next to it, outside its hash."""
 
 Level = Literal["reported", "recomputed", "rerun"]
 LEVELS: tuple[Level, ...] = get_args(Level)
-"""Levels of verification, the least first."""
+"""Levels of verification, lowest first."""
 
 EARLIER = "earlier.json"
-"""Beside ``records/``: hashes of records of earlier versions that keep their rank."""
+"""Next to ``records/``: hashes of records of earlier versions that keep their rank."""
 TABLES = ("cases.csv", "curves.json", "ladder.json", "gaps.json", "thresholds.json")
-"""Tables beside a record, in a run's folder and (as ``<id>.<table>``) under ``leaderboard/records``."""
+"""Tables of a record, in a run's folder and (as ``<id>.<table>``) under ``leaderboard/records``."""
 
 SPEC = "spec.json"
 """Shape of the images that the method was built for, in a run's folder."""
@@ -48,12 +48,12 @@ class Again:
 
 
 class Verified(BaseModel):
-    """Content of ``verification.json``: how far a record is verified.
+    """Contents of ``verification.json``: the verification level of a record.
 
     Attributes:
-        level: How far.
-        record: SHA-256 of the record that was verified; "" where that was not noted.
-        isolated: How far the method was kept from the truth while it was rerun.
+        level: Verification level.
+        record: SHA-256 of the verified record; "" if not noted.
+        isolated: Isolation of the method in the rerun.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -64,7 +64,7 @@ class Verified(BaseModel):
 
 
 def finished_run(path: Path) -> Path:
-    """Returns the folder of a run that has ended, well or not.
+    """Returns the folder of a run that has ended, successfully or not.
 
     Raises:
         DataError: If it holds no record.
@@ -75,36 +75,36 @@ def finished_run(path: Path) -> Path:
 
 
 def not_finished(path: Path) -> DataError:
-    """Returns the error of a folder without the record of a run that ended well."""
+    """Returns the error for a folder without the record of a successful run."""
     return DataError(f"{path} does not hold a finished run.", "Give the folder runs/ID of a run that ended.")
 
 
 def needed_files(record: Record) -> set[str]:
-    """Returns what a finished record must name a hash of; those of schema 1 were written before some tables were."""
+    """Returns the files whose hashes a finished record must contain; schema 1 predates some tables."""
     if record.schema_version == 1:
         return {"cases.csv", "curves.json"}
     return {*TABLES} if record.method.preset == EXTERNAL else {SPEC, *TABLES}
 
 
 def record_path(job: Job | Record, records: Path) -> Path:
-    """Returns ``records/<protocol>/<dataset>/<method>/<id>.json``, where the record of a job is exported to."""
+    """Returns ``records/<protocol>/<dataset>/<method>/<id>.json``, the export path of a job's record."""
     data = job.test_on or job.dataset
     return records / job.protocol.name / data.name / job.method.name / f"{job.id}.json"
 
 
 def beside(record_file: Path, name: str) -> Path:
-    """Returns where a table of a record stands: ``name`` in a run's folder, ``<id>.<name>`` of an exported record."""
+    """Returns the path of a record's table: ``name`` in a run's folder, ``<id>.<name>`` of an exported record."""
     return record_file.with_name(name if record_file.name == RECORD else f"{record_file.stem}.{name}")
 
 
 def write_level(file: Path, level: Level, record_hash: str = "", *, isolated: Isolation = "none") -> None:
-    """Notes how far a record is verified.
+    """Writes the verification level of a record.
 
     Args:
-        file: ``verification.json`` beside the record.
-        level: How far.
-        record_hash: SHA-256 of the record that was verified, where a later check is to know it again.
-        isolated: How far the method was kept from the truth while it was rerun.
+        file: ``verification.json`` next to the record.
+        level: Verification level.
+        record_hash: SHA-256 of the verified record, if a later check must recognise it.
+        isolated: Isolation of the method in the rerun.
 
     Raises:
         DataError: If the file cannot be written.
@@ -114,7 +114,7 @@ def write_level(file: Path, level: Level, record_hash: str = "", *, isolated: Is
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every artefact of a run that its record vouches for, by relative path."""
+    """Returns the SHA-256 of every artefact of a run that its record lists, by relative path."""
     names = ["weights.safetensors", SPEC, *TABLES]
     names += [file.relative_to(folder).as_posix() for file in sorted(folder.glob("maps/*/*")) if file.is_file()]
     hashes: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A version of a phantom is one set of images: records made on another one of that version are not shown beside it."""
+"""Each phantom version is one set of images: records on different images of that version are not shown together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from uadbench.records.read import Entry, Refusal
 def one_phantom_per_version(entries: Sequence[Entry]) -> tuple[list[Entry], list[Refusal]]:
     """Returns the records to show, and those refused because the phantom of their version has another fingerprint.
 
-    Nothing is guessed: where records of one version disagree, those with the committed fingerprint stay; where that is
-    not known, none does.
+    If records of one version disagree, those with the committed fingerprint are kept; if that is
+    unknown, none is.
     """
     found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for entry in entries:

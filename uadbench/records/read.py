@@ -1,4 +1,4 @@
-"""Reads records that strangers wrote: what does not look like a record of a benchmark is refused by name."""
+"""Reads untrusted records; files that are not valid records are refused and listed."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ Beside = TypeVar("Beside", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Entry:
-    """A record and what lies beside it.
+    """A record and its tables.
 
     Attributes:
         record: The record.
-        file: Where it was read.
-        verification: How far somebody has checked it.
-        cases: One row a test case, if the table is there and has the hash that the record names.
+        file: Its file.
+        verification: Its verification level.
+        cases: One row per test case, if the table exists and has the hash in the record.
         curves: Its curves, under the same condition.
-        ladder: What post-processing adds, likewise.
+        ladder: The post-processing ladder, likewise.
         gaps: Its oracle gap and protocol gap, likewise.
         run: Folder of the stored run with its maps, if one was found.
-        isolated: How far whoever reran it kept the method from the truth.
-        superseded: Why it is of an earlier version that nobody can check any more, "" if it is not.
-        kept: The same of a record that was verified while that version could be run: it keeps its rank.
+        isolated: Isolation of the method in the rerun.
+        superseded: Why it belongs to an earlier version that can no longer be checked, "" if it does not.
+        kept: The same for a record that was verified while that version could be run: it keeps its rank.
     """
 
     record: Record
@@ -64,11 +64,11 @@ class Entry:
 
     @property
     def tested(self) -> DatasetPart:
-        """The data that the numbers are about."""
+        """The test data."""
         return self.record.test_on or self.record.dataset
 
     def beside(self, name: str) -> Path:
-        """Returns where a file of the record lies: ``name`` in a stored run, ``<id>.name`` of an exported record."""
+        """Returns the path of a file of the record: ``name`` in a stored run, ``<id>.name`` of an exported record."""
         return self.file.with_name(f"{_start(self.file, self.record)}{name}")
 
 
@@ -78,31 +78,31 @@ class _Hashes(RootModel[dict[str, str]]):
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that is not taken, and why."""
+    """A refused file, with the reason."""
 
     file: str
     reason: str
 
 
 Vouch = Callable[[Record], tuple[Sequence[str], str]]
-"""Gets a record, and returns what contradicts the registry, and why it is superseded ("" if it is not)."""
+"""Takes a record; returns contradictions to the registry, and why it is superseded ("" if it is not)."""
 
 
 def unchecked(record: Record) -> tuple[Sequence[str], str]:  # noqa: ARG001 (a Vouch)
-    """Believes a record, where its numbers alone are of interest."""
+    """Accepts every record, if only its numbers matter."""
     return (), ""
 
 
 def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[Entry], list[Refusal]]:
     """Reads all records below some folders, sorted by id; the first of two files with the same id counts.
 
-    A stored run behind an exported record adds its maps to it.
+    A stored run adds its maps to its exported record.
 
     Both layouts are found: ``<protocol>/<dataset>/<method>/<id>.json`` and ``<id>/record.json``.
 
     Args:
-        folders: Where records are.
-        vouch: Holds a record's claims against what is registered: what contradicts it refuses the record.
+        folders: Folders of records.
+        vouch: Checks a record's claims against the registry; contradictions refuse the record.
 
     Raises:
         DataError: If a folder does not exist.
@@ -111,7 +111,7 @@ def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[En
     refusals: list[Refusal] = []
     for folder in folders:
         if not folder.is_dir():
-            raise DataError(f"There is no folder {folder}.", "Check --records and --runs.")
+            raise DataError(f"The folder {folder} does not exist.", "Check --records and --runs.")
         kept = _kept(folder)
         for file in _record_files(folder):
             shown = plain(file.relative_to(folder).as_posix())
@@ -135,7 +135,7 @@ def read_entries(folders: list[Path], vouch: Vouch = unchecked) -> tuple[list[En
 def _kept(folder: Path) -> dict[str, str]:
     """Returns id and hash of records of earlier versions that were verified while those versions could be run.
 
-    ``earlier.json`` lies beside ``records/``; only those who keep the leaderboard change it
+    ``earlier.json`` is next to ``records/``; only maintainers of the leaderboard change it
     (``verify leaderboard/ --base``).
 
     Raises:
@@ -147,15 +147,15 @@ def _kept(folder: Path) -> dict[str, str]:
     try:
         return _Hashes.model_validate_json(file.read_bytes()).root
     except (OSError, ValueError) as error:
-        raise DataError(f"{file} is not a list of ids and hashes.", "Take it from the repository again.") from error
+        raise DataError(f"{file} is not a list of ids and hashes.", "Restore it from the repository.") from error
 
 
 def plain(text: str, limit: int = MAX_TEXT) -> str:
-    """Returns text of a stranger as one short line without control characters, file paths and credentials."""
+    """Returns untrusted text as one short line without control characters, file paths and credentials."""
     return _plain(text[: 20 * limit], limit)
 
 
-@lru_cache(maxsize=4096)  # names of cases come back in every run
+@lru_cache(maxsize=4096)  # case names recur in every run
 def _plain(text: str, limit: int) -> str:
     text = _CREDENTIALS.sub("...@", text)
     text = _PATH.sub("[path]", text)
@@ -201,7 +201,7 @@ def _start(file: Path, record: Record) -> str:
 
 
 def _check(record: Record, file: Path) -> None:
-    """Refuses names that could be paths or markup, and numbers that cannot be."""
+    """Refuses names that could be paths or markup, and impossible numbers."""
     tested = record.test_on or record.dataset
     for what, value, form in (
         ("id", record.id, _ID),
@@ -246,19 +246,19 @@ def _cases(file: Path, record: Record) -> pd.DataFrame | None:
         return None
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.hashes.get("cases.csv"):
-        raise ValueError("its table of cases is not the one whose hash it names")
+        raise ValueError("its table of cases does not have the hash in the record")
     table = pd.read_csv(file, dtype={"case": str, "patient": str})
     return table if {"case", "patient", "ap"} <= set(table.columns) else None
 
 
 def _beside(kind: type[Beside], name: str, record_file: Path, start: str, record: Record) -> Beside | None:
-    """Reads a JSON file beside a record; None where there is none, or where it says that there is nothing to tell."""
+    """Reads a JSON table of a record; None if it does not exist or is null."""
     file = record_file.with_name(f"{start}{name}")
     if not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
         return None
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.hashes.get(name):
-        raise ValueError(f"its {name} is not the one whose hash it names")
+        raise ValueError(f"its {name} does not have the hash in the record")
     return None if content.strip() == b"null" else kind.model_validate_json(content)
 
 

@@ -1,4 +1,4 @@
-"""Whether the seeds of a row are trainings of their own."""
+"""Whether the seeds of a row are separate trainings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MADE_BY_A_FIT = {"weights.safetensors": "weights", "maps/test/maps.npy": "test m
 
 
 def repeated_training(records: Sequence[Record]) -> str:
-    """Returns why finished records of several seeds show one training, "" if each shows its own.
+    """Returns why finished records of several seeds share one training, "" if they do not.
 
-    A method that draws its training images at random learns other weights with each seed. One that draws none, such
-    as a trivial baseline, may give the same for all seeds; an outside system is not known to be such a method.
+    A method that draws training images at random learns different weights with each seed. One that draws none, such
+    as a trivial baseline, may give the same results for all seeds; this is not assumed for external systems.
 
     Args:
-        records: Records that differ in their seed alone.
+        records: Records that differ only in their seed.
     """
     for name, words in MADE_BY_A_FIT.items():
         seen: dict[str, int] = {}
@@ -32,7 +32,7 @@ def repeated_training(records: Sequence[Record]) -> str:
 
 
 def _draws(record: Record) -> bool:
-    """Whether the seed moves the training; the number of images is checked against the registered config."""
+    """Whether the seed affects the training; the number of images is checked against the registered config."""
     if record.method.preset == EXTERNAL:
         return True
     return record.cost is not None and record.cost.train_images_seen > 0

@@ -1,4 +1,4 @@
-"""Metrics in words, for people: keys such as ``dice@healthy-fpr@0.01`` stay in records, CSV and JSON."""
+"""Metrics in words, for display; records, CSV and JSON contain keys such as ``dice@healthy-fpr@0.01``."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ RULES = {
 
 
 def metric_words(key: str, *, short: bool = False) -> str:
-    """Returns a metric's key in words; a key of somebody else's scorer stays as it is.
+    """Returns a metric's key in words; unknown keys are returned unchanged.
 
     Args:
         key: For example "dice@healthy-fpr@0.01".
-        short: Whether the words of the rule are kept short, for one line.
+        short: Whether to abbreviate the rule, for one line.
     """
     name, _, rule = key.partition("@")
     words = NAMES.get(name, name)
@@ -55,7 +55,7 @@ def rule_words(rule: str, *, short: bool = False) -> str:
 
     Args:
         rule: For example "healthy-fpr@0.01".
-        short: Whether to leave out on which pixels.
+        short: Whether to omit the kind of pixels.
     """
     kind, _, rate = rule.partition("@")
     if kind != "healthy-fpr" or not rate.replace(".", "", 1).isdecimal():

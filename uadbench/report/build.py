@@ -34,19 +34,19 @@ def build_report(
 
     Args:
         records_dir: Folder of committed records.
-        runs_dir: Folder of runs, whose records join in and whose pictures the site may show.
-        out: Folder that gets ``leaderboard/`` and ``site/``.
-        include_images: Whether pictures that show real patients (also as background) may be copied into the site.
+        runs_dir: Folder of runs, whose records are added and whose images the site may show.
+        out: Output folder for ``leaderboard/`` and ``site/``.
+        include_images: Whether images that show real patients (including as background) may be copied into the site.
         opener: Opens the cases of a stored run, for the case viewer and the gallery; without it the site has no
-            viewer, and the gallery stays as it was committed beside the records.
-        published: Ledger of published numbers, set beside the records; None for none.
-        vouch: Holds a record's claims against what is registered; what contradicts it is refused by name.
+            viewer, and the gallery remains as committed with the records.
+        published: File of published numbers to show with the records; None for none.
+        vouch: Checks a record's claims against the registry; contradicting records are refused and listed.
 
     Returns:
         The files written.
 
     Raises:
-        DataError: If a folder does not exist, or the ledger cannot be read.
+        DataError: If a folder does not exist, or the published numbers cannot be read.
     """
     entries, refusals = read_entries([records_dir] if runs_dir is None else [records_dir, runs_dir], vouch)
     board = make_leaderboard(entries, refusals)
@@ -90,13 +90,13 @@ def write_leaderboard(board: Leaderboard, matrices: list[Matrix], entries: list[
 
 
 def _page(out: Path, root: str, method: str) -> str:
-    """Returns the address of a method's page in this repository, "" if it has none here."""
+    """Returns the address of a method's page in this repository, "" if there is none."""
     page = f"methods/{method}/README.md"
     return f"{root}{page}" if (out / page).is_file() else ""
 
 
 def _links(entries: list[Entry], folder: Path) -> dict[str, str]:
-    """Returns addresses of records that lie below the leaderboard; others would show where this machine keeps them."""
+    """Returns addresses of records below the leaderboard folder; others would reveal local paths."""
     base = folder.resolve()
     files = {entry.record.id: entry.file.resolve() for entry in entries}
     return {key: file.relative_to(base).as_posix() for key, file in files.items() if file.is_relative_to(base)}

@@ -23,7 +23,7 @@ _LATEX = {
 
 
 def markdown(text: str) -> str:
-    """Returns text that a Markdown renderer shows as it is, also in a table cell; it makes no link and no tag."""
+    """Returns text that a Markdown renderer shows literally, also in a table cell, without links and tags."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", ":&#47;&#47;")
     text = text.replace("@", "&#64;").replace("www.", "www&#46;")
     # The entities above hold '#'; only characters outside of them are escaped.
@@ -32,10 +32,10 @@ def markdown(text: str) -> str:
 
 
 def csv_cell(value: str) -> str:
-    """Returns text that a spreadsheet does not take for a formula."""
+    """Returns text that a spreadsheet does not interpret as a formula."""
     return f"'{value}" if value.lstrip().startswith(("=", "+", "-", "@", "|", "%")) else value
 
 
 def latex(text: str) -> str:
-    """Returns text that LaTeX typesets as it is."""
+    """Returns text that LaTeX typesets literally."""
     return "".join(_LATEX.get(char, char if 32 <= ord(char) < 127 else "?") for char in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Removal of generated files that an earlier build left."""
+"""Removal of generated files of earlier builds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LISTING = ".generated"
 
 
 def sweep(folder: Path, written: Iterable[Path]) -> None:
-    """Removes what an earlier build wrote below a folder and this one did not, and notes what this one wrote.
+    """Removes files written by an earlier build but not by this one, and lists the files of this one.
 
-    Only files that the folder's own list names are touched, never one outside of it: other files may lie there too.
+    Only files in the folder's own list are removed; other files in the folder are not touched.
     """
     base = folder.resolve()
     now = sorted(file.resolve().relative_to(base).as_posix() for file in written)

@@ -1,1 +1,1 @@
-"""Working skeletons of a method or a dataset, written by ``uadbench new``."""
+"""Working templates of a method or dataset, written by ``uadbench new``."""

@@ -24,12 +24,12 @@ LONGEST = 40
 
 @dataclass(frozen=True)
 class Scaffold:
-    """What was written.
+    """The files written.
 
     Attributes:
         folder: Where.
         files: The files, sorted, relative to the folder.
-        plugin: Whether it is a package of its own, which is to be installed.
+        plugin: Whether it is a separate package that must be installed.
     """
 
     folder: Path
@@ -44,11 +44,11 @@ def checkout() -> Path | None:
 
 
 def make(kind: str, name: str, out: Path | None, here: Path) -> Scaffold:
-    """Writes a skeleton that passes the conformance kit.
+    """Writes a template that passes the conformance kit.
 
     Args:
         kind: "method" or "dataset".
-        name: Name that the registry will know it by.
+        name: Name in the registry.
         out: Folder under which a plug-in package is made. None: ``methods/`` or ``datasets/`` where ``here`` lies in
             the clone, else a plug-in package in ``here``.
         here: The working folder.
@@ -61,7 +61,7 @@ def make(kind: str, name: str, out: Path | None, here: Path) -> Scaffold:
         raise UnknownName("kind", kind, ["method", "dataset"])
     _check_name(kind, name)
     if name in registry.names():
-        raise UserError(f"There is a {kind} '{name}' already.", "Choose another name.")
+        raise UserError(f"A {kind} '{name}' already exists.", "Choose another name.")
     root = checkout()
     inside = out is None and root is not None and here.resolve().is_relative_to(root)
     if inside and root is not None:
@@ -76,7 +76,7 @@ def make(kind: str, name: str, out: Path | None, here: Path) -> Scaffold:
 
 
 def render(part: str, name: str, module: str, *, kind: str = "") -> dict[Path, str]:
-    """Returns the files of a skeleton.
+    """Returns the files of a template.
 
     Args:
         part: "method", "dataset" or "plugin" (what a package has round the other two).
@@ -112,10 +112,10 @@ def _check_name(kind: str, name: str) -> None:
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise UserError(
             f"The name {name!r} is not allowed.",
-            f"A {kind} is named by lower-case letters, digits and single underscores, at most {LONGEST} in all.",
+            f"A {kind} name has lower-case letters, digits and single underscores, at most {LONGEST} characters.",
         )
     if keyword.iskeyword(name):
-        raise UserError(f"'{name}' is a word of Python.", "Choose another name.")
+        raise UserError(f"'{name}' is a keyword of Python.", "Choose another name.")
 
 
 def _write(folder: Path, texts: dict[Path, str]) -> list[Path]:
@@ -123,7 +123,7 @@ def _write(folder: Path, texts: dict[Path, str]) -> list[Path]:
     if folder.exists():
         raise UserError(f"{folder} exists.", "Remove it or choose another name.")
 
-    def write(part: Path) -> None:  # its dot hides it from the registry until it is whole
+    def write(part: Path) -> None:  # its dot hides it from the registry until it is complete
         for path, text in texts.items():
             (part / path).parent.mkdir(parents=True, exist_ok=True)
             (part / path).write_text(text)

@@ -1,4 +1,4 @@
-"""The conformance kit for datasets: what every prepared store must hold to (docs/protocol.md).
+"""The conformance kit for datasets: requirements on every prepared store (docs/protocol.md).
 
 Use::
 
@@ -24,15 +24,15 @@ from uadbench.data.storage.checks import DUPLICATE, OUTSIDE, alike_across_roles,
 from uadbench.data.storage.store import IGNORE, Store
 from uadbench.testing.results import CheckResult, require, run_checks
 
-SUSPICIOUS_AUROC = 0.7  # body area alone should tell less than this about the label
+SUSPICIOUS_AUROC = 0.7  # AUROC above which body area predicts the label
 
 
 class DatasetSubject:
-    """A prepared store under check, opened when first asked for.
+    """A prepared store under check, opened on first access.
 
     Args:
         path: Folder of the store.
-        published: Patients of each cohort as the dataset's card has them.
+        published: Patients of each cohort according to the dataset's card.
     """
 
     def __init__(self, path: Path, published: Mapping[str, int]) -> None:
@@ -112,14 +112,14 @@ def _roles_filled(subject: DatasetSubject) -> str:
         labels = {item.lesion for item in subject.store.role(Role.TEST)}
         require(True in labels, "role test holds no lesion")
         if False not in labels:
-            return "warning: role test holds no healthy item, so false positives on healthy images go unseen"
+            return "warning: role test holds no healthy item, so false positives on healthy images are not measured"
     return "ranked" if manifest.ranked else f"not ranked: {'; '.join(manifest.notes) or 'no reason given'}"
 
 
 def _counts_fit_the_card(subject: DatasetSubject) -> str:
     counts = count_patients(subject.store, subject.published)
     for count in counts:
-        # What was downloaded may be a part, a phantom may not.
+        # Downloaded data may be incomplete, a phantom may not.
         short = count.cohort == "phantom" and count.found < count.published
         require(not short and count.found <= count.published, str(count))
     return ", ".join(map(str, counts)) or "the card counts none of these patients"
@@ -174,10 +174,10 @@ def check_dataset(store_path: Path, published: Mapping[str, int] | None = None) 
 
     Args:
         store_path: Folder of the store.
-        published: Patients of each cohort as the dataset's card has them. A phantom has all of them, downloaded data
-            may be a part.
+        published: Patients of each cohort according to the dataset's card. A phantom has all of them; downloaded data
+            may be incomplete.
 
     Returns:
-        One result per check; a detail that starts with "warning:" is for the reader and does not fail.
+        One result per check; a detail that starts with "warning:" does not fail.
     """
     return run_checks(CHECKS, DatasetSubject(store_path, published or {}))

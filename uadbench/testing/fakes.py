@@ -1,4 +1,4 @@
-"""The smallest things that a method can be fitted with: batches in memory and a run without a runner."""
+"""Minimal inputs of a method: batches in memory and a context without a runner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InMemoryBatches:
     """Images in memory as ``Batches``.
 
     Args:
-        images: All images, with masks for supervised methods alone.
+        images: All images, with masks only for supervised methods.
         spec: Their shape.
     """
 
@@ -51,7 +51,7 @@ class InMemoryBatches:
 
 
 class Interrupted(Exception):
-    """Raised by ``LocalFitContext`` where it was asked to stop, as if the process had been killed."""
+    """Raised by ``LocalFitContext`` at the requested step, as if the process had been killed."""
 
 
 class LocalFitContext:
@@ -61,9 +61,9 @@ class LocalFitContext:
         seed: Seed of all generators.
         device: Where to train.
         numerics: Number format and layout to compute in.
-        folder: Where checkpoints are kept; in memory if None.
+        folder: Folder for checkpoints; None for in memory.
         every: Steps between checkpoints; the last one of a phase is always kept.
-        interrupt_after: Raises ``Interrupted`` after so many finished steps, counted over all phases.
+        interrupt_after: Raises ``Interrupted`` after this many finished steps, counted over all phases.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class LocalFitContext:
         """Keeps the state of the parts every so many steps and at the end of the phase.
 
         Raises:
-            Interrupted: Where the run was asked to stop.
+            Interrupted: At the requested step.
         """
         if step % self._every == 0 or step == self._totals.get(phase):
             buffer = io.BytesIO()
@@ -163,5 +163,5 @@ class LocalFitContext:
 
 
 def image_generators(images: ImageBatch, seed: int = 0) -> list[torch.Generator]:
-    """Returns one CPU generator per image, seeded from its uid, as the runner lends them to ``predict``."""
+    """Returns one CPU generator per image, seeded from its uid, as the runner passes them to ``predict``."""
     return [torch_generator(seed, "predict", uid) for uid in images.uid]

@@ -13,7 +13,7 @@ from uadbench.core.types import ImageBatch, ImageSpec, TrainBatch
 def synthetic_images(
     count: int, spec: ImageSpec, *, seed: int = 0, part: str = "train", lesions: bool = False
 ) -> TrainBatch:
-    """Makes images with a body and, if asked for, a lesion each.
+    """Generates images with a body and, if requested, a lesion each.
 
     Args:
         count: Number of images.

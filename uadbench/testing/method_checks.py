@@ -1,4 +1,4 @@
-"""The conformance kit for methods: what every method, built-in or a third party's, must hold to.
+"""The conformance kit for methods: requirements on every built-in or third-party method.
 
 Use::
 
@@ -33,8 +33,8 @@ from uadbench.testing.method_subject import MethodSubject, predict
 from uadbench.testing.results import CheckResult, require, run_checks
 
 DRAWS = 20  # configs drawn from the search space
-RTOL = 1e-4  # docs: agreement across batch shapes in float32
-FLIPPED = 0.005  # share of pixels that a threshold inside a method may put on its other side across batch shapes
+RTOL = 1e-4  # documented agreement across batch shapes in float32
+FLIPPED = 0.005  # share of pixels that may cross a threshold inside a method across batch shapes
 
 
 def _parts(prediction: Prediction) -> dict[str, Tensor]:
@@ -43,14 +43,14 @@ def _parts(prediction: Prediction) -> dict[str, Tensor]:
 
 
 def _require_same(one: Prediction, other: Prediction, what: str, rows: list[int] | None = None) -> None:
-    """Fails unless ``other`` holds, bit by bit, the given rows of ``one``."""
+    """Fails unless ``other`` is bit-equal to the given rows of ``one``."""
     pairs = zip(_parts(one).items(), _parts(other).values(), strict=True)
     for (name, left), right in pairs:
         require(torch.equal(left if rows is None else left[rows], right), f"{name} {what}")
 
 
 def _declares(subject: MethodSubject) -> str:
-    cls: Any = subject.cls  # a stranger's class may be anything
+    cls: Any = subject.cls  # a third-party class may be anything
     for name, kind in (("name", str), ("version", str), ("supervision", Supervision)):
         require(isinstance(getattr(cls, name, None), kind), f"{name} is missing or no {kind.__name__}")
     require(issubclass(cls.config_type, MethodConfig), "config_type is not a MethodConfig")
@@ -65,7 +65,7 @@ def _builds_presets(subject: MethodSubject) -> str:
     for preset in PRESET_NAMES:
         config = subject.config(preset)
         spec = ImageSpec(1, config.image_size, config.image_size)
-        # the meta device holds shapes without memory: the large presets build in no time
+        # the meta device needs no memory, so large presets build quickly
         with torch.device("meta" if preset in ("standard", "paper") else "cpu"):
             subject.cls.build(config, spec)
     return ", ".join(PRESET_NAMES)
@@ -140,7 +140,7 @@ def _ignores_other_images(subject: MethodSubject) -> str:
     method, images = subject.reference[0], subject.images
     rows = list(reversed(range(len(images))))
     _require_same(subject.prediction, predict(method, images.select(rows)), "depends on the order", rows)
-    # two of them, since one may hold whatever a batch statistic (say the maximum) came from
+    # two of them, since one may determine a batch statistic (e.g. the maximum)
     for row in (0, len(images) - 1):
         rows = [row] * len(images)
         _require_same(
@@ -164,12 +164,12 @@ def _agrees_across_batch_shapes(subject: MethodSubject) -> str:
 
 def _ignores_uids(subject: MethodSubject) -> str:
     parameters = list(inspect.signature(subject.cls.predict).parameters)
-    require(len(parameters) == 3, f"predict takes {parameters}: images and noise are all that it is given")
+    require(len(parameters) == 3, f"predict takes {parameters}: it receives only images and noise")
     images = subject.images
     renamed = ImageBatch(tuple(f"lesion-{row}" for row in range(len(images))), images.image, images.body)
     prediction = subject.reference[0].predict(renamed, image_generators(images))
     _require_same(subject.prediction, prediction, "depends on the uids, which may not carry meaning")
-    return "predict sees images and bodies alone"
+    return "predict receives only images and body masks"
 
 
 def _reloaded(subject: MethodSubject, method: Method) -> tuple[Method, int]:
@@ -230,10 +230,10 @@ def _fits_in_bfloat16(subject: MethodSubject) -> str:
 
 
 def _refuses_bad_input(subject: MethodSubject) -> str:
-    with contextlib.suppress(UserError):  # a method may take 3 x 3 pixels; nothing but a UserError may come of it
+    with contextlib.suppress(UserError):  # a method may accept 3 x 3 pixels or raise a UserError, nothing else
         subject.cls.build(subject.smoke, ImageSpec(1, 3, 3))
     side = subject.smoke.image_size
-    with contextlib.suppress(UserError):  # likewise for other channels than it was built for
+    with contextlib.suppress(UserError):  # likewise for a different number of channels
         colour = synthetic_images(2, ImageSpec(3, side, side), part="test").images
         _require_shapes(predict(subject.reference[0], colour), colour)
     empty = synthetic_images(1, subject.spec).images.select([])

@@ -17,7 +17,7 @@ from uadbench.testing.images import synthetic_images
 
 
 class MethodSubject:
-    """A method class with what checks share, each made when first asked for.
+    """A method class with objects shared by checks, each created on first access.
 
     Args:
         cls: The method's class.
@@ -51,7 +51,7 @@ class MethodSubject:
     def fit(self, run: LocalFitContext, spec: ImageSpec | None = None, train: TrainBatch | None = None) -> Method:
         """Builds with seeded initial weights, as the runner does, and fits.
 
-        The global random state is another one for every fit, so that leaning on it shows.
+        The global random state differs for every fit, so that depending on it is detected.
         """
         spec = spec or self.spec
         labelled = None
@@ -79,12 +79,12 @@ class MethodSubject:
 
     @cached_property
     def prediction(self) -> Prediction:
-        """What the reference says about ``images``."""
+        """The reference prediction for ``images``."""
         return predict(self.reference[0], self.images)
 
 
 def predict(method: Method, images: ImageBatch) -> Prediction:
-    """Predicts with the generators that the runner would lend, under a global random state that is never the same."""
+    """Predicts with the generators that the runner would pass, under a different global random state each time."""
     with torch.random.fork_rng(devices=[]):
         torch.seed()
         return method.predict(images, image_generators(images))

@@ -1,4 +1,4 @@
-"""What a check says, and how checks are run."""
+"""Results of checks, and running them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CheckResult:
     Attributes:
         name: What was checked, in words.
         passed: Whether it holds.
-        detail: What was found; the reason if it does not hold.
+        detail: Findings, or the reason for a failure.
     """
 
     name: str
@@ -25,7 +25,7 @@ class CheckResult:
 
 
 class CheckFailed(Exception):
-    """Raised by a check whose claim does not hold, with the reason."""
+    """Raised by a failed check, with the reason."""
 
 
 def require(condition: bool, reason: str) -> None:
@@ -39,7 +39,7 @@ def require(condition: bool, reason: str) -> None:
 
 
 def run_check(name: str, check: Callable[[Subject], str], subject: Subject) -> CheckResult:
-    """Runs one check; whatever it raises is a failure with its reason.
+    """Runs one check; any exception is a failure with its reason.
 
     Args:
         name: What is checked, in words.
@@ -50,12 +50,12 @@ def run_check(name: str, check: Callable[[Subject], str], subject: Subject) -> C
         return CheckResult(name, True, check(subject))
     except CheckFailed as failure:
         return CheckResult(name, False, str(failure))
-    except Exception as error:  # a check reports whatever a stranger's code raises
+    except Exception as error:  # a check reports anything that third-party code raises
         return CheckResult(name, False, f"{type(error).__name__}: {error}")
 
 
 def run_checks(checks: Mapping[str, Callable[[Subject], str]], subject: Subject) -> list[CheckResult]:
-    """Runs all checks, whatever the earlier ones said.
+    """Runs all checks, even if earlier ones failed.
 
     Args:
         checks: Name of each check and its function, which returns a detail or raises.

@@ -1,1 +1,1 @@
-"""Tuning with the test data closed: Optuna over a method's space, one fit for many settings of inference."""
+"""Tuning without access to the test data: Optuna over a method's space, one fit for many inference settings."""

@@ -1,8 +1,8 @@
-"""The book of a study: numbered slots, each done exactly once, whoever works and whoever dies.
+"""The book of a study: numbered slots, each run exactly once, even if workers die.
 
-A study of N trials has the slots 0 to N-1. Slots stand in groups that share one fit: the first of a group samples the
-training parameters, the others take them over and sample settings of inference. A trial whose worker died is failed by
-its missing heartbeat and its slot is open again with the same parameters. All state is in the database, so any number
+A study of N trials has the slots 0 to N-1. Slots form groups that share one fit: the first of a group samples the
+training parameters, the others reuse them and sample inference settings. A trial whose worker died is failed by
+its missing heartbeat, and its slot is reopened with the same parameters. All state is in the database, so any number
 of workers on any number of machines read the same book.
 """
 
@@ -28,8 +28,8 @@ from uadbench.tuning.space import Space
 from uadbench.tuning.storage import drawn, lock, open_storage, quiet, shown, storage_errors
 from uadbench.tuning.task import StudyTask
 
-STARTUP = 10  # trials drawn at random before the model of the objective is used
-MILESTONES = 4  # parts of a phase of training after which a fit may be pruned
+STARTUP = 10  # random trials before the model of the objective is used
+MILESTONES = 4  # parts of a training phase after which a fit may be pruned
 
 
 class Book:
@@ -42,7 +42,7 @@ class Book:
         first: Parameters of slot 0: the preset's.
 
     Raises:
-        UserError: If the storage cannot be used, or the study was begun with another definition.
+        UserError: If the storage cannot be used, or the study was started with another definition.
     """
 
     def __init__(
@@ -70,24 +70,24 @@ class Book:
             check_definition(task, stored, definition)
 
     def numerics(self, pick: Numerics) -> Numerics:
-        """Returns the numerics of all fits of the study: what its first worker picked."""
+        """Returns the numerics of all fits of the study, chosen by its first worker."""
         with storage_errors(self.task.storage), lock(self.task.storage):
             if "numerics" not in self.study.user_attrs:
                 self.study.set_user_attr("numerics", str(pick))
             return Numerics.parse(str(self.study.user_attrs["numerics"]))
 
     def trials(self) -> list[FrozenTrial]:
-        """Returns the trials that count: one a finished slot, by slot."""
+        """Returns the trials that count: one per finished slot, by slot."""
         with storage_errors(self.task.storage):
             slots = slots_of(self._all())
         done = [slot.trial for _, slot in sorted(slots.items()) if slot.state == "done"]
         return [trial for trial in done if trial is not None]
 
     def claim(self, held: int | None) -> optuna.Trial | Literal["wait", "over"]:
-        """Takes the next slot.
+        """Claims the next slot.
 
         Args:
-            held: Group whose fit this worker has at hand.
+            held: Group whose fit this worker has loaded.
 
         Returns:
             A running trial; "wait" if others must finish first; "over" if every slot is done.
@@ -104,7 +104,7 @@ class Book:
             return "over" if all(state == "done" for state in states) else "wait"
 
     def finish(self, trial: optuna.Trial, state: TrialState, values: list[float] | None = None) -> None:
-        """Ends a trial. One that was given up for dead meanwhile, and retried elsewhere, stays as it is."""
+        """Ends a trial, unless it was considered dead and retried elsewhere."""
         with storage_errors(self.task.storage), quiet():
             try:
                 self.study.tell(trial, values, state=state)
@@ -113,7 +113,7 @@ class Book:
                     raise
 
     def release(self, trial: optuna.Trial) -> None:
-        """Gives a slot back, parameters and all, as if its worker had died."""
+        """Returns a slot with its parameters, as if its worker had died."""
         with storage_errors(self.task.storage), quiet(), lock(self.task.storage):
             if self._finished(trial):
                 return
@@ -138,7 +138,7 @@ class Book:
 
         def beat() -> None:
             while not stop.wait(self.task.beat):
-                # a database that is away for a moment costs a beat; the trial's end will tell if it stays away
+                # a short database outage costs one heartbeat; a longer one is reported at the end of the trial
                 with suppress(SQLAlchemyError, StorageInternalError):
                     self._storage.record_heartbeat(trial_id)
 
@@ -162,7 +162,7 @@ class Book:
         return all(slots.get(i, Slot("open")).state == "done" for i in whole)
 
     def _preferred(self, states: Sequence[str], held: int | None) -> list[int]:
-        """Open slots in the order of preference: of the fit at hand, of a new fit, of the fits of others."""
+        """Open slots in order of preference: of the loaded fit, of a new fit, of the fits of others."""
         ready: list[tuple[int, int]] = []
         for slot, state in enumerate(states):
             if state != "open":
@@ -170,24 +170,24 @@ class Book:
             group = self.group(slot)
             leader = group * self._size
             if slot != leader and states[leader] != "done":
-                continue  # its fit is still being made, or is to be made first
+                continue  # its fit is in progress or must be run first
             ready.append((0 if group == held else 1 if slot == leader else 2, slot))
         return [slot for _, slot in sorted(ready)]
 
     def _take(self, slot: int, found: Slot, trials: list[FrozenTrial]) -> optuna.Trial | None:
         number = found.trial.number if found.trial is not None else self._enqueue(slot, trials)
         trial_id = self._trial_id(number)
-        # before the trial counts as running: else a worker killed in between would never be missed
+        # before the trial counts as running: otherwise a worker killed in between would not be detected
         self._storage.record_heartbeat(trial_id)
         if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
             return None
         if self._rank(slot, number) > 0:
-            # two servers' clients opened the slot at once: the lower number keeps it
+            # two clients opened the slot at once: the lower number keeps it
             self._storage.set_trial_user_attr(trial_id, "surplus", True)
             self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
             return None
         seed = derive_seed("tune", self.task.seed, slot) % 2**32
-        # anew for each slot: an interrupted study goes on as an uninterrupted one would
+        # new for each slot, so that an interrupted study gives the trials of an uninterrupted one
         self.study.sampler = optuna.samplers.TPESampler(
             seed=seed, n_startup_trials=STARTUP, multivariate=True, group=True
         )
@@ -202,7 +202,7 @@ class Book:
         return self._storage.get_trial(trial_id).number
 
     def _shared(self, slot: int, trials: list[FrozenTrial]) -> dict[str, Any]:
-        """Training parameters of the first trial of the group that got to the end; none if there is none yet."""
+        """Training parameters of the first finished trial of the group, if any."""
         complete = [
             trial
             for trial in trials
@@ -237,7 +237,7 @@ class Book:
 
 
 def make_pruner(task: StudyTask) -> optuna.pruners.BasePruner:
-    """Returns the pruner; Optuna prunes single objectives alone."""
+    """Returns the pruner; Optuna prunes only single objectives."""
     if task.pruner == "none" or task.with_time:
         return optuna.pruners.NopPruner()
     if task.pruner == "hyperband":
@@ -246,19 +246,19 @@ def make_pruner(task: StudyTask) -> optuna.pruners.BasePruner:
 
 
 def check_definition(task: StudyTask, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Refuses to mix trials that do not compare.
+    """Refuses to mix trials that are not comparable.
 
     Raises:
-        UserError: Naming what has changed since the study was begun.
+        UserError: Naming what has changed since the study was started.
     """
     changed = sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
     if not changed:
         return
-    remedy = "Restore it, or begin a study of another name with --study NAME."
+    remedy = "Restore it, or start a study with another name: --study NAME."
     key = changed[0] if "space" not in changed else "space"
     before, now = (json.dumps(part.get(key), sort_keys=True) for part in (stored, wanted))
     what = f"the search space of {task.method}" if key == "space" else f"'{key}'"
     raise UserError(
-        f"Study {task.name} in {shown(task.storage)} was begun with another value of {what}: {before}, now {now}.",
+        f"Study {task.name} in {shown(task.storage)} was started with another value of {what}: {before}, now {now}.",
         remedy,
     )

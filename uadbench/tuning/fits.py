@@ -1,4 +1,4 @@
-"""Fits of a study: one for each set of training parameters, kept in a folder until its group of trials is done."""
+"""Fits of a study: one for each set of training parameters, stored until its group of trials is done."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Fit:
 
     Attributes:
         key: Hash of what defines it.
-        weights: What was learnt, on the CPU.
-        calls: Network calls that its settings share.
+        weights: The trained weights, on the CPU.
+        calls: Network calls shared by its settings.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Fit:
 
 
 class Fits:
-    """Makes fits, or loads what is stored.
+    """Runs fits, or loads stored ones.
 
     Args:
         task: The study.
@@ -55,7 +55,7 @@ class Fits:
         method: The method's class.
         device: Where to train.
         numerics: Number format and layout of every fit.
-        console: Where progress is drawn; None for silence.
+        console: Console for progress; None for silence.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Fits:
         """Returns the fit of a config.
 
         Args:
-            config: Config; keys of inference do not matter.
-            trial: Trial that may be pruned on the way; None for a fit that is always finished.
-            watched: Few images with lesions by which it is pruned.
+            config: Config; inference keys do not matter.
+            trial: Trial that may be pruned during the fit; None for a fit that is always finished.
+            watched: A few images with lesions for pruning.
 
         Raises:
-            TrialPruned: If it falls behind the fits before it.
+            TrialPruned: If it is worse than earlier fits.
             JobFailed: If it fails.
         """
         key = fit_key(
@@ -111,7 +111,7 @@ class Fits:
         return method.to(self._device)
 
     def drop_held(self) -> None:
-        """Removes the fit at hand, which no trial will ask for any more."""
+        """Removes the loaded fit, which no trial needs any more."""
         if self._held is not None:
             self._drop(self._held.key)
             self._held = None
@@ -125,7 +125,7 @@ class Fits:
     def _stored(self, key: str, config: MethodConfig, trial: optuna.Trial | None, watched: Images | None) -> Weights:
         folder = self._folder(key)
         folder.path.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.path.with_suffix(".lock")):  # another worker may be making the same fit: wait for it
+        with FileLock(folder.path.with_suffix(".lock")):  # another worker may be running the same fit: wait for it
             if folder.weights_file.exists():
                 return folder.load_weights()
             method = build_seeded(self._task.method, config, self.spec(config), self._task.seed).to(self._device)
@@ -142,15 +142,15 @@ class Fits:
 
 
 class Watchdog:
-    """Prunes a fit by what it reaches on a few lesions after each part of a phase.
+    """Prunes a fit by its objective on a few lesions after each part of a phase.
 
-    Losses do not compare between noises, so the study's own objective is reported. The fit itself is left as it was:
-    its weights are those of a fit that nobody watched.
+    Losses of different noises are not comparable, so the study's own objective is reported. The fit itself is not
+    changed: its weights are those of a fit without pruning.
 
     Args:
         trial: The trial.
         method: The method under training.
-        images: Few images with lesions.
+        images: A few images with lesions.
         config: Its config.
         task: The study.
     """
@@ -168,7 +168,7 @@ class Watchdog:
         """Reports at the milestones of a phase.
 
         Raises:
-            TrialPruned: If the study's pruner says so.
+            TrialPruned: If the study's pruner decides so.
         """
         marks = [round(total * part / MILESTONES) for part in range(1, MILESTONES)]
         if total < 2 * MILESTONES or step not in marks:
@@ -188,7 +188,7 @@ class Watchdog:
 
 @contextmanager
 def untouched(method: Method) -> Generator[None]:
-    """Leaves training modes and random states as they were."""
+    """Restores training modes and random states."""
     modules = list(method.modules()) if isinstance(method, torch.nn.Module) else []
     modes = [module.training for module in modules]
     with torch.random.fork_rng():

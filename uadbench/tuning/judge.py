@@ -1,4 +1,4 @@
-"""How good a setting is on lesions that are not test lesions: case AP, Dice, and false positives on healthy images."""
+"""Evaluates a setting on lesions that are not test lesions: case AP, Dice, and false positives on healthy images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from uadbench.runner.storage.stored_cases import by_case, to_native
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a setting reaches.
+    """Results of a setting.
 
     Attributes:
         ap: Mean case AP of each patient.
@@ -45,7 +45,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class _Truth:
-    """Bodies and masks of a case, (n, h, w), and where its images stand."""
+    """Bodies and masks of a case, (n, h, w), and the indices of its images."""
 
     item: Item
     rows: list[int]
@@ -54,11 +54,11 @@ class _Truth:
 
 
 class Images:
-    """Images of a role with their truth, read once and held in memory.
+    """Images of a role with lesion masks, read once and held in memory.
 
     Args:
-        pixels: Where the items are.
-        items: Which items.
+        pixels: Source of the items.
+        items: The items.
         spec: Shape that the method is built for.
     """
 
@@ -103,10 +103,10 @@ class Images:
 
 
 def judge(lesions: Sequence[CaseMaps], healthy: Sequence[CaseMaps]) -> Judgement:
-    """Judges maps.
+    """Evaluates maps.
 
     Args:
-        lesions: Cases with truth; those without a lesion are left out of AP and Dice.
+        lesions: Cases with masks; those without a lesion are skipped for AP and Dice.
         healthy: Healthy cases, for thresholds and false positives.
 
     Raises:
@@ -123,7 +123,7 @@ def judge(lesions: Sequence[CaseMaps], healthy: Sequence[CaseMaps]) -> Judgement
             dice[case.patient].append(Overlap.of(values > threshold, truth).dice)
     best = best_dice_threshold(lesions)
     if best is None:
-        raise DataError("No image to tune on holds a lesion inside its body.", "Use --objective synthetic.")
+        raise DataError("No tuning image has a lesion inside its body.", "Use --objective synthetic.")
     return Judgement(_means(ap), _means(dice), false_positives(healthy, best))
 
 
@@ -138,7 +138,7 @@ def false_positives(healthy: Sequence[CaseMaps], threshold: float) -> float:
 
 
 def thin(items: Sequence[Item], limit: int) -> list[Item]:
-    """Returns at most ``limit`` items, at least one a patient, spread evenly over each patient's images."""
+    """Returns at most ``limit`` items, at least one per patient, spread evenly over each patient's images."""
     by_patient: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_patient[item.patient].append(item)

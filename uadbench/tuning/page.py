@@ -1,4 +1,4 @@
-"""The page of a study: static HTML with its figures beside it, no script, nothing loaded from elsewhere."""
+"""The page of a study: static HTML with local figures and no scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uadbench.tuning.task import StudyTask
 def write_page(task: StudyTask, definition: Mapping[str, Any], found: Outcome) -> Path:
     """Writes ``index.html``, its figures and ``trials.csv`` into the study's folder; returns the HTML file.
 
-    Everything that comes from a study is escaped; the address of the storage is not shown.
+    All text from a study is escaped; the address of the storage is not shown.
     """
     folder = task.folder
     drawings = list(draw_study(task, found))
@@ -56,5 +56,5 @@ def _cell(value: object) -> str:
 
 
 def _csv_cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
+    """Text that a spreadsheet does not interpret as a formula."""
     return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text

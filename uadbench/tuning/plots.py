@@ -1,4 +1,4 @@
-"""Figures of a study, drawn from its trials: SVG files with text that stays text."""
+"""Figures of a study, drawn from its trials: SVG files with real text."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from uadbench.tuning.storage import quiet
 from uadbench.tuning.task import StudyTask
 
 _SVG: dict[Any, Any] = {"svg.hashsalt": "uadbench", "svg.fonttype": "none", "text.parse_math": False}
-# Parameters whose curve a reader looks for: the scale of the noise, the strength of the noising, the number of stages.
+# Parameters with a curve of their own: noise scale, noise strength, number of stages.
 CURVES = ("sigma", "noise_std", "noise_cells", "frequency", "t", "stages")
 MEASURES = {"ap": "case AP", "dice": "Dice at 1 % healthy FPR"}
 LOST = "its workers died"
-FEW = 4  # with fewer different trials nothing can be said about parameters
+FEW = 4  # minimum number of different trials for statements on parameters
 PAIRS = 3  # contour plots, of the most important parameters
 
 
@@ -39,8 +39,8 @@ class Drawing:
 
     Attributes:
         name: File name without suffix.
-        title: What it shows.
-        caption: How to read it.
+        title: Title.
+        caption: Caption.
         svg: The figure.
     """
 
@@ -51,7 +51,7 @@ class Drawing:
 
 
 def draw_study(task: StudyTask, found: Outcome) -> Iterator[Drawing]:
-    """Yields the figures that the trials suffice for."""
+    """Yields the figures for which there are enough trials."""
     frame = table(task, found.trials)
     complete = frame[frame["state"] == "COMPLETE"]
     yield Drawing(
@@ -79,14 +79,14 @@ def draw_study(task: StudyTask, found: Outcome) -> Iterator[Drawing]:
         "Every trial, one panel per parameter; darker is later.",
         _slices(complete, names, _logs(found.trials)),
     )
-    # Rounded, ties by name: equal trials must give the same figures on every machine.
+    # Rounded, ties by name, so that equal trials give equal figures on every machine.
     ranked = sorted((name for name in weights if name in names), key=lambda name: (-round(weights[name], 6), name))
     ranked = ranked or sorted(names)
     for left, right in list(combinations(ranked[:PAIRS], 2)):
         yield Drawing(
             f"contour-{left}-{right}",
             f"{left} and {right}",
-            "Objective between the trials (points), all other parameters as they came.",
+            "Objective interpolated between the trials (points), for all values of the other parameters.",
             _contour(complete, left, right, MEASURES[task.measure], _logs(found.trials)),
         )
     for name in CURVES:
@@ -122,10 +122,10 @@ def table(task: StudyTask, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def importances(task: StudyTask, trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Returns the importance of the parameters that all trials share, largest first; empty where it has no meaning.
+    """Returns the importance of the parameters that all trials share, largest first; empty if undefined.
 
-    The forest behind it depends on the order of the trials. In the database they stand as they were begun, which
-    differs in a study that was stopped and resumed: here they count in the order of their slots.
+    The random forest depends on the order of the trials. In the database they are ordered by start time, which
+    differs if a study was resumed: here they are ordered by slot.
     """
     complete = [trial for trial in sorted(trials, key=slot_of) if trial.state == TrialState.COMPLETE]
     if len({trial.values[0] for trial in complete}) < 2:
@@ -253,7 +253,7 @@ def _curve(task: StudyTask, trials: Sequence[FrozenTrial], name: str) -> str:
 
 
 def _positions(values: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Numbers as they are; other values as 0, 1, ... with their names."""
+    """Numbers unchanged; other values as 0, 1, ... with their names."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.to_numpy(float), []
     names = sorted({str(value) for value in values})

@@ -1,4 +1,4 @@
-"""What a study found: the best setting, whether it beats the preset, and the file that ``run --tuned`` reads."""
+"""Results of a study: the best setting, its gain over the preset, and the file for ``run --tuned``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from uadbench.evaluation.statistics.comparisons import Difference, paired_differ
 from uadbench.evaluation.statistics.intervals import Interval, patient_interval, weighted_mean
 from uadbench.tuning.task import StudyTask
 
-MIN_PATIENTS = 10  # as in docs/protocol.md: fewer give no interval
+MIN_PATIENTS = 10  # minimum for an interval, as in docs/protocol.md
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Calls:
-    """Network calls: what settings asked for, what was computed, and how many had different inputs within a fit."""
+    """Network calls: requested by settings, computed, and with different inputs within a fit."""
 
     asked: int
     computed: int
@@ -40,18 +40,18 @@ class Calls:
             return "no network call"
         bound = self.asked / max(1, self.distinct)
         return (
-            f"{self.asked} network calls asked, {self.computed} computed: {self.asked / self.computed:.1f} x fewer; "
+            f"{self.asked} calls requested, {self.computed} computed: {self.asked / self.computed:.1f} x fewer; "
             f"bound for these settings {bound:.1f} x"
         )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A study so far.
+    """The current state of a study.
 
     Attributes:
         trials: Finished trials by slot.
-        best: The best trial that keeps the constraint; None if there is none.
+        best: The best trial that satisfies the constraint; None if there is none.
         preset: The trial of the preset's own values; None if the space does not contain them.
         gain: Best minus preset on the objective's lesions, paired by patient.
         calls: Network calls.
@@ -71,10 +71,10 @@ class Outcome:
 
 
 def outcome(task: StudyTask, definition: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> Outcome:
-    """Returns what finished trials say."""
+    """Summarises the finished trials."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     allowed = [trial for trial in complete if feasible(trial)]
-    # of equals the faster one where time was asked for, then the earlier one
+    # ties: the faster one if time is an objective, then the earlier one
     best = min(allowed, key=lambda trial: (-trial.values[0], *trial.values[1:], slot_of(trial)), default=None)
     preset = next((trial for trial in complete if trial.user_attrs.get("preset")), None)
     rows = [
@@ -95,7 +95,7 @@ CALL_KEYS = ("asked", "computed", "distinct")
 
 
 def feasible(trial: FrozenTrial) -> bool:
-    """Whether a trial keeps its constraints."""
+    """Whether a trial satisfies its constraints."""
     return all(value <= 0 for value in trial.constraints.values())
 
 
@@ -124,19 +124,19 @@ def mean_interval(values: NDArray[np.float64], seed: int) -> Interval:
 
 
 KIND = ("method", "dataset", "source", "preset", "objective", "measure")
-"""What two studies must share for one to take the other's place."""
+"""What two studies must share for one to replace the other."""
 
 
 def check_replaceable(file: Path, content: Mapping[str, Any], *, force: bool) -> None:
-    """Refuses to lose what a study of another kind, or a longer one, has found.
+    """Refuses to overwrite the result of a study of another kind or a longer one.
 
     Args:
         file: The tuned file that would be written.
-        content: What would be written: at least ``KIND`` and the number of trials.
-        force: Whether to replace it all the same.
+        content: The new content: at least ``KIND`` and the number of trials.
+        force: Whether to replace it anyway.
 
     Raises:
-        UserError: If the file there must stay.
+        UserError: If the existing file must be kept.
     """
     if force or not file.exists():
         return
@@ -148,8 +148,8 @@ def check_replaceable(file: Path, content: Mapping[str, Any], *, force: bool) ->
     if other or longer:
         told = ", ".join(other) or f"{trials} trials against {content['trials']}"
         raise UserError(
-            f"{file.name} of {content['method']} holds another study ({told}), which stays.",
-            "Write elsewhere with --out, ask for at least as many --trials, or add --force.",
+            f"{file.name} of {content['method']} contains another study ({told}), which is kept.",
+            "Write elsewhere with --out, request at least as many --trials, or add --force.",
         )
 
 
@@ -162,12 +162,12 @@ def write_tuned(
         task: The study.
         definition: Its definition.
         found: Its outcome.
-        labels: Labels that the objective consumed.
-        out: Root of the tuned settings.
+        labels: Labels used by the objective.
+        out: Parent folder of the tuned settings.
         force: Whether to replace a longer study, or one of another kind.
 
     Raises:
-        UserError: If there is one and it must stay.
+        UserError: If there is one and it must be kept.
     """
     if found.best is None:
         return None
@@ -199,7 +199,7 @@ def write_tuned(
 
 
 def tuned_file(task: StudyTask, out: Path) -> Path:
-    """Returns where the settings of a study go."""
+    """Returns the path of a study's settings."""
     return out / task.method / f"{task.dataset}.yaml"
 
 

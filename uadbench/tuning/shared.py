@@ -1,7 +1,7 @@
-"""Network calls that settings share are computed once.
+"""Computes network calls shared by several settings only once.
 
-Settings of inference that differ in blur, threshold or number of stages feed a network the same inputs for part of the
-way. Inputs are recognised by their bytes, so a shared call gives the very bits that a new one would give.
+Inference settings that differ in blur, threshold or number of stages pass the same inputs to a network in part of the
+calls. Inputs are recognised by their bytes, so a shared call gives the same bits as a new one.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class SharedCalls:
     """Remembers the outputs of a fitted method's networks.
 
     Attributes:
-        asked: Calls that methods made.
-        computed: Calls that a network had to answer.
+        asked: Calls made by methods.
+        computed: Calls that a network had to compute.
 
     Args:
-        memory: Bytes of outputs to hold; the least recently used go first.
+        memory: Bytes of outputs to hold; the least recently used are dropped first.
     """
 
     def __init__(self, memory: int = MEMORY) -> None:
@@ -38,13 +38,13 @@ class SharedCalls:
 
     @property
     def distinct(self) -> int:
-        """Calls with different inputs: fewer cannot do, however much memory there is."""
+        """Calls with different inputs: the minimum, whatever the memory."""
         return len(self._distinct)
 
     def attach(self, method: object) -> None:
-        """Lets the networks of a method answer from memory: its direct submodules that have parameters.
+        """Caches the networks of a method: its direct submodules with parameters.
 
-        The weights must be those of all other methods attached here, and stay as they are.
+        The weights must equal those of all other methods attached here, and must not change.
         """
         if not isinstance(method, nn.Module):
             return
@@ -94,7 +94,7 @@ def _feed(digest: hashlib.blake2b, value: Any) -> None:
 
 
 def _copy(output: Any) -> Any:
-    """A copy of tensors, so that a caller may change what it was given."""
+    """A copy of tensors, so that a caller may modify them."""
     if isinstance(output, Tensor):
         return output.detach().clone()
     if isinstance(output, list | tuple):

@@ -1,4 +1,4 @@
-"""The slots of a study: what state each is in, as its trials tell, and how many share a fit."""
+"""The slots of a study: the state of each according to its trials, and how many share a fit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SlotState = Literal["open", "running", "done"]
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in the study.
+    """A slot of the study.
 
     Attributes:
-        state: Whether it is to do, in hands, or done.
+        state: Open, running, or done.
         trial: Its newest trial that counts, if there is one.
     """
 
@@ -30,10 +30,10 @@ class Slot:
 
 
 def slots_of(trials: list[FrozenTrial]) -> dict[int, Slot]:
-    """Returns the state of every slot that a trial was opened for.
+    """Returns the state of every slot with a trial.
 
-    A failed trial settles its slot only if it says why (a diverged training, for example); one without a reason lost
-    its worker, and its slot is open unless another trial took it over, or too many workers were lost on it.
+    A failed trial completes its slot only if it has a reason (a diverged training, for example); one without a reason
+    lost its worker, and its slot is open unless another trial took over or too many workers were lost on it.
     """
     slots: dict[int, Slot] = {}
     lost: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""A method's search space: its parameters, which of them need a new fit, and a hash that notices any change."""
+"""A method's search space: its parameters, which of them need a new fit, and a hash that detects any change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from uadbench.core.method import Method
 from uadbench.core.record import stable_hash
 from uadbench.tuning.storage import quiet
 
-DRAWS = 64  # enough to meet every branch of a conditional space
+DRAWS = 64  # enough to reach every branch of a conditional space
 
 Suggest = Callable[[optuna.Trial], dict[str, Any]]
 
@@ -36,11 +36,11 @@ class Space:
 
     Attributes:
         suggest: Maps a trial to config values.
-        distributions: Every parameter, those of branches included.
-        training: Parameters that need a fit of their own.
-        inference: Parameters that a fitted model can be given afterwards.
+        distributions: Every parameter, including those of branches.
+        training: Parameters that require a new fit.
+        inference: Parameters that can be changed after a fit.
         choices: Config value of each choice of a categorical parameter, as JSON.
-        hash: Changes with names, ranges, and what a choice stands for.
+        hash: Hash of names, ranges, and the values of choices.
     """
 
     suggest: Suggest
@@ -52,7 +52,7 @@ class Space:
 
     @property
     def settings(self) -> float:
-        """Number of different settings of inference; infinite where one is continuous, 1 where there is none."""
+        """Number of different settings of inference; infinite if one is continuous, 1 if there is none."""
         return math.prod(_size(self.distributions[name]) for name in self.inference)
 
     def defaults(self, config: MethodConfig) -> dict[str, Any]:
@@ -70,11 +70,11 @@ class Space:
 
 
 def load_space(method: type[Method], polarity: int = 0) -> Space:
-    """Reads ``space.py`` beside a method.
+    """Reads a method's ``space.py``.
 
     Args:
         method: The method.
-        polarity: Sign of lesions that the dataset tells, for a ``suggest`` that takes it: where it is 0, the sign is
+        polarity: Sign of lesions according to the dataset, for a ``suggest`` that uses it: if it is 0, the sign is
             searched for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The study's database, opened so that a failure is one clear line and no password is ever shown."""
+"""The study's database, with errors of one clear line and without showing passwords."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from uadbench.core.errors import UserError
 
 WAIT = 60  # seconds that a writer waits for SQLite's lock
 DRAWN = "config"
-"""Attribute of a trial whose parameters are all drawn."""
-RETRIES = 3  # of a trial whose worker died: it may be the trial that kills
+"""Attribute of a trial with complete parameters."""
+RETRIES = 3  # number of workers that may die in one trial, because the trial may be the cause
 
 
 def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
@@ -42,9 +42,9 @@ def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            _lock_file(file).open("ab").close()  # where it cannot be made, the lock would wait for ever
+            _lock_file(file).open("ab").close()  # if it cannot be created, the lock would wait forever
         except OSError as error:
-            raise UserError(f"The study's storage {file} cannot be made: {error.strerror}.") from error
+            raise UserError(f"The study's storage {file} cannot be created: {error.strerror}.") from error
     options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if file is not None else {"pool_pre_ping": True}
     try:
         with storage_errors(address), quiet(), lock(address):
@@ -55,16 +55,16 @@ def open_storage(address: str, beat: int, grace: int) -> RDBStorage:
                 grace_period=grace,
                 heartbeat_stale_trial_callback=_retry,
             )
-    except OSError as error:  # the lock beside a SQLite file
+    except OSError as error:  # the lock next to a SQLite file
         raise UserError(f"The study's storage {shown(address)} failed: {error.strerror}.", REMEDY) from error
-    except RuntimeError as error:  # Optuna's word for a database of another version
+    except RuntimeError as error:  # Optuna's error for a database of another version
         raise UserError(f"The study's storage {shown(address)} cannot be used: {error}.", REMEDY) from error
 
 
 def _retry(study: optuna.Study, trial: FrozenTrial) -> None:
     """Opens the slot of a lost trial again, with its parameters if all of them were drawn.
 
-    Of a part of them nothing is kept: drawn anew from the slot's own seed, all are what they would have been.
+    Incomplete parameters are dropped: drawn again from the slot's own seed, they are the same.
     """
     again = copy(trial)
     again.params, again.distributions = drawn(trial)
@@ -80,7 +80,7 @@ def parse(address: str) -> URL:
     """Parses a URL.
 
     Raises:
-        UserError: If it is none. Its text is not repeated: it may hold a password.
+        UserError: If it is invalid. Its text is not repeated because it may contain a password.
     """
     try:
         return make_url(address)
@@ -103,7 +103,7 @@ def sqlite_file(url: URL) -> Path | None:
 
 
 def lock(address: str) -> Any:
-    """Returns a lock that makes several statements one: SQLite cannot lock rows, servers can."""
+    """Returns a lock that makes several statements atomic: SQLite cannot lock rows, servers can."""
     file = sqlite_file(parse(address))
     return nullcontext() if file is None else FileLock(_lock_file(file))
 
@@ -114,10 +114,10 @@ def _lock_file(file: Path) -> Path:
 
 @contextmanager
 def storage_errors(address: str) -> Generator[None]:
-    """Turns what a database raises into one line.
+    """Converts database errors to one line.
 
     Raises:
-        UserError: In place of the database's own errors.
+        UserError: Instead of the database's own errors.
     """
     try:
         yield
@@ -130,7 +130,7 @@ def storage_errors(address: str) -> Generator[None]:
         raise UserError(f"The study's storage {shown(address)} failed: {reason(error, address)}.", REMEDY) from error
 
 
-REMEDY = "Check that it is up and writable; the same command goes on where it stopped."
+REMEDY = "Check that it is up and writable; repeat the command to resume."
 
 
 def reason(error: BaseException, address: str) -> str:
@@ -145,7 +145,7 @@ def reason(error: BaseException, address: str) -> str:
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Silences Optuna's notes on interfaces that it calls experimental."""
+    """Silences Optuna's warnings on experimental interfaces."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         verbosity = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""What defines a study, and what a worker needs to take part in it."""
+"""The definition of a study, and the data for its workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pruner = Literal["median", "hyperband", "none"]
 
 
 class StudyTask(BaseModel):
-    """A study. Everything but the budget and the storage defines it, and is kept with it.
+    """A study. Everything except the budget and the storage defines it and is stored with it.
 
     Attributes:
         method: Registry name.
@@ -27,19 +27,19 @@ class StudyTask(BaseModel):
         objective: Lesions to tune on: synthetic ones on calib (no labels), or those of val.
         measure: Patient-mean case AP, or Dice at the threshold of 1 % healthy false positives.
         max_healthy_fp: Constraint on false positives of healthy images, None for none.
-        with_time: Also minimise the time an image.
-        pruner: How fits that fall behind are ended.
-        settings: Settings of inference tried on each fit.
-        images: At most so many images of a kind are judged.
+        with_time: Also minimise the time per image.
+        pruner: Pruner for fits that fall behind.
+        settings: Inference settings tried per fit.
+        images: Maximum number of images of each kind to evaluate.
         seed: Seed of training, inference and sampling.
         name: Name of the study.
-        storage: Address of the database; may hold a password, so it is never written.
-        trials: Slots of the study in all.
-        folder: Where fits and the page go.
+        storage: Address of the database; may contain a password, so it is never written.
+        trials: Total number of slots.
+        folder: Folder for fits and the page.
         device: auto, cpu or cuda.
         workers: Processes on this machine.
-        timeout: Seconds after which no trial is begun, None for no limit.
-        beat: Seconds between signs of life of a trial.
+        timeout: Seconds after which no new trial starts, None for no limit.
+        beat: Seconds between heartbeats of a trial.
         grace: Seconds without one after which its worker counts as dead.
     """
 
@@ -77,7 +77,7 @@ class StudyTask(BaseModel):
         keys = {"method", "preset", "objective", "measure", "max_healthy_fp", "with_time", "pruner", "settings"}
         return {
             **self.model_dump(mode="json", include={*keys, "images", "seed"}),
-            # Which synthetic lesions: a study that was judged on others is another study.
+            # The synthetic lesions: a study with others is a different study.
             "lesions": f"{MIXTURE} {VERSION}" if self.objective == "synthetic" else "val",
             "method_version": method_version,
             "data": head,

@@ -1,4 +1,4 @@
-"""Tells a tracker of a study: one log a finished trial, each told once."""
+"""Logs a study to a tracker: one log per finished trial, each only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uadbench.tuning.task import StudyTask
 
 
 def tell_trials(tracking: Tracking, task: StudyTask, trials: Sequence[FrozenTrial]) -> None:
-    """Tells of all finished trials that the tracker does not hold yet, whichever worker made them."""
+    """Logs all finished trials that are not in the tracker yet, from any worker."""
 
     def tell(tracker: Tracker) -> None:
         for trial in trials:
@@ -28,7 +28,7 @@ def tell_trials(tracking: Tracking, task: StudyTask, trials: Sequence[FrozenTria
 
 
 def tracked_trial(task: StudyTask, trial: FrozenTrial) -> Tracked:
-    """Returns a trial as trackers see it: its study, and the settings as ``config.KEY``."""
+    """Returns a trial for trackers: its study, and the settings as ``config.KEY``."""
     slot = slot_of(trial)
     names = ("method", "dataset", "preset", "objective", "measure", "seed")
     study: dict[str, Value] = {"study": task.name, **{name: getattr(task, name) for name in names}}
@@ -38,7 +38,7 @@ def tracked_trial(task: StudyTask, trial: FrozenTrial) -> Tracked:
 
 
 def trial_scalars(task: StudyTask, trial: FrozenTrial) -> dict[str, float]:
-    """Returns what a trial was judged by, means over patients; nothing for one that was pruned or failed."""
+    """Returns the metrics of a trial, means over patients; nothing if it was pruned or failed."""
     if trial.state != TrialState.COMPLETE:
         return {}
     found = trial.user_attrs

@@ -1,4 +1,4 @@
-"""Runs a study with one or several processes and writes what it found."""
+"""Runs a study with one or several processes and writes its results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BAD_INPUT, INTERRUPTED = 2, 130
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a command has to tell.
+    """Results for the command line.
 
     Attributes:
         outcome: The study.
@@ -40,17 +40,18 @@ class Tuning:
 
 
 def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *, force: bool = False) -> Tuning:
-    """Fills the study's slots and writes the tuned settings and the page.
+    """Runs the study's slots and writes the tuned settings and the page.
 
     Args:
         task: The study.
-        out: Root of the tuned settings.
-        say: Told one line per trial.
-        console: Where a single worker draws the progress of its fits.
+        out: Parent folder of the tuned settings.
+        say: Called with one line per trial.
+        console: Console for the progress of a single worker's fits.
         force: Whether to replace the file of a longer study, or of one of another kind.
 
     Raises:
-        UserError: If the data, the space or the storage cannot be used, the study was begun differently, or the file of
+        UserError: If the data, the space or the storage cannot be used, the study was started differently, or the file
+            of
             another study would be lost.
         JobFailed: If no trial was finished, or workers died.
     """
@@ -59,7 +60,7 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *
     space = load_space(METHODS.load(task.method), view.head.polarity)
     asked = {**task.model_dump(), "source": view.head.source}
     check_replaceable(tuned_file(task, out), asked, force=force)
-    book = open_book(task, view, space)  # refuses a changed study before any process is started
+    book = open_book(task, view, space)  # refuses a changed study before starting processes
     if task.workers == 1:
         Worker(task, say, console).run()
     else:
@@ -67,13 +68,13 @@ def tune(task: StudyTask, out: Path, say: Say, console: Console | None = None, *
     definition = book.study.user_attrs["definition"]
     found = outcome(task, definition, book.trials())
     if not found.trials:
-        raise JobFailed("No trial was finished in the time given; the same command goes on.")
+        raise JobFailed("No trial was finished in the given time; repeat the command to resume.")
     page = write_page(task, definition, found)
     return Tuning(found, write_tuned(task, definition, found, labels_used(task, view), out, force=force), page)
 
 
 def labels_used(task: StudyTask, view: TuningView) -> str:
-    """Returns the labels that the objective consumed."""
+    """Returns the labels used by the objective."""
     if task.objective == "synthetic":
         return "none"
     items = view.role(Role.VAL)
@@ -102,12 +103,12 @@ def _run_workers(task: StudyTask) -> None:
         for worker in workers:
             worker.join()
     except KeyboardInterrupt:
-        for worker in workers:  # the terminal has told them too: they give their trials back first
+        for worker in workers:  # the terminal signals them too: they return their trials first
             worker.join()
         raise
     codes = [worker.exitcode for worker in workers]
     if BAD_INPUT in codes:
-        raise UserError("A worker could not go on; its message is above.")
+        raise UserError("A worker failed; its message is above.")
     if all(code != 0 for code in codes):
         raise JobFailed("All workers died; the same command goes on where they stopped.")
 

@@ -1,4 +1,4 @@
-"""What a tuner may read of a store: everything but the test role."""
+"""A tuner's access to a store: everything except the test role."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uadbench.data.storage.store import Item, Store
 
 @dataclass(frozen=True)
 class DataHead:
-    """What a study says about its data.
+    """Description of a study's data.
 
     Attributes:
         dataset: Registry name.
@@ -35,7 +35,8 @@ class DataHead:
 class TuningView:
     """Some roles of a store. Items of other roles are not listed, and reading one is an error.
 
-    An item is looked up by its uid, never by the offset that it carries, so that no made-up item reaches other pixels.
+    An item is looked up by its uid, never by the offset that it carries, so that a forged item cannot reach other
+    pixels.
 
     Args:
         store: The store.
@@ -56,7 +57,7 @@ class TuningView:
         self._items = {item.uid: item for item in store.items if item.role in roles}
 
     def role(self, role: Role) -> list[Item]:
-        """Returns the items of a role in stored order; none if the role is closed."""
+        """Returns the items of a role in stored order; none if the role is not accessible."""
         return [item for item in self._items.values() if item.role == role]
 
     def image(self, item: Item) -> NDArray[np.float32]:
@@ -74,5 +75,8 @@ class TuningView:
     def _open(self, item: Item) -> Item:
         known = self._items.get(item.uid)
         if known is None:
-            raise DataError(f"Item {item.uid} is closed to the tuner.", "Only train, calib, labelled and val are open.")
+            raise DataError(
+                f"Item {item.uid} is not accessible to the tuner.",
+                "Only train, calib, labelled and val are accessible.",
+            )
         return known

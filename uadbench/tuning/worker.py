@@ -1,4 +1,4 @@
-"""A worker: takes slots from the book, fits or reuses a fit, judges a setting, and writes what it found."""
+"""A worker: claims slots, fits or reuses a fit, evaluates a setting, and stores the result."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from uadbench.tuning.space import Space, load_space
 from uadbench.tuning.task import StudyTask
 from uadbench.tuning.view import TuningView
 
-POLL = 0.5  # seconds between two looks at the book while others work
-WATCHED = 16  # images by which a fit is pruned
+POLL = 0.5  # seconds between polls of the book while others work
+WATCHED = 16  # number of images for pruning
 
 Say = Callable[[str], None]
 
 
 def open_view(task: StudyTask) -> TuningView:
-    """Opens the data of a study, the test role left out."""
+    """Opens the data of a study without the test role."""
     return TuningView(Store(task.store), task.roles)
 
 
 def open_book(task: StudyTask, view: TuningView, space: Space) -> Book:
-    """Opens the study, or begins it."""
+    """Opens or starts the study."""
     kind = METHODS.load(task.method)
     definition = task.definition(asdict(view.head), space.hash, kind.version)
     return Book(task, space, definition, space.defaults(_resolve(kind, task, view)))
@@ -59,7 +59,7 @@ def _resolve(
 
 
 def lesion_images(task: StudyTask, view: TuningView) -> tuple[Pixels, list[Item]]:
-    """Returns the images with lesions that the objective names.
+    """Returns the images with lesions of the objective.
 
     Raises:
         UserError: If the dataset has none.
@@ -81,8 +81,8 @@ class Worker:
 
     Args:
         task: The study.
-        say: Told one line per trial.
-        console: Where the progress of a fit is drawn; None for silence.
+        say: Called with one line per trial.
+        console: Console for the progress of a fit; None for silence.
     """
 
     def __init__(self, task: StudyTask, say: Say, console: Console | None = None) -> None:
@@ -91,7 +91,7 @@ class Worker:
         self._method = METHODS.load(task.method)
         self._device = pick_device(task.device)
         if self._device.type == "cuda" and task.workers > 1:
-            # each of the workers on a GPU keeps to its share: one that needs more fails alone and says so
+            # each worker on a GPU is limited to its share: one that needs more fails without affecting others
             torch.cuda.set_per_process_memory_fraction(1 / task.workers)
         self._view = open_view(task)
         self._space = load_space(self._method, self._view.head.polarity)
@@ -106,7 +106,7 @@ class Worker:
         self._images: dict[int, tuple[Images, Images, Images]] = {}
 
     def run(self) -> None:
-        """Works until every slot is done or the time is over.
+        """Works until every slot is done or the time has passed.
 
         Raises:
             UserError: If the storage fails.
@@ -139,8 +139,8 @@ class Worker:
         except OSError as error:
             self.book.release(trial)
             raise UserError(
-                f"Study {self.task.name} cannot keep its fits: {error.strerror or error}.",
-                "Free some space, or write elsewhere; the same command goes on.",
+                f"Study {self.task.name} cannot store its fits: {error.strerror or error}.",
+                "Free some space, or write elsewhere; repeat the command to resume.",
             ) from error
         except BaseException:
             self.book.release(trial)
@@ -189,7 +189,7 @@ class Worker:
             trial.set_user_attr(key, value)
 
     def _milliseconds(self, predict: FixedBatchPredictor, timed: Images) -> float:
-        """Time of one padded batch an image, the faster of two, no call shared."""
+        """Time per image of one padded batch, the faster of two, without shared calls."""
         batch = predict.batch
         images = next(timed.batches.epoch(batch)).images
         best = float("inf")
@@ -200,7 +200,7 @@ class Worker:
         return 1000 * best / batch
 
     def _images_for(self, config: MethodConfig) -> tuple[Images, Images, Images]:
-        """Images with lesions, healthy ones, and the few by which fits are pruned."""
+        """Images with lesions, healthy images, and the few images for pruning."""
         if config.image_size not in self._images:
             spec = self._fits.spec(config)
             items = thin(self._lesion_items, self.task.images)

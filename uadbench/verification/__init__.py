@@ -1,1 +1,1 @@
-"""Whether records are what they claim: a run made again, tables recomputed, bundles and the leaderboard checked."""
+"""Verification of records: reruns, recomputed tables, bundles and the leaderboard."""

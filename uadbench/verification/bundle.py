@@ -1,7 +1,7 @@
-"""A run as one file for the leaderboard: written after it verifies, and read as if its sender meant harm.
+"""A run as one file for the leaderboard: written after verification, and read as untrusted.
 
 The archive is a ZIP without compression and without dates, so the same run always gives the same bytes and no entry is
-larger than it says. Nothing in it is ever executed or unpickled: a checker knows every file name that may occur.
+larger than it states. Nothing in it is ever executed or unpickled: a checker knows every allowed file name.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)
 
 
 class Contents(BaseModel):
-    """What ``bundle.json`` says.
+    """Contents of ``bundle.json``.
 
     Attributes:
         format: Version of the layout.
@@ -72,10 +72,10 @@ def write_bundle(
         run: Folder of a finished run.
         out: File to write, ``.zip``.
         source: Where the run's data are, None for its phantom.
-        test_source: Where its test data are.
-        progress: Called while a phantom is made.
-        maps: Whether the raw maps go in; otherwise their hashes alone.
-        weights: Whether the weights go in; otherwise their hash alone.
+        test_source: Its prepared test data.
+        progress: Called while a phantom is simulated.
+        maps: Whether to include the raw maps; otherwise only their hashes.
+        weights: Whether to include the weights; otherwise only their hash.
 
     Raises:
         UserError: If the run is of preset smoke or the file cannot be written.
@@ -88,7 +88,7 @@ def write_bundle(
     if record.schema_version < SCHEMA:
         raise UserError(
             f"{run} was written by an earlier version, without a hash of every file.",
-            f"Bring it up to date: uadbench evaluate --run {run} --in-place",
+            f"Update it: uadbench evaluate --run {run} --in-place",
         )
     if not is_result(record.method.preset):
         raise UserError("A run of preset smoke is never ranked.", "Submit one of preset quick, standard or paper.")
@@ -116,10 +116,10 @@ def _pack(run: Path, contents: Contents, file: Path) -> None:
 
 @contextmanager
 def opened_bundle(bundle: Path) -> Generator[Path]:
-    """Unpacks a bundle into a temporary folder after its names, sizes and hashes have been checked.
+    """Unpacks a bundle into a temporary folder after checking its names, sizes and hashes.
 
     Raises:
-        DataError: If it is not a bundle, or holds anything that a bundle does not.
+        DataError: If it is not a bundle, or contains anything not allowed.
     """
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "run"
@@ -133,7 +133,7 @@ def opened_bundle(bundle: Path) -> Generator[Path]:
 
 
 def _checked(archive: zipfile.ZipFile) -> Contents:
-    """Returns the table of contents of an archive that holds what it lists and nothing else."""
+    """Returns the table of contents of an archive after checking that it lists all entries."""
     entries = archive.infolist()
     names = [entry.filename for entry in entries]
     if len(entries) > MOST_ENTRIES or len(set(names)) < len(names):
@@ -161,7 +161,7 @@ def _checked(archive: zipfile.ZipFile) -> Contents:
 
 
 def _unpack(archive: zipfile.ZipFile, contents: Contents, folder: Path) -> None:
-    """Copies each entry to a name that is known to be harmless, and checks its hash."""
+    """Copies each entry to a known safe name, and checks its hash."""
     for name, expected in contents.files.items():
         target = folder / name
         with archive.open(name) as stream, writing(folder.parent, "set TMPDIR to another folder"):
@@ -173,7 +173,7 @@ def _unpack(archive: zipfile.ZipFile, contents: Contents, folder: Path) -> None:
 
 
 def _copy(stream: IO[bytes], file: IO[bytes]) -> None:
-    """Copies an entry; what the archive raises is its own fault, and not that of the folder."""
+    """Copies an entry; errors of the archive are not attributed to the folder."""
     while True:
         try:
             part = stream.read(MEGA)
@@ -190,6 +190,6 @@ def _limit(name: str) -> int:
 
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, _MOMENT)
-    entry.create_system = 3  # the same bytes on every system
+    entry.create_system = 3  # equal bytes on every system
     entry.external_attr = (stat.S_IFREG | 0o644) << 16
     return entry

@@ -1,4 +1,4 @@
-"""Checks a bundle that somebody sent: nothing that it brings is executed, and its numbers are computed again."""
+"""Checks a received bundle: nothing in it is executed, and its metrics are recomputed."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 
 @dataclass(frozen=True)
 class Submission:
-    """What checking a bundle gave.
+    """Result of checking a bundle.
 
     Attributes:
         record: Its record.
-        level: ``reported`` if it holds no maps, ``recomputed`` if every metric was computed again from them,
+        level: ``reported`` without maps, ``recomputed`` if every metric was recomputed from them,
             ``rerun`` if they were predicted again as well.
-        problems: One line each; empty if the bundle holds.
-        exported: Where its record was put.
-        isolated: How far the method was kept from the truth while it was run again.
+        problems: One line each; empty if the bundle is valid.
+        exported: Path of the exported record.
+        isolated: Isolation of the method in the rerun.
     """
 
     record: Record
@@ -54,21 +54,21 @@ def check_bundle(
     with_data: bool = True,
     again: Again | None = None,
 ) -> Submission:
-    """Verifies a bundle without running anything that it brings: its method is the one that is registered here.
+    """Verifies a bundle without running anything in it: its method is the one registered here.
 
-    With maps, every metric, table and ledger entry is computed again under the rules and the data of this machine.
+    With maps, every metric, table and ledger entry is recomputed with the protocol and data of this machine.
 
     Args:
         bundle: The file.
-        source: Where the data are, None for the phantom.
-        test_source: Where the test data are.
-        progress: Called while a phantom is made.
-        with_data: Whether the data are at hand; without them the hashes alone are compared.
-        again: How the method is run again with the weights of the bundle; None for not at all.
-        records: Where record and tables are put if all holds, with the level reached; None: nowhere.
+        source: Prepared data, None for the phantom.
+        test_source: Prepared test data.
+        progress: Called while a phantom is simulated.
+        with_data: Whether the data are available; without them only hashes are compared.
+        again: How to rerun the method with the weights of the bundle; None for no rerun.
+        records: Folder to which a valid record and its tables are exported with the level; None for no export.
 
     Raises:
-        DataError: If it is not a bundle, or the data are not those that it was made on.
+        DataError: If it is not a bundle, or the data differ.
     """
     with opened_bundle(bundle) as folder:
         try:
@@ -93,13 +93,13 @@ def check_bundle(
 
 
 def _compare_job(record: Record, config: Path) -> list[str]:
-    """Compares the record with the job that its id hashes, and refuses names that are not names."""
+    """Compares the record with the job hashed into its id, and refuses invalid names."""
     tested = record.test_on or record.dataset
     for name in (record.id, record.protocol.name, record.dataset.name, tested.name, record.method.name):
         if not _NAME.fullmatch(name):
             return [f"record.json: the name {name[:60]!r} is not allowed"]
     if record.schema_version < SCHEMA:
-        return ["record.json: an earlier version wrote it: uadbench evaluate --in-place, then submit it again"]
+        return ["record.json: written by an earlier version: run uadbench evaluate --in-place, then submit it again"]
     if record.status != "done" or not is_result(record.method.preset):
         return ["record.json: it is not a finished run above preset smoke"]
     try:
@@ -127,7 +127,7 @@ def _compare_files(
     if not with_data or not (folder / "maps").is_dir():
         hashes = hash_files(folder)
         wrong = [
-            f"{name}: it has not the hash that record.json names"
+            f"{name}: it does not have the hash in record.json"
             for name in sorted({*hashes, *needed_files(record)})
             if name not in hashes or record.hashes.get(name) != hashes[name]
         ]
@@ -137,7 +137,7 @@ def _compare_files(
         result = verify_run(folder, source, test_source, progress, **options)
     except RecursionError:
         return Submission(record, "recomputed", ["maps: a file is nested too deeply"])
-    # The hash of the weights stands in the record whether or not they came along.
+    # The record contains the hash of the weights whether or not they are included.
     expected = set[str]() if (folder / WEIGHTS).exists() else {f"{WEIGHTS}: missing"}
     problems = [line for line in result.problems if line not in expected]
     return Submission(record, result.level, problems, isolated=result.isolated)

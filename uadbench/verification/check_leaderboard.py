@@ -1,9 +1,9 @@
-"""Checks everything that was submitted to a leaderboard, without data, and without running anything submitted.
+"""Checks everything submitted to a leaderboard, without data, and without running anything submitted.
 
-A leaderboard is a folder with ``records/<protocol>/<dataset>/<method>/<id>.*`` and, where a submission brings them,
-bundles in ``submissions/<id>.zip``. Every file name that may occur is known; each table has the hash that its record
-names; what the tables tell is computed again; and the records of one test set must agree on what its cases are. A
-bundle is checked like any other (``submission``): its metrics come out of its maps again, if this machine has the data.
+A leaderboard is a folder with ``records/<protocol>/<dataset>/<method>/<id>.*`` and, if a submission includes them,
+bundles in ``submissions/<id>.zip``. Only known file names are allowed; each table must have the hash in its
+record; metrics are recomputed from the tables; and the records of one test set must have the same cases. A
+bundle is checked like any other: its metrics are recomputed from its maps if this machine has the data.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from uadbench.verification.check_record import read_cases, recompute_from_tables
 from uadbench.verification.claims import check_claims
 
 RECORDS, SUBMISSIONS = "records", "submissions"
-LARGEST_SUBMISSION = 50 * MEGA  # what a repository takes without complaint
+LARGEST_SUBMISSION = 50 * MEGA  # limits for files in a repository
 OF_A_CASE = ("patient", "lesion", "pixels", "lesion_pixels", "lesion_pixels_outside_body")
 _PLACE = re.compile(r"[\w.-]{1,80}/\w{1,80}/\w{1,80}/([0-9a-f]{8,64})\.([a-z.]{3,20})", re.ASCII)
 _BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
@@ -40,12 +40,12 @@ _BUNDLE = re.compile(r"([0-9a-f]{8,64})\.zip")
 
 @dataclass
 class Audit:
-    """What an audit found.
+    """Result of an audit.
 
     Attributes:
-        levels: How many records claim each level of verification.
+        levels: Number of records by claimed level of verification.
         bundles: Level that each bundle reached, by id.
-        problems: One line each, naming the file; empty if all holds.
+        problems: One line each, naming the file; empty if there are none.
     """
 
     levels: Counter[str] = field(default_factory=Counter[str])
@@ -53,7 +53,7 @@ class Audit:
     problems: list[str] = field(default_factory=list[str])
 
     def note(self, where: str, reason: str) -> None:
-        """Adds a problem as one harmless line."""
+        """Adds a problem as one sanitised line."""
         line = f"{where}: {reason}"
         self.problems.append("".join(char if char.isprintable() else "?" for char in line)[:400])
 
@@ -64,8 +64,8 @@ def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) ->
     Args:
         leaderboard: The folder.
         progress: Called while the phantom of a bundle is made.
-        base: The leaderboard before the submission. A new or changed record may then claim no more than its bundle
-            shows, an old one no more than before, and none may go.
+        base: The leaderboard before the submission. A new or changed record may then claim at most what its bundle
+            shows, an old one at most what it claimed before, and none may be removed.
 
     Raises:
         DataError: If it is not a leaderboard.
@@ -97,14 +97,14 @@ def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) ->
     if base is not None:
         _compare_base(records, base / RECORDS, entries, superseded, found)
     for file, record in entries.items():
-        # Without the leaderboard before, nobody vouches for a claim but the bundle that came with it.
+        # Without the earlier leaderboard, only the submitted bundle supports a claim.
         shown = found.bundles.get(record.id, "reported")
         found.levels[shown if base is None else _level(records / file)] += 1
     return found
 
 
 def _known_files(records: Path, found: Audit) -> list[str]:
-    """Returns the files that a leaderboard may hold; everything else is named."""
+    """Returns the allowed files of a leaderboard; all others are reported."""
     known: list[str] = []
     for folder, folders, names in os.walk(records, followlinks=False):
         for name in sorted([*folders, *names]):
@@ -115,7 +115,7 @@ def _known_files(records: Path, found: Audit) -> list[str]:
             elif path.is_dir() or relative == ".gitkeep":
                 continue
             elif (place := _PLACE.fullmatch(relative)) is None or place[2] not in ("json", VERIFICATION, *TABLES):
-                found.note(relative, "no leaderboard has such a file")
+                found.note(relative, "this file is not allowed in a leaderboard")
             elif path.stat().st_size > (limit := LIMITS["record.json"] if place[2] == "json" else LARGEST_TEXT):
                 found.note(relative, f"it has {path.stat().st_size} bytes, more than {limit}")
             else:
@@ -124,7 +124,7 @@ def _known_files(records: Path, found: Audit) -> list[str]:
 
 
 def _checked_record(records: Path, file: str, files: list[str], found: Audit) -> Record | None:
-    """Returns the record of a file after its companions have been checked; None for companions and bad records."""
+    """Returns the record of a file after checking its tables; None for tables and bad records."""
     place = _PLACE.fullmatch(file)
     if place is None:
         return None
@@ -140,7 +140,7 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
     before = len(found.problems)
     tested = record.test_on or record.dataset
     if file != f"{record.protocol.name}/{tested.name}/{record.method.name}/{record.id}.json":
-        found.note(file, "its record belongs elsewhere")
+        found.note(file, "its record belongs in another folder")
     if not is_result(record.method.preset):
         found.note(file, "a run of preset smoke is never ranked")
     for name in TABLES:
@@ -149,12 +149,12 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
         if (known is None and (there or needed)) or (known is not None and not there):
             found.note(file, f"{name} is {'not named in it' if known is None else 'missing'}")
         elif known is not None and sha256_of(records / f"{start}{name}") != known:
-            found.note(f"{start}{name}", "it has not the hash that its record names")
+            found.note(f"{start}{name}", "it does not have the hash in its record")
     if f"{start}{VERIFICATION}" in files:
         try:
             Verified.model_validate_json((records / f"{start}{VERIFICATION}").read_bytes())
         except ValidationError:
-            found.note(f"{start}{VERIFICATION}", "it names no level of verification")
+            found.note(f"{start}{VERIFICATION}", "it has no level of verification")
     return record if len(found.problems) == before else None
 
 
@@ -171,7 +171,7 @@ def _compare_seeds(entries: dict[str, Record], found: Audit) -> None:
 
 
 def _compare_cases(records: Path, entries: dict[str, Record], found: Audit) -> None:
-    """Records of one test set under one protocol must have the same cases: what most say of them counts."""
+    """Records of one test set under one protocol must have the same cases: the majority counts."""
     said: dict[tuple[str, ...], dict[str, list[str]]] = {}
     sizes: dict[str, int] = {}
     for file, record in entries.items():
@@ -189,7 +189,7 @@ def _compare_cases(records: Path, entries: dict[str, Record], found: Audit) -> N
         usual = max(versions, key=lambda content: len(versions[content]))
         for content, files in versions.items():
             for file in files if content != usual else []:
-                words = f"its {sizes[content]} cases are not the {sizes[usual]} that other records of these data have"
+                words = f"its {sizes[content]} cases differ from the {sizes[usual]} of other records of these data"
                 found.note(file, words)
 
 
@@ -206,7 +206,7 @@ def _check_bundles(folder: Path, records: Path, entries: dict[str, Record], prog
         elif path.stat().st_size > LARGEST_SUBMISSION:
             found.note(where, f"it has {path.stat().st_size} bytes, more than {LARGEST_SUBMISSION}")
         elif name[1] not in by_id:
-            found.note(where, f"records/ has no record of it that holds: uadbench verify {where} --accept records")
+            found.note(where, f"records/ has no valid record of it: uadbench verify {where} --accept records")
         else:
             file = by_id[name[1]]
             for problem in _check_one(path, records / file, entries[file], progress, found):
@@ -214,7 +214,7 @@ def _check_bundles(folder: Path, records: Path, entries: dict[str, Record], prog
 
 
 def _check_one(bundle: Path, file: Path, record: Record, progress: Progress, found: Audit) -> Iterator[str]:
-    """Yields what is wrong with the bundle of a record; data of patients are not at hand, phantoms are made."""
+    """Yields problems with the bundle of a record; phantoms are simulated, patient data are not available."""
     phantom = all(part.source == "phantom" for part in (record.dataset, record.test_on or record.dataset))
     try:
         with opened_bundle(bundle) as run:
@@ -235,24 +235,24 @@ def _check_one(bundle: Path, file: Path, record: Record, progress: Progress, fou
 def _compare_base(
     records: Path, base: Path, entries: dict[str, Record], superseded: dict[str, str], found: Audit
 ) -> None:
-    """Holds a submission to what it shows."""
+    """Checks that a submission claims only what it shows."""
     for file, record in entries.items():
         before, claimed = base / file, _level(records / file)
         same = before.is_file() and before.read_bytes() == (records / file).read_bytes()
         if not same and record.schema_version < SCHEMA:
-            found.note(file, "an earlier version wrote it, without a hash of every file")
+            found.note(file, "it was written by an earlier version, without a hash of every file")
         if not same and file in superseded:
             found.note(file, superseded[file])
         shown = max(_level(before) if same else "reported", found.bundles.get(record.id, "reported"), key=LEVELS.index)
         if LEVELS.index(claimed) > LEVELS.index(shown):
-            found.note(file, f"it claims to be {claimed}, and what came with it shows {shown}")
+            found.note(file, f"it claims the level {claimed}, but the submission shows {shown}")
     if _content(records.parent / EARLIER) != _content(base.parent / EARLIER):
-        found.note(EARLIER, "a submission does not change the list of earlier records")
+        found.note(EARLIER, "a submission must not change the list of earlier records")
     there = {path.relative_to(base).as_posix() for path in base.rglob("*.json")}
     for file in sorted(there):
         place = _PLACE.fullmatch(file)
         if place is not None and place[2] == "json" and not (records / file).is_file():
-            found.note(file, "a submission does not remove records")
+            found.note(file, "a submission must not remove records")
 
 
 def _content(file: Path) -> bytes | None:
@@ -260,7 +260,7 @@ def _content(file: Path) -> bytes | None:
 
 
 def _level(file: Path) -> Level:
-    """Returns the level that stands beside a record."""
+    """Returns the verification level of a record."""
     try:
         return Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes()).level
     except (OSError, ValidationError):

@@ -1,7 +1,7 @@
-"""What a record's own tables say of its numbers: no maps, no data and no method are needed.
+"""Checks a record against its own tables, without maps, data or method.
 
-Metrics and intervals over cases are computed again from ``cases.csv``. Those over pixels, or over calibration images,
-need the maps: of these only the bounds that ``curves.json`` gives are compared.
+Metrics and intervals over cases are recomputed from ``cases.csv``. Those over pixels, or over calibration images,
+need the maps: of these only the bounds in ``curves.json`` are compared.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ FROM_MAPS = {
     "image_false_alarm_error",
     "image_ece",
 }
-"""Metrics that a table of cases does not give."""
+"""Metrics that cannot be computed from the case table."""
 NAMES = ("case", "patient", "kind", "cohort")
 NEEDED = {*NAMES, "lesion", "pixels", "lesion_pixels", "ap", "auroc", "image_score", "own_score", "aupro"}
 MOST_COLUMNS = 300
-# A name that a spreadsheet takes for a formula, a page for markup or a system for a path is none.
-# The slice of a volume has its number behind a stroke.
+# Names that could be a formula in a spreadsheet, markup on a page or a path are not allowed.
+# Slices of a volume have their number after a slash.
 _NAME = re.compile(r"\w[\w .,:()+-]{0,199}(/\d{1,6})?")
 
 
 def compare_metrics(ours: Mapping[str, Metric], theirs: Mapping[str, Metric], source: str) -> list[str]:
-    """Returns one line for each field of a metric that is not what it should be; metrics of one side are left out.
+    """Returns one line for each differing field of a metric; metrics on only one side are skipped.
 
     Args:
         ours: As computed here.
-        theirs: As the record says.
-        source: What ours were computed from, for the line.
+        theirs: As in the record.
+        source: Source of ours, for the message.
     """
     problems: list[str] = []
     for key in sorted(ours.keys() & theirs.keys()):
@@ -61,14 +61,14 @@ def compare_metrics(ours: Mapping[str, Metric], theirs: Mapping[str, Metric], so
 
 
 def recompute_from_tables(record: Record, beside: Callable[[str], Path]) -> list[str]:
-    """Compares a record of a finished run with the job that its id hashes, its protocol, and the tables beside it.
+    """Compares a record of a finished run with the job hashed into its id, its protocol, and its tables.
 
     Args:
         record: The record.
-        beside: Where a table of it lies, by name; the tables have the hashes that it names.
+        beside: Path of each table by name; the tables have the hashes in the record.
 
     Returns:
-        One line a problem.
+        One line per problem.
     """
     problems = _compare_id(record)
     try:
@@ -76,7 +76,7 @@ def recompute_from_tables(record: Record, beside: Callable[[str], Path]) -> list
     except UserError as error:
         return [*problems, f"record.json: {error.message}"]
     if earlier_rules(record.protocol):
-        return problems  # what these tables give under rules that are no longer here, nobody can compute
+        return problems  # metrics under rules that no longer exist cannot be recomputed
     if (rules.hash, rules.version) != (record.protocol.hash, record.protocol.version):
         return [*problems, f"record.json: protocol {rules.name} has other rules than the file of that name"]
     try:
@@ -102,10 +102,10 @@ def recompute_from_tables(record: Record, beside: Callable[[str], Path]) -> list
 
 
 def read_cases(file: Path) -> pd.DataFrame:
-    """Reads a table of cases that a stranger wrote.
+    """Reads an untrusted case table.
 
     Raises:
-        ValueError: If columns are missing or too many, or a name is none.
+        ValueError: If columns are missing or too many, or a name is not allowed.
         OSError: If it cannot be read.
     """
     columns = list(pd.read_csv(file, nrows=0).columns)
@@ -120,14 +120,14 @@ def read_cases(file: Path) -> pd.DataFrame:
             if not _NAME.fullmatch(name) and (name or column in ("case", "patient")):
                 raise ValueError(f"{column} {name[:60]!r} is not a name")
     if not table["case"].is_unique:
-        raise ValueError("a case stands in it twice")
+        raise ValueError("a case occurs twice")
     if np.isinf(table[list(numbers)].to_numpy(np.float64)).any():
         raise ValueError("a number is infinite")
     return table
 
 
 def _compare_id(record: Record) -> list[str]:
-    """The id hashes the job, of which the record says all but the precision that was asked for."""
+    """Recomputes the id from the record, which contains the whole job except the requested precision."""
     parts = {name: getattr(record, name) for name in ("method", "dataset", "test_on", "protocol", "seed")}
     if record.id not in {Job(**parts, precision=asked).id for asked in ("auto", "fp32", "bf16")}:
         return ["record.json: its id is not that of its method, data, protocol and seed"]
@@ -139,7 +139,7 @@ def _compare_pooled(record: Record, curves: Path) -> list[str]:
         content = json.loads(curves.read_bytes())
         bounds = {key: (float(low), float(high)) for key, (low, high) in content.get("bounds", {}).items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return ["curves.json: it holds no curves"]
+        return ["curves.json: it contains no curves"]
     problems: list[str] = []
     for key in ("pixel_auroc_pooled", "pixel_ap_pooled"):
         value = record.metrics[key].value if key in record.metrics else None
@@ -154,31 +154,31 @@ def _compare_gap(record: Record, table: pd.DataFrame, gaps: Path) -> list[str]:
     try:
         theirs = json.loads(gaps.read_bytes())["oracle_gap"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return ["gaps.json: it holds no gaps"]
+        return ["gaps.json: it contains no gaps"]
     if ours is None or not isinstance(theirs, dict):
         same = ours is None and theirs is None
     else:
         same = ours.keys() == theirs.keys() and all(_close(value, theirs[key]) for key, value in ours.items())
     if same:
         return []
-    return ["gaps.json: its oracle gap is not what the cases give"]
+    return ["gaps.json: its oracle gap differs from that of the cases"]
 
 
 def _compare_thresholds(rules: Protocol, table: pd.DataFrame, thresholds: Path) -> list[str]:
-    """Compares the rules alone: which threshold a rule gives, only the maps tell."""
+    """Compares only the rules: their thresholds can be recomputed only from the maps."""
     try:
         content = json.loads(thresholds.read_bytes())
         values = {str(rule): float(value) for rule, value in content["values"].items()}
         headline = content["headline"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        return ["thresholds.json: it holds no thresholds"]
+        return ["thresholds.json: it contains no thresholds"]
     if headline != rules.headline or values.keys() != _applied(rules, table).keys():
         return ["thresholds.json: its rules are not those in cases.csv"]
     return [] if np.isfinite(list(values.values())).all() else ["thresholds.json: a threshold is not finite"]
 
 
 def _applied(rules: Protocol, table: pd.DataFrame) -> dict[str, str]:
-    """Returns the rules that a table has columns of, each with the labels that it consumes."""
+    """Returns the rules that have columns in a table, each with the labels that it uses."""
     return {rule.key: rule.labels_consumed for rule in rules.threshold_rules if f"dice@{rule.key}" in table}
 
 
@@ -191,18 +191,18 @@ def _compare_ledger(record: Record, rules: Protocol, table: pd.DataFrame) -> lis
     if record.dataset.source == "phantom":
         chosen = set[str]()
     if told != wanted | {rule: told[rule] for rule in chosen}:
-        problems.append("record.json: ledger.threshold_labels is not what the rules in cases.csv consume")
+        problems.append("record.json: ledger.threshold_labels differs from the labels used by the rules in cases.csv")
     if supervision not in {kind.value for kind in Supervision}:
         problems.append(f"record.json: there is no supervision {supervision[:40]!r}")
     elif record.method.preset != EXTERNAL:
-        # Masks that chose the healthy slices of somebody's own images count as well; a phantom has none of these.
+        # Masks that selected the healthy slices of a user's images count as well; phantoms have none.
         used, supervised = ledger.train_pixel_labels > 0, supervision == Supervision.MASKS
         if used < supervised or (used > supervised and record.dataset.source == "phantom"):
-            problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {supervision}")
-        # What imported weights have learnt from is not known, and no claim of the data's labels is made.
+            problems.append(f"record.json: ledger.train_pixel_labels contradicts supervision {supervision}")
+        # The training data of imported weights are unknown, so no labels are claimed.
         learns = supervision != Supervision.NONE and ledger.checkpoint_rule != IMPORTED
         if (ledger.train_image_labels > 0) != learns:
-            problems.append(f"record.json: ledger.train_image_labels does not go with supervision {supervision}")
+            problems.append(f"record.json: ledger.train_image_labels contradicts supervision {supervision}")
     return problems
 
 

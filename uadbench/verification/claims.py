@@ -1,9 +1,9 @@
-"""What a record claims, held against what is registered here: its method's class and its dataset's.
+"""Checks the claims of a record against the registered method and dataset.
 
-A record and the job beside it are written by the same hand, so neither vouches for the other. Supervision, version,
+A record and its job have the same author, so neither confirms the other. Supervision, version,
 label and preset come from the registered class and the resolution of its config; version, recipe and source of a
-phantom from the registered dataset. What only the data tell (``verify_run``) or the tables (``check_record``) is
-compared there.
+phantom from the registered dataset. Claims that need the data (``verify_run``) or the tables (``check_record``) are
+checked there.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LONGEST = 60
 
 @dataclass(frozen=True)
 class Claims:
-    """What the registry says of a record.
+    """Result of comparing a record with the registry.
 
     Attributes:
         problems: Claims that contradict it, one line each.
-        superseded: Why nobody can check the rest: an earlier version of the method or of the data. "" if not so.
+        superseded: Why the rest cannot be checked: an earlier version of the method or of the data; otherwise "".
     """
 
     problems: list[str]
@@ -44,7 +44,7 @@ def check_claims(record: Record) -> Claims:
     """Compares a record with the registered method and datasets.
 
     Args:
-        record: A record that somebody wrote; its texts are not trusted.
+        record: An untrusted record.
     """
     problems: list[str] = []
     superseded: list[str] = []
@@ -57,18 +57,18 @@ def check_claims(record: Record) -> Claims:
 
 
 def earlier_rules(part: ProtocolPart) -> str:
-    """Returns that a protocol was scored in an earlier version, "" if it was not or is not known here."""
+    """Returns a note if a record uses an earlier version of its protocol, otherwise ""."""
     try:
         rules = load_protocol(part.name)
     except UserError:
         return ""
     if not _is_earlier(part.version, rules.version):
         return ""
-    return f"scored under version {part.version} of {part.name}, the present one is {rules.version}"
+    return f"scored under version {part.version} of {part.name}, the current one is {rules.version}"
 
 
 def vouch(record: Record) -> tuple[list[str], str]:
-    """Returns what ``read_entries`` asks of each record."""
+    """Returns the claim check for ``read_entries``."""
     claims = check_claims(record)
     return claims.problems, claims.superseded
 
@@ -87,34 +87,35 @@ def _check_method(record: Record, superseded: list[str]) -> list[str]:
     claimed = record.method
     if claimed.preset == EXTERNAL:
         if claimed.name in METHODS.names():
-            return [f"record.json: {claimed.name} is a method of this benchmark, not an outside system"]
-        return [] if claimed.label == claimed.name else ["record.json: the label of an outside system is its name"]
+            return [f"record.json: {claimed.name} is a method of this benchmark, not an external system"]
+        named = claimed.label == claimed.name
+        return [] if named else ["record.json: the label of an external system must be its name"]
     try:
         kind = METHODS.load(claimed.name)
     except UserError as error:
-        return [f"record.json: {error.message} Nothing that it claims can be checked: install its plug-in"]
+        return [f"record.json: {error.message} Its claims cannot be checked: install its plug-in"]
     if claimed.supervision != kind.supervision.value:
         return [_differs("method.supervision", claimed.supervision, kind.supervision.value)]
     if not _is_earlier(claimed.version, kind.version):
-        # A record of format 1 may be older than a setting that its method has lost since.
+        # A record of format 1 may contain a setting since removed from its method.
         known = kind.config_type.model_fields
         gone = sorted(claimed.config.keys() - known.keys()) if record.schema_version == 1 else []
         if gone:
             superseded.append(f"made with settings that {claimed.name} no longer has: {', '.join(gone)[:LONGEST]}")
         return [] if gone else _check_settings(record)
-    superseded.append(f"made with version {claimed.version} of {claimed.name}, the present one is {kind.version}")
+    superseded.append(f"made with version {claimed.version} of {claimed.name}, the current one is {kind.version}")
     return []
 
 
 def _check_settings(record: Record) -> list[str]:
-    """Resolves the config anew as a run does, and compares what follows from it."""
+    """Resolves the config like a run, and compares everything derived from it."""
     claimed, ledger = record.method, record.ledger
     try:
         tuned = tuned_settings(claimed, record.dataset.name)
         config, part = method_part(claimed.name, claimed.preset, record.dataset, tuned, claimed.config)
     except UserError as error:
         return [f"record.json: method: {error.message}"]
-    # A record may be older than a setting that its method has got since: at its default it changes nothing.
+    # A record may predate a setting since added to its method, whose default changes nothing.
     added = {
         key: value
         for key, value in part.config.items()
@@ -135,7 +136,7 @@ def _check_settings(record: Record) -> list[str]:
         )
     used, supervised = ledger.train_pixel_labels > 0, part.supervision == Supervision.MASKS
     if used < supervised or (used > supervised and record.dataset.source == "phantom"):
-        problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {part.supervision}")
+        problems.append(f"record.json: ledger.train_pixel_labels contradicts supervision {part.supervision}")
     if record.cost is not None and record.cost.train_images_seen != config.images_seen:
         problems.append(_differs("cost.train_images_seen", record.cost.train_images_seen, config.images_seen))
     return problems
@@ -152,14 +153,14 @@ def _check_data(part: DatasetPart, superseded: list[str]) -> list[str]:
     if fingerprint is not None and part.fingerprint != fingerprint:
         problems.append(_differs("dataset.fingerprint", part.fingerprint, fingerprint))
     if _is_earlier(part.version, kind.version):
-        # Records of an earlier phantom whose fingerprint is committed were checked while it could be made.
+        # Records of an earlier phantom with a committed fingerprint were checked while it could be simulated.
         if fingerprint is None:
-            superseded.append(f"made on version {part.version} of {part.name}, the present one is {kind.version}")
+            superseded.append(f"made on version {part.version} of {part.name}, the current one is {kind.version}")
         return problems
     if part.version != kind.version:
         problems.append(_differs("dataset.version", part.version, kind.version))
     if part.source != "phantom":
-        # A recipe may say more of itself: its layout ("strict-momot-v2"), or its folds ("strict-4-folds").
+        # A recipe may have a suffix: its layout ("strict-momot-v2"), or its folds ("strict-4-folds").
         if part.recipe.partition("-")[0] not in get_args(Recipe):
             problems.append(f"record.json: {part.source} data have no recipe {part.recipe[:LONGEST]!r}")
         return problems
@@ -185,7 +186,7 @@ def _differences(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Ite
 
 
 def _differs(what: str, claimed: object, registered: object) -> str:
-    return f"record.json: {what} is {str(claimed)[:LONGEST]}, what is registered here gives {registered}"
+    return f"record.json: {what} is {str(claimed)[:LONGEST]}, the registered class gives {registered}"
 
 
 def _is_earlier(claimed: str, present: str) -> bool:

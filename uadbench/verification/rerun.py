@@ -1,4 +1,4 @@
-"""The method of a stored run once more: from its weights, from its start, and on a phantom of another seed."""
+"""Reruns the method of a stored run: from its weights, from scratch, and on a phantom with another seed."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from uadbench.runner.storage.open_run import OpenRun
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.verification.check_record import read_cases
 
-# What another machine's kernels give agrees to these tolerances in fp32 (docs/protocol.md); reconstructions are
+# Results of different machines agree to these tolerances in fp32 (docs/protocol.md); reconstructions are
 # stored in half precision.
 TOLERANCES = {"maps.npy": (1e-4, 1e-5), "scores.npy": (1e-4, 1e-5), "reconstruction.npy": (1e-3, 2e-3)}
 KEY = "case_ap"
 
 
 def compare_rerun(run: OpenRun, *, isolated: bool) -> list[str]:
-    """Predicts again from the weights and compares everything a method returns; isolated, it is fitted anew as well."""
+    """Predicts again from the weights and compares all outputs; if isolated, the method is also fitted again."""
     device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as scratch:
         maps = Path(scratch)
@@ -52,7 +52,7 @@ def compare_rerun(run: OpenRun, *, isolated: bool) -> list[str]:
             method.load_state_dict(run.folder.load_weights())
             predict_roles(method, run.plan, maps, device, None)
         problems = [
-            f"maps/{name}: the weights give others"
+            f"maps/{name}: the weights give different ones"
             for name in sorted(file.relative_to(maps).as_posix() for file in maps.glob("*/*.npy"))
             if not _same(maps / name, run.folder.maps / name)
         ]
@@ -60,17 +60,17 @@ def compare_rerun(run: OpenRun, *, isolated: bool) -> list[str]:
 
 
 def compare_fresh(run: OpenRun, seed: int, progress: Progress, *, isolated: bool) -> list[str]:
-    """Fits and scores the method on a phantom of another seed: who knows the public one by heart is found.
+    """Fits and scores the method on a phantom with another seed, to detect memorisation of the public one.
 
     Raises:
-        UserError: If the run was not made on one phantom.
+        UserError: If the run does not use a single phantom.
     """
     part = run.record.dataset
     if part.source != "phantom" or run.record.test_on is not None:
-        raise UserError(f"The run was not made on the phantom of {part.name} alone.", "Leave out --fresh-phantom.")
+        raise UserError(f"The run does not use only the phantom of {part.name}.", "Remove --fresh-phantom.")
     maker = DATASETS.load(part.name)()
     if "seed" not in inspect.signature(maker.make_phantom).parameters:
-        raise UserError(f"The phantom of {part.name} takes no seed.", "Leave out --fresh-phantom.")
+        raise UserError(f"The phantom of {part.name} takes no seed.", "Remove --fresh-phantom.")
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "store"
         maker.make_phantom(out, progress, seed)
@@ -81,7 +81,7 @@ def compare_fresh(run: OpenRun, seed: int, progress: Progress, *, isolated: bool
 
 
 def _compare_fit(run: OpenRun) -> list[str]:
-    """Fits anew; other kernels give other weights, so the number is compared where the weights differ."""
+    """Fits again; different kernels give different weights, so the metric is compared if the weights differ."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         found = _refit(run, run.plan, folder, isolated=True)
@@ -135,12 +135,12 @@ def _numerics(run: OpenRun) -> Numerics:
 
 
 def _below(found: Metric, claimed: Metric, what: str) -> list[str]:
-    """Compares intervals: a problem only where all of the new one lies below the record's."""
+    """Compares intervals: reports a problem only if the whole new interval is below the record's."""
     if claimed.low is None or found.high is None:
         return [f"{KEY}: it is undefined in the record or on {what}"]
     if found.high >= claimed.low:
         return []
-    words = f"gives {found.value:.3f} (up to {found.high:.3f}), the record says {claimed.low:.3f} or more"
+    words = f"gives {found.value:.3f} (up to {found.high:.3f}), the record claims at least {claimed.low:.3f}"
     return [f"{KEY}: {what} {words}"]
 
 

@@ -1,7 +1,7 @@
-"""Checks a stored run: its claims, its hashes, every metric anew from the raw maps, with ``rerun`` the maps as well.
+"""Checks a stored run: claims, hashes, every metric recomputed from the raw maps, and with ``rerun`` the maps.
 
-What a run says of its method is held against the registered class, what it says of its data against their manifest:
-``record.json`` and ``config.yaml`` come from the same hand. Maps that are re-hashed throughout pass all of this;
+Claims about the method are compared with the registered class, claims about the data with their manifest:
+``record.json`` and ``config.yaml`` have the same author. Forged maps with consistent hashes pass all of this;
 ``rerun`` predicts again from the weights. What no file can prove is not checked: when and where a run was made, and
 what it cost.
 """
@@ -47,12 +47,12 @@ from uadbench.verification.rerun import compare_fresh, compare_rerun
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes:
-        level: How far it went.
-        problems: One line each, naming file or field; empty if the run holds.
-        isolated: How far the method was kept from the truth while it was rerun.
+        level: Verification level reached.
+        problems: One line each, naming file or field; empty if the run is valid.
+        isolated: Isolation of the method in the rerun.
     """
 
     level: Level
@@ -70,24 +70,24 @@ def verify_run(
     isolated: bool = False,
     fresh_phantom: int | None = None,
 ) -> Verification:
-    """Verifies a run and names everything that does not hold.
+    """Verifies a run and lists all errors.
 
     Args:
-        path: Folder of the run; where it lies does not matter.
-        source: Where the run's data are, None for the phantom.
-        test_source: Where its test data are.
-        progress: Called while a phantom is made.
+        path: Folder of the run, at any location.
+        source: Prepared data of the run, None for the phantom.
+        test_source: Its prepared test data.
+        progress: Called while a phantom is simulated.
         rerun: Whether to predict again from the weights.
-        isolated: Whether the rerun is done in a child process that gets images and body masks alone; the method is
-            then also fitted anew, since weights may hold what an earlier fit has stolen.
-        fresh_phantom: Seed of another phantom that the method is fitted and scored on as well; None for none.
+        isolated: Whether the rerun uses a child process that gets only images and body masks; the method is
+            then also fitted again, because weights may contain what an earlier fit has read.
+        fresh_phantom: Seed of another phantom on which the method is also fitted and scored; None for none.
 
     Raises:
-        UserError: If the data have no phantom, or what is asked for needs a rerun.
+        UserError: If the data have no phantom, or an option requires a rerun.
         DataError: If the run or its data cannot be read at all.
     """
     if (isolated or fresh_phantom is not None) and not rerun:
-        raise UserError("--isolated and --fresh-phantom are parts of a rerun.", "Add --rerun.")
+        raise UserError("--isolated and --fresh-phantom require --rerun.", "Add --rerun.")
     pooled = RunFolder(path).record()
     if pooled is not None and pooled.folds:
         if isolated or fresh_phantom is not None:
@@ -98,13 +98,13 @@ def verify_run(
         again = f"uadbench evaluate --run {path.name} --protocol {stored.record.protocol.name}"
         return Verification("recomputed", [f"record.json: {earlier}: score its maps again ({again})"])
     if isolated and stored.record.ledger.checkpoint_rule == IMPORTED:
-        raise DataError(f"{path} holds imported weights, which cannot be fitted anew.", "Leave out --isolated.")
+        raise DataError(f"{path} contains imported weights, which cannot be fitted again.", "Remove --isolated.")
     if fresh_phantom is not None and stored.record.ledger.checkpoint_rule == IMPORTED:
-        raise DataError(f"{path} holds imported weights, which cannot be fitted anew.", "Leave out --fresh-phantom.")
+        raise DataError(f"{path} contains imported weights, which cannot be fitted again.", "Remove --fresh-phantom.")
     if rerun and stored.external:
-        raise DataError(f"{path} holds maps of an outside system.", "There are no weights to predict from.")
+        raise DataError(f"{path} contains maps of an external system.", "There are no weights to predict from.")
     problems = [*_compare_job(stored), *_check_data(stored), *_compare_hashes(stored)]
-    # Scored before the method is looked up: what a plug-in does when it is imported cannot touch the scorer.
+    # Scored before the method is looked up, so that importing a plug-in cannot affect the scorer.
     evaluation, found = _compare_scores(stored)
     problems += found
     claims = check_claims(stored.record)
@@ -125,11 +125,11 @@ def verify_run(
 
 
 def _verify_folds(path: Path, record: Record, source: str | None, progress: Progress, *, rerun: bool) -> Verification:
-    """Verifies the run of every fold, which lies beside this one, and pools them again."""
+    """Verifies the run of every fold, in folders next to this one, and pools them again."""
     problems: list[str] = []
     stores = fold_folders(Path(source)) if source else []
     if len(stores) != len(record.folds):
-        raise DataError(f"{path} pools {len(record.folds)} folds.", "Name the folder of the folds with --source.")
+        raise DataError(f"{path} pools {len(record.folds)} folds.", "Give the folder of the folds with --source.")
     runs = [path.parent / fold.record for fold in record.folds]
     for number, (run, store) in enumerate(zip(runs, stores, strict=True), 1):
         found = verify_run(run, str(store), None, progress, rerun=rerun)
@@ -139,17 +139,17 @@ def _verify_folds(path: Path, record: Record, source: str | None, progress: Prog
         problems += compare_metrics(again.metrics, record.metrics, "folds give")
         for key in ("id", "method", "dataset", "protocol", "seed", "ledger", "cost", "hashes", "folds"):
             if getattr(again, key) != getattr(record, key):
-                problems.append(f"record.json: {key} is not what the folds give")
+                problems.append(f"record.json: {key} differs from that of the folds")
         for name in again.hashes:
             if sha256_of(folder / name) != (sha256_of(path / name) if (path / name).exists() else ""):
-                problems.append(f"{name}: it is not what the folds give")
+                problems.append(f"{name}: it differs from that of the folds")
         made_up = sorted(record.metrics.keys() - again.metrics.keys())
         problems += [f"record.json: metric {key} is not one of folds" for key in made_up]
     return Verification("rerun" if rerun else "recomputed", problems)
 
 
 def compare_exported(record_file: Path, run: Path) -> list[str]:
-    """Compares an exported record, and the tables beside it, with the run it came from; returns the differences.
+    """Compares an exported record and its tables with the run; returns the differences.
 
     Raises:
         DataError: If one of the two cannot be read.
@@ -160,7 +160,10 @@ def compare_exported(record_file: Path, run: Path) -> list[str]:
         raise DataError(f"{record_file} is not a record.", "Give a run's folder or a record.") from error
     stored = RunFolder(run).record()
     if stored is None:
-        raise DataError(f"There is no run {run} to verify {record_file.name} with.", "Name its root with --runs.")
+        raise DataError(
+            f"The run {run} of {record_file.name} does not exist.",
+            "Give its parent folder with --runs.",
+        )
     problems: list[str] = []
     ours, theirs = stored.model_dump(), exported.model_dump()
     problems += [f"{record_file.name}: {key} is not that of the run" for key in ours if ours[key] != theirs[key]]
@@ -172,11 +175,11 @@ def compare_exported(record_file: Path, run: Path) -> list[str]:
 
 
 def note_level(folder: Path, level: Level, isolated: Isolation = "none") -> Level:
-    """Notes beside a record, outside its hash, how far it is verified; returns the farthest that holds.
+    """Writes the verification level next to a record, outside its hash; returns the highest valid level.
 
     Args:
         folder: Folder of the run.
-        level: What a verification has just shown.
+        level: The level just shown.
         isolated: How far the method was kept apart while it was rerun.
     """
     file, record = folder / VERIFICATION, sha256_of(folder / RECORD)
@@ -184,7 +187,7 @@ def note_level(folder: Path, level: Level, isolated: Isolation = "none") -> Leve
         before = json.loads(file.read_text())
     except (OSError, ValueError):
         before = {}
-    # A rerun stays shown for as long as the record is the same.
+    # A rerun remains valid as long as the record is unchanged.
     if isinstance(before, dict) and before.get("level") == "rerun" and before.get("record") == record:
         level = "rerun"
         isolated = isolated if isolated != "none" else before.get("isolated", "none")
@@ -193,7 +196,7 @@ def note_level(folder: Path, level: Level, isolated: Isolation = "none") -> Leve
 
 
 def _compare_job(run: StoredRun) -> list[str]:
-    """Compares what the record says with the job in config.yaml, whose hash is the id."""
+    """Compares the record with the job in config.yaml, whose hash is the id."""
     record, job = run.record, run.job
     problems: list[str] = []
     if job.id != record.id:
@@ -207,10 +210,10 @@ def _compare_job(run: StoredRun) -> list[str]:
         if claimed is None:
             continue
         ours, theirs = dataset_part(store).model_dump(), claimed.model_dump()
-        # Maps of test cases alone leave an outside system unranked, whatever the data.
+        # An external system with only test maps is unranked, whatever the data.
         loose = {"notes", "ranked"} if run.external and not claimed.ranked else set[str]()
         problems += [
-            f"record.json: dataset.{name} is {str(theirs[name])[:60]}, the manifest of the data says {value}"
+            f"record.json: dataset.{name} is {str(theirs[name])[:60]}, the data's manifest has {value}"
             for name, value in ours.items()
             if name not in loose and theirs[name] != value
         ]
@@ -235,7 +238,7 @@ def _compare_hashes(run: StoredRun) -> list[str]:
         if name == SPEC and name not in needed and name not in known:
             continue
         if name not in found or found.get(name) != known.get(name):
-            state = "missing" if name not in found else "changed" if name in known else "not named in record.json"
+            state = "missing" if name not in found else "changed" if name in known else "not listed in record.json"
             problems.append(f"{name}: {state}")
     return problems
 
@@ -251,7 +254,7 @@ def _compare_spec(run: OpenRun) -> list[str]:
 
 
 def _compare_scores(run: StoredRun) -> tuple[Evaluation | None, list[str]]:
-    """Scores the maps again and compares metrics and tables; without an evaluation they cannot be scored."""
+    """Scores the maps again and compares metrics and tables; reports maps that cannot be scored."""
     record = run.record
     with tempfile.TemporaryDirectory() as scratch:
         target = RunFolder(Path(scratch))
@@ -271,9 +274,9 @@ def _compare_scores(run: StoredRun) -> tuple[Evaluation | None, list[str]]:
     if missing:
         problems.append(f"record.json: missing metrics: {', '.join(missing)} ({hint})")
     for name in TABLES:
-        # Records of older versions name fewer tables.
+        # Records of older versions list fewer tables.
         if name in record.hashes and hashes[name] != record.hashes[name]:
-            problems.append(f"{name}: it is not what the maps give ({hint})")
+            problems.append(f"{name}: it differs from that of the maps ({hint})")
     return evaluation, problems
 
 
@@ -283,7 +286,7 @@ def _compare_ledger(run: OpenRun, evaluation: Evaluation) -> list[str]:
         return [] if labels == evaluation.threshold_labels else ["record.json: ledger.threshold_labels is not right"]
     try:
         method = build_method(run.plan, torch.device("cpu"))
-    except (UserError, JobFailed, OSError) as error:  # for example pretrained weights that are not on this machine
+    except (UserError, JobFailed, OSError) as error:  # for example missing pretrained weights
         return [f"config.yaml: the method cannot be built here ({error})"]
     ours = make_ledger(run.plan, int(getattr(method, "polarity", 0)), evaluation.threshold_labels).model_dump()
     theirs = run.record.ledger.model_dump()

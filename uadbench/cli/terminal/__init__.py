@@ -1,1 +1,1 @@
-"""What commands show and how they end: tables, summaries, progress, completion, interruptions."""
+"""Terminal output and endings of commands: tables, summaries, progress, completion, interruptions."""

@@ -1,4 +1,4 @@
-"""What the shell completes: names of methods, datasets, presets, suites, protocols and runs. Imports nothing heavy."""
+"""Shell completion: names of methods, datasets, presets, suites, protocols and runs. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from pathlib import Path
 
 
 def methods(incomplete: str) -> list[str]:
-    """Returns the methods that begin so."""
+    """Returns the methods that start with the given text."""
     from uadbench.core.catalog import METHODS
 
     return _starting(METHODS.names(), incomplete)
 
 
 def datasets(incomplete: str) -> list[str]:
-    """Returns the datasets that begin so."""
+    """Returns the datasets that start with the given text."""
     from uadbench.core.catalog import DATASETS
 
     return _starting(DATASETS.names(), incomplete)
 
 
 def presets(incomplete: str) -> list[str]:
-    """Returns the presets that begin so."""
+    """Returns the presets that start with the given text."""
     from uadbench.core.config import PRESET_NAMES
 
     return _starting(list(PRESET_NAMES), incomplete)
 
 
 def protocols(incomplete: str) -> list[str]:
-    """Returns the protocols that begin so."""
+    """Returns the protocols that start with the given text."""
     from uadbench.core.experiments import experiment_names
 
     return _starting(experiment_names("protocols"), incomplete)
 
 
 def suites(incomplete: str) -> list[str]:
-    """Returns the suites that begin so, by name, and the files below what was typed."""
+    """Returns the suites that start with the given text, by name or file path."""
     from uadbench.core.experiments import experiment_names
 
     return [*_starting(experiment_names("suites"), incomplete), *_files(incomplete, ".yaml")]
 
 
 def runs(incomplete: str) -> list[str]:
-    """Returns the finished runs below ``runs/`` that begin so, by folder or id."""
+    """Returns the finished runs below ``runs/`` that start with the given text, by folder or id."""
     folders = sorted(file.parent for file in Path("runs").glob("*/record.json"))
     return _starting([f.as_posix() for f in folders], incomplete) or _starting([f.name for f in folders], incomplete)
 

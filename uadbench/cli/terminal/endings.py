@@ -1,4 +1,4 @@
-"""How the command line ends: one line and an exit code, whether it was stopped, refused or out of space or memory."""
+"""How the command line ends: one line and an exit code on interruption, bad input, or lack of space or memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from uadbench.core.files import FULL
 
 INTERRUPTED, TERMINATED = 130, 143
 _NO_MEMORY = ("failed to map segment", "cannot allocate memory", "not enough memory", "out of memory")
-_NOT_ENOUGH = "Not enough memory: {}. Free some, or take fewer --workers."
+_NOT_ENOUGH = "Not enough memory: {}. Free some, or use fewer --workers."
 _ROOM = 64 << 20  # bytes that a process with enough memory can still get
 _NO_SPACE = ("database or disk is full", "no space left on device")
 _REFUSED = (*FULL, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Terminated(BaseException):
-    """SIGTERM. It unwinds like Ctrl-C, past the command line's library, which would turn that into its own exit."""
+    """SIGTERM. It unwinds like Ctrl-C, past the command-line library, which would replace the exit code."""
 
 
 class _Stop:
-    """Answers SIGTERM, and remembers it: an import that is broken into often raises another error."""
+    """Handles SIGTERM, and remembers it: an interrupted import often raises another error."""
 
     def __init__(self) -> None:
         self.terminated = False
         self._process = os.getpid()
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a forked worker ends as if nobody had asked to be told
+        if os.getpid() != self._process:  # a forked worker ends with the default handling
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.terminated = True
@@ -44,7 +44,7 @@ class _Stop:
 def guarded(app: Callable[[], object]) -> int:
     """Runs the command line and returns its exit code: 0, 1, 2, 130 or 143.
 
-    Everything else that is raised is a defect of uadbench and keeps its traceback.
+    Any other exception is a defect of uadbench and keeps its traceback.
     """
     stop = _Stop()
     signal.signal(signal.SIGTERM, stop)
@@ -61,14 +61,14 @@ def guarded(app: Callable[[], object]) -> int:
 
 
 def _ending(error: BaseException, *, terminated: bool) -> tuple[int | None, str]:
-    """Returns the exit code and the line of an error, None for one that is a defect."""
+    """Returns the exit code and message of an error, None if it is a defect."""
     code = error.code if isinstance(error, SystemExit) else None
     if terminated or isinstance(error, Terminated):
-        return TERMINATED, "terminated; the same command goes on where it stopped."
+        return TERMINATED, "terminated; repeat the command to resume."
     if code in (INTERRUPTED, None) and _was_interrupted(error):
         if not _has_memory():  # OpenBLAS interrupts its own process where it cannot start its threads
             return UserError.exit_code, _NOT_ENOUGH.format("the command could not be finished")
-        return INTERRUPTED, "interrupted; the same command goes on where it stopped."
+        return INTERRUPTED, "interrupted; repeat the command to resume."
     if isinstance(error, SystemExit):
         return (code if isinstance(code, int) else 0 if code is None else 1), ""
     if isinstance(error, UserError | JobFailed):
@@ -78,9 +78,9 @@ def _ending(error: BaseException, *, terminated: bool) -> tuple[int | None, str]
 
 
 def _was_interrupted(error: BaseException) -> bool:
-    """Whether Ctrl-C stands behind an error, as where it breaks into the loading of a module.
+    """Whether Ctrl-C caused an error, for example while a module was being imported.
 
-    A command that has said itself what is kept raises its exit ``from None``.
+    A command that has already reported what is kept raises its exit ``from None``.
     """
     before: BaseException | None = error
     while before is not None:
@@ -105,7 +105,7 @@ def _has_memory() -> bool:
 
 
 def _shortage(error: BaseException) -> str | None:
-    """Returns what to tell where the machine lacks something, None for any other error."""
+    """Returns the message if the machine lacks memory or space, None for any other error."""
     text = str(error)
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _NO_MEMORY):
         loading = _package(error) if isinstance(error, ImportError) else None

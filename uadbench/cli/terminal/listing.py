@@ -1,4 +1,4 @@
-"""One line on each method, dataset, protocol and suite, from files alone: nothing is imported to list it."""
+"""One line for each method, dataset, protocol and suite, read from files without imports."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from uadbench.core.experiments import FOLDER, experiment_file
 from uadbench.core.phantom_fingerprint import committed_phantom
 
 PREPARED = Path("prepared")
-"""Where the documentation tells people to put prepared data."""
+"""Folder for prepared data according to the documentation."""
 
 
 def described(kind: str, names: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns each name with a line on what it is and its state.
+    """Returns each name with a line on its description and state.
 
     Args:
         kind: methods, datasets, protocols or suites.
@@ -50,7 +50,7 @@ def _stores(name: str) -> Iterator[Path]:
         try:
             manifest = json.loads(file.read_bytes())
         except (OSError, ValueError):
-            continue  # `run --source` names what is wrong with it
+            continue  # `run --source` reports what is wrong with it
         if isinstance(manifest, dict) and manifest.get("dataset") == name:
             yield file
 

@@ -1,4 +1,4 @@
-"""Serves a folder of pages to this machine alone."""
+"""Serves a folder of pages on this machine only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uadbench.cli.terminal.console import to_stdout
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name in the base class)
-        """Writes nothing: a line per file would hide the address."""
+        """Logs nothing: one line per file would hide the address."""
 
 
 def serve(folder: Path) -> None:
-    """Serves a folder at a free port of the loopback address and opens a browser there, until Ctrl-C."""
+    """Serves a folder at a free port of the loopback address and opens a browser, until Ctrl-C."""
     handler = partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         address = f"http://127.0.0.1:{server.server_port}/"

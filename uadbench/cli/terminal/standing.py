@@ -1,4 +1,4 @@
-"""How a run stands among what is stored: the best trivial baseline beside it, and its rank."""
+"""How a run compares with stored results: the best trivial baseline, and its rank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Standing:
 
 
 def beside(record: Record, roots: Sequence[Path]) -> list[Record]:
-    """Returns the stored records that answer the same question as one: same data, rules and preset.
+    """Returns the stored records of the same question as a record: same data, protocol and preset.
 
     Args:
         record: The record.
@@ -35,14 +35,14 @@ def beside(record: Record, roots: Sequence[Path]) -> list[Record]:
         try:
             other = Record.model_validate_json(file.read_bytes())
         except (OSError, ValueError):
-            continue  # the report names files that cannot be read; here they are only left out
+            continue  # the report lists unreadable files; here they are only skipped
         if other.status == "done" and other.id != record.id and _question(other) == _question(record):
             found.setdefault(other.id, other)
     return list(found.values())
 
 
 def standing(record: Record, others: Iterable[Record]) -> Standing | None:
-    """Returns the rank of a run's row; None if its case AP is undefined or nothing is stored beside it."""
+    """Returns the rank of a run's row; None if its case AP is undefined or no other row is stored."""
     rows: dict[str, list[float]] = defaultdict(list)
     for other in (record, *others):
         metric = other.metrics.get(RANKING_KEY)
@@ -67,12 +67,12 @@ def best_trivial(baselines: Iterable[Record]) -> Record | None:
 
 
 def against(folder: Path, record: Record, baseline: Record) -> str:
-    """Returns in words how a run stands against the best trivial baseline, by case AP over the same patients.
+    """Returns in words how a run compares with the best trivial baseline, by case AP over the same patients.
 
     Args:
         folder: The run's folder.
         record: Its record.
-        baseline: The baseline, stored beside it.
+        baseline: The stored baseline.
     """
     name = f"the best trivial, {baseline.method.label}"
     ours, theirs = _entry(folder), _entry(folder.parent / baseline.id)

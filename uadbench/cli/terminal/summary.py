@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run: at most eight lines."""
+"""The summary at the end of a run: at most eight lines."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ HEADLINE = ("case_ap", DICE, "pixel_auroc")
 def print_summary(
     console: Console, record: Record, folder: Path, verdict: str, standing: Standing | None, notes: Iterable[str] = ()
 ) -> None:
-    """Prints the headline metrics, how the run stands, what it cost and where to look.
+    """Prints the headline metrics, the comparison, the cost and the files.
 
     Args:
-        console: Where to.
+        console: Console to print to.
         record: The run's record.
         folder: Its folder.
-        verdict: How it stands against the best trivial baseline, in words.
+        verdict: Comparison with the best trivial baseline, in words.
         standing: Its rank among stored rows of the same question, None if there is none.
-        notes: Further words for the first line, e.g. that the run was stored already.
+        notes: Additional text for the first line, e.g. that the run was already stored.
     """
     data = record.test_on or record.dataset
     title = f"[bold]{escape(record.method.label)}[/bold] on [bold]{data.name}[/bold] ({data.source} {data.version})"
@@ -38,7 +38,7 @@ def print_summary(
             name = metric_words(key, short=True)
             _line(console, f"  {name:<29}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
     smoke = not is_result(record.method.preset)
-    _line(console, "Preset smoke shows that things work; it is never ranked." if smoke else escape(verdict))
+    _line(console, "Preset smoke is only a functional test and is never ranked." if smoke else escape(verdict))
     rank = "" if standing is None or smoke else f"Rank {standing.rank} of {standing.rows} stored rows by case AP. "
     cost = record.cost
     if cost is not None or rank:

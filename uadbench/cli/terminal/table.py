@@ -1,4 +1,4 @@
-"""The table a person reads at the end of a run."""
+"""The full table of metrics of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDARY = ("iou", "precision", "recall", "healthy_fp_fraction")
 
 
 def print_record(console: Console, record: Record, baselines: Sequence[Record], folder: Path) -> None:
-    """Prints every metric with interval and rule, the best trivial baseline beside it, cost and files."""
+    """Prints every metric with interval and rule, the best trivial baseline, cost and files."""
     data = record.test_on or record.dataset
     console.print(
         f"\n[bold]{record.method.label}[/bold] on [bold]{data.name}[/bold] ({data.source}, v{data.version}), "
@@ -29,7 +29,7 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
     table = Table(caption="False positives: pixels of healthy calibration patients above the threshold.")
     columns = ("metric", "value", "95 % interval (patients)", "ceiling", "best trivial")
     for name, justify in zip(columns, ("left", "right", "left", "right", "left"), strict=True):
-        # A metric is said in words, which wrap between words where the terminal is narrow; numbers never wrap.
+        # Metrics are written in words, which wrap on a narrow terminal; numbers never wrap.
         table.add_column(name, justify=justify, overflow="fold", no_wrap=name in ("value", "ceiling"))
     shown = {key: metric for key, metric in record.metrics.items() if _is_shown(key, record)}
     undefined = [key for key, metric in shown.items() if metric.value is None]
@@ -42,7 +42,7 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
         )
     console.print(table)
     if len(shown) < len(record.metrics):
-        console.print("IoU, precision, recall and false positives at the other rules are in record.json.")
+        console.print("record.json also has IoU, precision, recall and false positives at the other rules.")
     if undefined:
         console.print(f"Undefined on these data: {'; '.join(metric_words(key) for key in undefined)}.", highlight=False)
     key = record.metrics.get("case_ap")
@@ -63,18 +63,18 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Returns a table beside a record; empty where an older version wrote none."""
+    """Returns a table of a record; empty if an older version wrote none."""
     content = read_json(file, finite=False) if file.exists() else None
     return content or {}
 
 
 def _print_gaps(console: Console, gaps: dict[str, Any]) -> None:
-    """Prints what an honest threshold costs, and what each published choice would have changed."""
+    """Prints the loss due to a label-free threshold, and the effect of each choice in published protocols."""
     oracle, protocol = gaps.get("oracle_gap"), gaps.get("protocol_gap")
     if oracle:
         rule = rule_words(oracle["honest_rule"])
         console.print(
-            f"Oracle gap, Dice at the oracle's threshold less Dice at {rule}: {_change(oracle)}", highlight=False
+            f"Oracle gap, Dice at the oracle threshold minus Dice at {rule}: {_change(oracle)}", highlight=False
         )
     if protocol:
         table = Table(title=f"Protocol gap, {protocol['from']} to {protocol['to']}, one choice at a time")
@@ -90,7 +90,7 @@ def _print_gaps(console: Console, gaps: dict[str, Any]) -> None:
 
 
 def _print_ladder(console: Console, ladder: dict[str, Any]) -> None:
-    """Prints what each step of post-processing added on test, with parameters that test did not choose."""
+    """Prints the gain of each post-processing step on test, with parameters not chosen on test."""
     if not ladder:
         return
     table = Table(title=f"Post-processing, chosen on {ladder['tuned_on']}, Dice, {rule_words(ladder['rule'])}")
@@ -114,7 +114,7 @@ def _change(gap: dict[str, Any]) -> str:
 
 
 def _is_shown(key: str, record: Record) -> bool:
-    """Whether a metric is in the table: of the secondary ones those at the headline rule alone."""
+    """Whether a metric is in the table: secondary metrics only at the headline rule."""
     headline = record.metrics.get("healthy_fp_fraction")
     name, _, rule = key.partition("@")
     return name not in SECONDARY or not rule or headline is None or rule == headline.rule

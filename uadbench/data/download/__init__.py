@@ -1,1 +1,1 @@
-"""Getting raw data: what a dataset's sources are, and how they come here."""
+"""Sources of raw data, and their download."""

@@ -1,4 +1,4 @@
-"""What a dataset can be made from: addresses, licences, checksums and steps, in ``sources.yaml`` beside the dataset."""
+"""Sources of a dataset: addresses, licences, checksums and manual steps, from its ``sources.yaml``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class RemoteFile(BaseModel):
     """One file at an official address.
 
     Attributes:
-        url: Where it is.
-        name: What it is called here.
-        checksum: "sha256:..." or "md5:..." as published or as several people found it; "" where nobody could verify it.
+        url: Its address.
+        name: Local file name.
+        checksum: "sha256:..." or "md5:..." as published or confirmed by several people; "" if unverified.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,7 +31,7 @@ class RemoteFile(BaseModel):
 
 
 class Expected(BaseModel):
-    """What must be in the folder once everything is there.
+    """Files that a complete folder must contain.
 
     Attributes:
         pattern: Glob pattern below the folder.
@@ -45,16 +45,16 @@ class Expected(BaseModel):
 
 
 class RawSource(BaseModel):
-    """One public set.
+    """One public dataset.
 
     Attributes:
-        name: What ``--what`` calls it.
+        name: Its name for ``--what``.
         title: Name in words, with its size.
-        licence: Licence, and whom to cite.
+        licence: Licence and citation.
         page: Landing page.
-        files: What is downloaded; empty where there is no plain address.
-        steps: What a person has to do, before or after the download.
-        expects: What is looked for in the folder in the end.
+        files: Files to download; empty if there is no direct address.
+        steps: Manual steps before or after the download.
+        expects: Files that the complete folder must contain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,10 +75,10 @@ class RawSource(BaseModel):
 
 
 def sources_of(dataset: type) -> list[RawSource]:
-    """Returns the sources of a dataset, none if it names none.
+    """Returns the sources of a dataset, empty if it has none.
 
     Args:
-        dataset: Its class; ``sources.yaml`` lies in the folder of its module.
+        dataset: Its class; ``sources.yaml`` is in the folder of its module.
 
     Raises:
         DataError: If the file cannot be used.
@@ -94,14 +94,14 @@ def sources_of(dataset: type) -> list[RawSource]:
 
 
 def choose(dataset: str, sources: Sequence[RawSource], what: str | None) -> RawSource:
-    """Returns the source that was asked for, or the only one.
+    """Returns the requested source, or the only one.
 
     Raises:
-        UserError: If the dataset has no sources, or several and none was named.
+        UserError: If the dataset has no sources, or several and none was requested.
         UnknownName: If there is no source of that name.
     """
     if not sources:
-        raise UserError(f"{dataset} names no source to download.", "Bring your own files to uadbench prepare.")
+        raise UserError(f"{dataset} has no source to download.", "Run uadbench prepare on your own files.")
     names = [source.name for source in sources]
     if what is None and len(sources) > 1:
         raise UserError(f"{dataset} has several sources.", f"Choose one with --what: {', '.join(names)}.")
@@ -112,7 +112,7 @@ def choose(dataset: str, sources: Sequence[RawSource], what: str | None) -> RawS
 
 
 def missing(source: RawSource, folder: Path) -> list[str]:
-    """Returns what is not in a folder yet, in words."""
+    """Returns which files a folder still lacks, in words."""
     found: list[str] = []
     for expected in source.expects:
         count = sum(1 for path in folder.glob(expected.pattern) if not path.name.startswith("."))

@@ -1,4 +1,4 @@
-"""One file from an address to a folder: resumed where it broke off, and checked."""
+"""Downloads one file to a folder, resuming interrupted transfers, and checks it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from uadbench.core.files import atomic_text, writing
 from uadbench.data.download.sources import RemoteFile
 
 CHECKSUMS = "checksums.json"
-"""In the folder of the downloads: SHA-256 of files that nobody published a checksum for, from the first download."""
+"""File with the SHA-256, from the first download, of files without a published checksum."""
 
 CHUNK = 1 << 20
 TIMEOUT = 60.0
@@ -29,11 +29,11 @@ Bytes = Callable[[int, int, str], None]
 
 
 class Resuming:
-    """A downloader for pooch that goes on with a part that an earlier try left, if the file has not changed since.
+    """A downloader for pooch that resumes a partial file of an earlier attempt if the source has not changed.
 
     Args:
-        part: Where the part is kept until the file is whole.
-        progress: Called with (bytes so far, bytes in all or 0, name).
+        part: Path of the partial file.
+        progress: Called with (bytes so far, total bytes or 0, name).
     """
 
     def __init__(self, part: Path, progress: Bytes) -> None:
@@ -42,10 +42,10 @@ class Resuming:
         self._progress = progress
 
     def __call__(self, url: str, output_file: Any, pooch: Any, check_only: bool = False) -> None:
-        """Downloads ``url`` to ``output_file``, as pooch asks of a downloader.
+        """Downloads ``url`` to ``output_file``, the interface that pooch requires.
 
         Raises:
-            DataError: If the server cannot be reached or refuses, the transfer breaks off, or the disk takes no more.
+            DataError: If the server cannot be reached or refuses, the transfer breaks off, or the disk is full.
         """
         version = self._version.read_text() if self._version.exists() else ""
         have = self._part.stat().st_size if self._part.exists() and version else 0
@@ -56,7 +56,7 @@ class Resuming:
             with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 if answer.status_code == requests.codes.requested_range_not_satisfiable:
                     self._forget()
-                    raise DataError(f"The part of {url} that was kept does not fit the file.", "Run the command again.")
+                    raise DataError(f"The partial file of {url} does not match the file.", "Run the command again.")
                 answer.raise_for_status()
                 self._receive(answer, have if answer.status_code == requests.codes.partial_content else 0)
         except requests.HTTPError as error:
@@ -64,7 +64,7 @@ class Resuming:
         except requests.RequestException as error:
             raise DataError(
                 f"The transfer of {url} broke off: {type(error).__name__}.",
-                "Run the same command: it goes on from there.",
+                "Run the same command to resume.",
             ) from error
         with writing(self._part.parent):
             self._version.unlink(missing_ok=True)
@@ -77,9 +77,9 @@ class Resuming:
         with writing(folder):
             if size > shutil.disk_usage(folder).free:
                 raise OSError(
-                    errno.ENOSPC, f"{size / 1e9:.1f} GB to come, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"
+                    errno.ENOSPC, f"{size / 1e9:.1f} GB needed, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"
                 )
-            # A strong validator alone tells that the file is the same; without one, a part is not gone on with.
+            # Only a strong validator shows that the file is unchanged; without one, a partial file is not resumed.
             tag = answer.headers.get("ETag", "")
             self._version.write_text("" if tag.startswith("W/") else tag or answer.headers.get("Last-Modified", ""))
         with self._part.open("ab" if have else "wb") as file:
@@ -97,10 +97,10 @@ class Resuming:
 
 
 def fetch(file: RemoteFile, folder: Path, progress: Bytes) -> str:
-    """Brings a file into a folder, unless it is there and whole, and returns what is known of its checksum.
+    """Downloads a file to a folder unless it is already complete, and returns a line about its checksum.
 
     Raises:
-        DataError: If it cannot be had, or is not what its checksum says; a file with a wrong checksum is removed.
+        DataError: If it cannot be downloaded, or its checksum is wrong; such a file is removed.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,13 +114,13 @@ def fetch(file: RemoteFile, folder: Path, progress: Bytes) -> str:
         path = pooch.retrieve(file.url, known_hash=known or None, fname=file.name, path=folder, downloader=downloader)
     except ValueError as error:
         raise DataError(
-            f"{file.name} is not what its checksum says ({known}), so it was not kept.",
+            f"{file.name} does not match its checksum ({known}), so it was removed.",
             "Run the command again; if that does not help, the publisher has changed the file: see the landing page.",
         ) from error
     if file.checksum:
-        return f"{file.name}: as the checksum in sources.yaml says."
+        return f"{file.name}: matches the checksum in sources.yaml."
     if known:
-        return f"{file.name}: as at the first download ({known}); no checksum is published."
+        return f"{file.name}: same as at the first download ({known}); no checksum is published."
     book[file.name] = f"sha256:{_sha256(Path(path))}"
     atomic_text(folder / CHECKSUMS, json.dumps(book, indent=1, sort_keys=True) + "\n")
     return f"{file.name}: NOT CHECKED, its checksum is unknown. Recorded in {CHECKSUMS}: {book[file.name]}."
@@ -130,7 +130,7 @@ def unpack(file: Path, folder: Path) -> None:
     """Unpacks an archive into a folder; nothing in it may leave the folder.
 
     Raises:
-        DataError: If it is damaged, reaches outside, or the disk takes no more.
+        DataError: If it is damaged, reaches outside, or the disk is full.
     """
     with writing(folder):
         try:

@@ -1,4 +1,4 @@
-"""Where the body is: the pixels that count."""
+"""Body masks: the pixels that count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ON_BORDER = 0.3
 """Share of the border that one value must fill to be the background."""
 
 DARK = 0.3
-"""Share of what differs from the background that may be darker than half of the tissue threshold: more is noise."""
+"""Share of non-background voxels that may be darker than half of the tissue threshold: more is noise."""
 
 NOISY = 0.05
 """Share of the border with other values, darker than any tissue, above which the background is noise."""
@@ -29,11 +29,11 @@ def extracted_body(volume: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def found_body(volume: NDArray[Any]) -> NDArray[np.bool_]:
-    """Returns the body of any volume whose background is darker: its largest part, holes filled slice by slice.
+    """Returns the body of any volume with a darker background: its largest part, holes filled slice by slice.
 
-    Where the background is one value, as in extracted data, the body is what differs from it: for a background of 0
-    the very mask of ``extracted_body``. Otherwise (noise, an offset, JPEG) Otsu's method tells it from tissue: of three
-    classes the lowest is background (Liao et al. 2001, as SimpleITK has it).
+    If the background is one value, as in extracted data, the body is what differs from it: for a background of 0
+    the same mask as ``extracted_body``. Otherwise (noise, an offset, JPEG) Otsu's method separates it from tissue: of
+    three classes the lowest is background (Liao et al. 2001, as in SimpleITK).
 
     Args:
         volume: Intensities, shape (x, y, z), slices along the last axis.
@@ -46,9 +46,9 @@ def found_body(volume: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def background_level(volume: NDArray[Any]) -> float | None:
-    """Returns the one value that the background has, None where it is noise or there is none.
+    """Returns the constant value of the background, None if it is noise or there is none.
 
-    It is the commonest value on the border of the slices and the least of the volume. Voxels on the border that differ
+    It is the most common value on the border of the slices and the minimum of the volume. Border voxels that differ
     from it must be tissue that reaches the border, not noise.
     """
     border = _border(volume)
@@ -74,7 +74,7 @@ def tissue_level(volume: NDArray[Any]) -> float:
 
 
 def large_parts(mask: NDArray[np.bool_], share: float = 0.1) -> NDArray[np.bool_]:
-    """Returns the parts of a slice that are at least so large a share of its largest: a brain may have two."""
+    """Returns the parts of a slice with at least this share of the largest part's area: a brain may have two."""
     labels, count = ndimage.label(mask)
     if count <= 1:
         return mask
@@ -99,7 +99,7 @@ def fill_slices(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _smooth(volume: NDArray[Any]) -> NDArray[np.float32]:
-    """Takes out noise within slices, so that neither threshold nor outline follows single voxels."""
+    """Removes noise within slices, so that neither threshold nor outline follows single voxels."""
     size = (3, 3, 1) if min(volume.shape[:2]) >= 16 else (1, 1, 1)
     return ndimage.median_filter(np.asarray(volume, dtype=np.float32), size=size)
 

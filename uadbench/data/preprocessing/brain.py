@@ -1,7 +1,7 @@
 """Brain-extracted MR volumes: which voxels are brain, which slices count, and their intensities.
 
-One rule for the phantom, for prepared volumes and for new ones, so that what a method is applied to cannot differ from
-what it was trained on.
+One rule for the phantom, prepared volumes and new volumes, so that the test input of a method cannot differ from
+its training input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RINGING = 0.05
 """Share of the 99th percentile by which resampling may push magnitudes below 0."""
 
 MIN_AREA_MM2 = 2000.0
-"""Slices with less brain are left out."""
+"""Slices with less brain are omitted."""
 
 
 def brain_of(volume: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
@@ -27,7 +27,7 @@ def brain_of(volume: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> NDA
 
     Args:
         volume: Intensities, (x, y, z).
-        mask: The brain where a mask says it, same shape; None: where the volume is not 0.
+        mask: Brain mask, same shape; None: where the volume is not 0.
 
     Raises:
         DataError: If the brain fills the volume.

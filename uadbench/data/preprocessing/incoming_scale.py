@@ -1,4 +1,4 @@
-"""New images brought to the scale of the dataset that a method was trained on."""
+"""Scales new images like the dataset that a method was trained on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shape = Literal["volume", "frame", "any"]
 
 @runtime_checkable
 class NormalisesNew(Protocol):
-    """A dataset that says itself how new images are brought to its scale; otherwise its modality says it."""
+    """A dataset with its own rule for scaling new images; otherwise its modality determines the rule."""
 
     new_images: ClassVar[Shape]
 
@@ -30,8 +30,8 @@ class NormalisesNew(Protocol):
 
         Args:
             data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels 0..255.
-            spacing: Millimetres a voxel; None for a frame.
-            modality: What a DICOM series says, e.g. "CT"; "" for other files.
+            spacing: Millimetres per voxel; None for a frame.
+            modality: Modality in the DICOM header, e.g. "CT"; "" for other files.
             recipe: Recipe of the store that the method was trained on.
 
         Returns:
@@ -46,7 +46,7 @@ class NormalisesNew(Protocol):
 
 @runtime_checkable
 class NormalisesRegion(Protocol):
-    """A dataset whose body is a region that no rule finds in an image, such as an organ: its mask must be given."""
+    """A dataset whose body is a region that must be given as a mask, such as an organ."""
 
     name: ClassVar[str]
     new_images: ClassVar[Shape]
@@ -64,7 +64,7 @@ class NormalisesRegion(Protocol):
         Args:
             data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels 0..255.
             region: The organ, (x, y, z) or (h, w).
-            spacing: Millimetres a voxel; None for a frame.
+            spacing: Millimetres per voxel; None for a frame.
             recipe: Recipe of the store that the method was trained on.
 
         Raises:
@@ -74,12 +74,12 @@ class NormalisesRegion(Protocol):
 
 
 def region_of(dataset: Any) -> str:
-    """Returns what a dataset calls the region that it needs, e.g. "liver"; "" if it needs none."""
+    """Returns the name of the region that a dataset needs, e.g. "liver"; "" if it needs none."""
     return dataset.region if isinstance(dataset, NormalisesRegion) else ""
 
 
 def shape_of(dataset: Any) -> Shape:
-    """Returns whether a dataset is made of volumes, of frames, or of whatever it was given."""
+    """Returns whether a dataset consists of volumes, of frames, or of arbitrary images."""
     if isinstance(dataset, NormalisesNew | NormalisesRegion):
         return dataset.new_images
     return "frame" if dataset.card.modality == "US" else "any" if dataset.card.modality == "any" else "volume"
@@ -87,16 +87,16 @@ def shape_of(dataset: Any) -> Shape:
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image that lies in no store, as it was read.
+    """An image as read, outside any store.
 
     Attributes:
         data: A volume (x, y, z) in RAS order, or a frame (c, h, w) in grey levels: 0..255, or as stored where the
             dataset is anybody's images.
-        spacing: Millimetres a voxel; None for a frame.
-        modality: What a DICOM series says, e.g. "CT"; "" for other files.
+        spacing: Millimetres per voxel; None for a frame.
+        modality: Modality in the DICOM header, e.g. "CT"; "" for other files.
         bits: Bits of a stored grey level of a frame, 0 for floats.
-        region: The body where a mask says it, (x, y, z) or (h, w); None: it is found in the image.
-        group: The scale of its volume, where frames are its slices and scaled together.
+        region: Body mask, (x, y, z) or (h, w); None: the body is found in the image.
+        group: The scale of its volume, if frames are slices and scaled together.
     """
 
     data: NDArray[np.float32]
@@ -110,28 +110,28 @@ class NewImage:
 def normalise_new(
     dataset: Any, new: NewImage, recipe: str, intake: Intake | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Brings a new image to the scale of a dataset: by its own rule, else by that of its modality.
+    """Scales a new image like a dataset: by its own rule, otherwise by that of its modality.
 
-    The rules are those that make the stores (``brain_scale``, ``grey_scale``, ``scale_picture``, ``scale_volume``), so
+    The rules are the ones used for stores (``brain_scale``, ``grey_scale``, ``scale_picture``, ``scale_volume``), so
     the two cannot differ.
 
     Args:
         dataset: The dataset that the method was trained on.
         new: The image.
         recipe: Recipe of the store that the method was trained on.
-        intake: The scale of a store of anybody's images; None for the rule of the values themselves.
+        intake: The scale of a store of a user's images; None for the rule of the values themselves.
 
     Returns:
         Intensities in [-1, 1] and the body, as ``NormalisesNew.normalise_new`` does.
 
     Raises:
-        DataError: If the image is constant, a region is lacking, or nothing says how it is normalised.
+        DataError: If the image is constant, a region is missing, or no scale is defined.
     """
     data, spacing, region = new.data, new.spacing, new.region
     if isinstance(dataset, NormalisesRegion):
         if region is None:
-            remedy = f"Give --roi FILE or DIR, or put NAME_{dataset.region}_mask beside it."
-            raise DataError(f"{dataset.name} needs a mask of the {dataset.region}, and there is none", remedy)
+            remedy = f"Give --roi FILE or DIR, or put NAME_{dataset.region}_mask next to it."
+            raise DataError(f"{dataset.name} needs a mask of the {dataset.region}, which is missing", remedy)
         image, body = dataset.normalise_region(data, region, spacing, recipe)
     elif isinstance(dataset, NormalisesNew):
         image, body = dataset.normalise_new(data, spacing, new.modality, recipe)
@@ -145,7 +145,7 @@ def normalise_new(
     elif dataset.card.modality == "any":
         image, body = _any(new, intake or Intake())
     else:
-        raise DataError(f"{dataset.name} does not say how new images are normalised.", "Give it normalise_new.")
+        raise DataError(f"{dataset.name} does not define how new images are normalised.", "Define normalise_new.")
     inside = image[body] if image.shape == body.shape else image[:, body]
     if inside.size == 0 or float(inside.min()) == float(inside.max()):
         raise DataError("the image is constant, or shows no body", "Check the file.")
@@ -160,7 +160,7 @@ def _brain(
 
 
 def _any(new: NewImage, intake: Intake) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Anybody's images by the scale of their store; volumes in the plane in which they are sliced."""
+    """A user's images by the scale of their store; volumes in the plane in which they are sliced."""
     if new.spacing is None:
         return scale_picture(new.data, new.bits, intake, new.group, new.region)
     axis = slicing_axis(new.spacing, intake.plane)

@@ -1,4 +1,4 @@
-"""How images of any modality come to the scale of a store: decided once, kept in it, reused by ``predict``."""
+"""The intensity scale of images of any modality: decided once, stored, reused by ``predict``."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CT_WINDOW = (-160.0, 240.0)
 """The usual soft-tissue window of the abdomen (level 40, width 400)."""
 
 AIR = -300.0
-"""HU below which a voxel is not body; for CT clipped above it, what is not its least value is body."""
+"""HU below which a voxel is not body; in CT clipped above it, everything above the minimum is body."""
 
 CT_FLOOR = -100.0
-"""Volumes with values below are taken for CT in HU: magnitudes are not negative."""
+"""Volumes with values below this are assumed to be CT in HU, because magnitudes are not negative."""
 
 FILLED = 0.1
 """Share of the range of their type below which pictures are said not to fill it."""
@@ -39,13 +39,13 @@ MODALITY = r"(mr|ct|us)(-[a-z0-9]+)*|other"
 
 
 class Intake(BaseModel):
-    """The scale of a store made of anybody's images.
+    """The scale of a store of a user's images.
 
     Attributes:
-        modality: mr, ct, us or other, with sequence or organ where told (mr-flair, ct-liver); "" before it is known.
+        modality: mr, ct, us or other, with sequence or organ if known (mr-flair, ct-liver); "" before it is known.
         window: Values mapped to -1 and 1; None for the rule of the modality.
-        hu: "windowed" for CT that is pictures of a window already.
-        colour: How 2-D colour images are taken: "" refuses them.
+        hu: "windowed" for CT images that are already windowed.
+        colour: How 2-D colour images are read: "" refuses them.
         body: "frame" for all of the image, "auto" for the body found in it, "" for auto where there is a background by
             nature (MR, CT volumes) and frame elsewhere.
         plane: axial, coronal or sagittal; "" for the plane of acquisition.
@@ -84,20 +84,20 @@ class Intake(BaseModel):
 
     @property
     def finds_body(self) -> bool:
-        """Whether the body of pictures is found in them."""
+        """Whether the body of 2-D images is segmented."""
         return self.body == "auto" or (self.body == "" and self.together)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the values of a volume are like.
+    """Statistics of the values of a volume.
 
     Attributes:
-        low: Least value.
-        high: Largest value.
+        low: Minimum.
+        high: Maximum.
         top: 99th percentile.
-        level: The one value of its background; None if it has none.
-        modality: What a DICOM series says.
+        level: The constant value of its background; None if it has none.
+        modality: Modality in the DICOM header.
     """
 
     low: float
@@ -108,12 +108,12 @@ class Look:
 
     @property
     def is_ct(self) -> bool:
-        """Whether header or values say CT."""
+        """Whether header or values indicate CT."""
         return self.modality == "CT" or (self.low <= CT_FLOOR and -self.low > RINGING * abs(self.top))
 
 
 def look_at(data: NDArray[np.float32], modality: str = "") -> Look:
-    """Returns what the values of a volume (x, y, z) are like."""
+    """Returns the statistics of a volume (x, y, z)."""
     level = background_level(data)
     return Look(float(data.min()), float(data.max()), float(np.quantile(data, 0.99)), level, modality)
 
@@ -128,8 +128,8 @@ def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR
         if intake.hu or look.modality == "CT" or look.low < -50:
             return None
         return (
-            f"is CT without Hounsfield units: its least value is {look.low:g}",
-            "Convert it with its rescale values, or say --set hu=windowed for CT that is windowed already.",
+            f"is CT without Hounsfield units: its minimum is {look.low:g}",
+            "Convert it with its rescale values, or use --set hu=windowed for CT that is already windowed.",
         )
     if look.modality == "CT":
         return "says that it is CT, and the scale is that of MR", "Take CT apart, or prepare with --set modality=ct."
@@ -145,19 +145,19 @@ def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR
 def scale_volume(
     data: NDArray[np.float32], intake: Intake, modality: str = "", region: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Brings a volume to [-1, 1].
+    """Scales a volume to [-1, 1].
 
     Args:
         data: Values, slices along the last axis.
         intake: The scale.
-        modality: What a DICOM series says.
-        region: The body where a mask says it.
+        modality: Modality in the DICOM header.
+        region: Body mask, if any.
 
     Returns:
         Intensities and body, same shape.
 
     Raises:
-        DataError: If the values are not what the scale is for.
+        DataError: If the values do not suit the scale.
     """
     look = look_at(data, modality)
     fault = fault_of(look, intake)
@@ -166,7 +166,7 @@ def scale_volume(
     ct = intake.family == "ct" or (not intake.family and look.is_ct)
     body = region if region is not None else _body(data, look, intake, ct)
     if not body.any():
-        raise DataError("no body was found", "Give it with a roi column or --roi, or say --set body=frame.")
+        raise DataError("no body was found", "Give it with a roi column or --roi, or use --set body=frame.")
     if intake.window or ct:
         return window(data, *(intake.window or CT_WINDOW)), body
     if intake.family in ("us", "other"):
@@ -186,11 +186,11 @@ def _body(data: NDArray[np.float32], look: Look, intake: Intake, ct: bool) -> ND
 
 @dataclass(frozen=True)
 class GroupScale:
-    """The scale of the slices of one volume that are given as pictures.
+    """The scale of the slices of one volume that are given as 2-D images.
 
     Attributes:
         level: The one value of their background; None if it is noise.
-        threshold: Values above are tissue, where the background is noise.
+        threshold: Values above are tissue, if the background is noise.
         location: Robust location of the body above the background.
     """
 
@@ -200,7 +200,7 @@ class GroupScale:
 
 
 def group_scale(slices: Sequence[NDArray[np.float32]]) -> GroupScale:
-    """Returns the scale of the slices of a volume, (h, w) each and perhaps of several sizes.
+    """Returns the scale of the slices of a volume, (h, w) each, possibly of several sizes.
 
     Raises:
         DataError: If they hold no signal.
@@ -230,14 +230,14 @@ def scale_picture(
     group: GroupScale | None = None,
     region: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Brings a picture to [-1, 1].
+    """Scales a 2-D image to [-1, 1].
 
     Args:
         pixels: Stored values, (c, h, w).
         bits: Bits of a stored value, 0 for floats.
         intake: The scale.
-        group: The scale of its volume, where pictures are scaled together.
-        region: The body where a mask says it, (h, w).
+        group: The scale of its volume, if slices are scaled together.
+        region: Body mask, (h, w), if any.
 
     Returns:
         Intensities (c, h, w) and body (h, w).
@@ -257,29 +257,29 @@ def scale_picture(
         if pixels.min() < 0 or pixels.max() > top:
             raise DataError(
                 f"values from {pixels.min():g} to {pixels.max():g} lie outside the range 0 to {top:g} of the store",
-                "Save it as the training images were saved.",
+                "Save it like the training images.",
             )
         image = (pixels * np.float32(2 / top) - 1).astype(np.float32)
     if region is not None:
         return image, region
     body = found_body(pixels.mean(0)[..., None])[..., 0] if intake.finds_body else np.ones(pixels.shape[1:], dtype=bool)
     if not body.any():
-        raise DataError("no body was found", "Say --set body=frame.")
+        raise DataError("no body was found", "Use --set body=frame.")
     return image, body
 
 
 def type_of(bits: int) -> str:
-    """Returns the key of ``Intake.tops`` for pictures of so many bits."""
+    """Returns the key of ``Intake.tops`` for images with this number of bits."""
     return "float" if bits == 0 else "8" if bits <= 8 else "16"
 
 
 def squared(
     planes: NDArray[Any], spacing: tuple[float, float] | None, fill: float
 ) -> tuple[NDArray[Any], tuple[slice, slice]]:
-    """Pads (..., h, w) to a square in millimetres; with where the planes lie in it.
+    """Pads (..., h, w) to a square in millimetres; also returns the position of the planes in it.
 
     Args:
-        planes: What to pad.
+        planes: Planes to pad.
         spacing: Millimetres per pixel (row, column); None for square pixels.
         fill: Value outside.
     """

@@ -1,4 +1,4 @@
-"""Intensities to the scale [-1, 1], without a lesion moving the scale; datasets and ``predict`` share the rules."""
+"""Scales intensities to [-1, 1] such that lesions hardly affect the scale; used by datasets and ``predict``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ WINDOW = 2.0
 
 
 def robust_location(values: NDArray[Any]) -> float:
-    """Returns the median of the values that lie within two robust standard deviations of it.
+    """Returns the median of the values within two robust standard deviations of it.
 
-    A fixed point of: the median of the values within 2 x 1.4826 MAD. Unlike a percentile of all values it does not
-    feel how far out the lesion lies, and hardly that it is there: what is conspicuous falls outside the window.
+    The fixed point of "the median of the values within 2 x 1.4826 MAD". Unlike a percentile of all values it does not
+    depend on how extreme a lesion is, and hardly on its presence, because outliers fall outside the window.
 
     Args:
         values: Intensities inside the body, any shape.
@@ -37,13 +37,13 @@ def robust_location(values: NDArray[Any]) -> float:
 def mr_scale(volume: NDArray[Any], body: NDArray[np.bool_], top: float = 2.0) -> NDArray[np.float32]:
     """Maps MR magnitudes to [-1, 1]: 0 (no signal) to -1, ``top`` times the body's robust location to 1.
 
-    MR magnitudes have a physical zero but no unit; so one number per volume fixes the scale. A lesion of up to 5 % of
-    the body moves it by at most 1 % (tests/data/test_normalise.py).
+    MR magnitudes have a physical zero but no unit, so one number per volume fixes the scale. A lesion of up to 5 % of
+    the body shifts it by at most 1 % (tests/data/test_normalise.py).
 
     Args:
         volume: Magnitudes.
         body: True inside the body, same shape.
-        top: Multiple of the location that is mapped to 1; what is brighter saturates.
+        top: Multiple of the location that is mapped to 1; brighter values saturate.
 
     Raises:
         DataError: If the body holds no signal.
@@ -55,17 +55,17 @@ def mr_scale(volume: NDArray[Any], body: NDArray[np.bool_], top: float = 2.0) ->
 
 
 def grey_scale(grey: NDArray[Any], top: float = 255.0) -> NDArray[np.float32]:
-    """Maps grey levels 0..``top`` to [-1, 1]: one fixed scale for all frames of ultrasound, nothing rescaled by frame.
+    """Maps grey levels 0..``top`` to [-1, 1]: one fixed scale for all ultrasound frames, without per-frame rescaling.
 
     Args:
         grey: Grey levels.
-        top: The level that becomes 1.
+        top: The level that maps to 1.
     """
     return 2 * (np.asarray(grey, np.float32) / np.float32(top)) - 1
 
 
 def as_stored(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Returns intensities as they come back from a store, which keeps half precision: what a method was trained on."""
+    """Returns intensities rounded to half precision, as in a store and therefore in training."""
     return image.astype(np.float16).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """What Synomaly's published recipes share: an image resized to 128 x 128, then scaled by its own extremes.
 
-The same on every processor: torch's float32 resizing differs in its last bits between them, so that it is done in
-float64 here, and every result is rounded (Bi et al. 2025 say nothing of either; a step is far below a grey level).
+Bit-equal on every processor: torch's float32 resizing differs in its last bits between them, so it is done in
+float64 here, and every result is rounded (Bi et al. 2025 specify neither; a step is far below a grey level).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ STEPS = 4096
 
 
 def published_image(plane: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Resizes (h, w) to the published grid, then maps its least to its greatest value onto [-1, 1].
+    """Resizes (h, w) to the published grid, then maps its minimum and maximum to -1 and 1.
 
-    In this order, since resizing averages the extremes away: the other way round contrast would be lower, and the
-    published thresholds of the map would not transfer. A lesion moves the scale: the paper's choice.
+    In this order, because resizing reduces the extremes: in the reverse order contrast would be lower, and the
+    published thresholds of the map would not transfer. A lesion shifts this scale, which is the paper's choice.
 
     Returns:
-        (128, 128) in [-1, 1], whole multiples of 1 / 4096; -1 all over where the plane is constant.
+        (128, 128) in [-1, 1], whole multiples of 1 / 4096; -1 everywhere if the plane is constant.
     """
     small = _resized(plane)
     low, high = small.min(), small.max()
-    # Resizing leaves last bits of difference in a constant plane.
+    # Resizing leaves differences in the last bits of a constant plane.
     if high - low <= 1e-9 * max(1.0, abs(low), abs(high)):
         return np.full(PAPER_SIZE, -1, np.float32)
     return (rounded("published image", STEPS * (2 * (small - low) / (high - low) - 1)) / STEPS).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Reading DICOM: slices as a volume, with gantry tilt taken out, and frames; geometry and pixels, never who it is."""
+"""Reading DICOM: slices as a volume, corrected for gantry tilt, and frames; geometry and pixels, never identity."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from uadbench.data.reading.nifti import MAX_VOXELS, Volume
 from uadbench.data.reading.raster import Frame
 
 TILT = 0.5
-"""Pixels that a slice may be off the normal of the first before the series counts as tilted."""
+"""Pixels that a slice may deviate from the normal of the first before the series counts as tilted."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the slices of a series lie to one another.
+    """Relative positions of the slices of a series.
 
     Attributes:
         order: Indices of the slices from the first position to the last.
         affine: (column, row, slice) to millimetres, RAS+, (4, 4).
         shape: (rows, columns) of a slice.
         modality: What the series says, e.g. "CT".
-        drift: Pixels (row, column) by which each slice, in order, lies off the normal; None without a gantry tilt.
+        drift: Pixels (row, column) by which each slice, in order, deviates from the normal; None without gantry tilt.
     """
 
     order: tuple[int, ...]
@@ -44,7 +44,7 @@ class Geometry:
     drift: NDArray[np.float64] | None = None
 
     def stack(self, planes: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Stacks what belongs to the slices, each (rows, columns), to (x, y, z) in RAS order; with its affine."""
+        """Stacks one array per slice, each (rows, columns), to (x, y, z) in RAS order; also returns the affine."""
         ordered, affine = [planes[i] for i in self.order], self.affine
         if self.drift is not None:
             ordered, affine = _upright(ordered, self.drift, affine)
@@ -66,15 +66,15 @@ def read_series(folder: Path, files: Sequence[Path], *, one_series: bool = True)
     """Reads the slices of one series, sorted by position, in RAS orientation and rescaled (HU for CT).
 
     Args:
-        folder: Named in messages.
+        folder: Folder, for messages.
         files: Its DICOM files, or one enhanced file.
-        one_series: Whether all must say that they are of one series; anonymised data may have lost that.
+        one_series: Whether all headers must name the same series; anonymised data may have lost it.
 
     Returns:
         The volume, and the modality, e.g. "CT".
 
     Raises:
-        DataError: If a file is damaged, series are mixed, or slices are missing or double.
+        DataError: If a file is damaged, series are mixed, or slices are missing or duplicated.
     """
     geometry = _geometry(folder, files, one_series)
     planes = [frame for path in files for frame in _grey(path)]
@@ -112,7 +112,7 @@ def read_dicom_frame(path: Path, frame: int = 0) -> Frame:
     """
     head, pixels = header(path), decode(path)
     if frame >= len(pixels.frames):
-        raise DataError(f"{path} has {len(pixels.frames)} frames, its header says more.", "Export it again.")
+        raise DataError(f"{path} has {len(pixels.frames)} frames, fewer than its header states.", "Export it again.")
     one = pixels.frames[frame]
     return Frame(
         path,
@@ -124,17 +124,17 @@ def read_dicom_frame(path: Path, frame: int = 0) -> Frame:
 
 
 def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.bool_]:
-    """Reads a mask that was drawn as PNG pictures, one per slice, on the grid that ``read_series`` gives.
+    """Reads a mask stored as PNG images, one per slice, on the grid of ``read_series``.
 
-    Slices and pictures belong together in the order of their names; where a slice lies, its header says.
+    Slices and PNG images are matched in the order of their names; the headers give the slice positions.
 
     Args:
-        folder: Named in messages.
+        folder: Folder, for messages.
         files: The DICOM files of the series.
-        masks: Folder of the pictures.
+        masks: Folder of the PNG images.
 
     Raises:
-        DataError: If slices and pictures do not fit each other, or a file cannot be used.
+        DataError: If slices and PNG images do not match, or a file cannot be used.
     """
     slices, drawn = sorted(files, key=_by_numbers), sorted(files_in(masks, "*.png"), key=_by_numbers)
     if len(slices) < 2 or len(slices) != len(drawn):
@@ -183,7 +183,7 @@ def _ordered(folder: Path, slices: Sequence[tuple[Path, Placed]], modality: str)
     order = np.argsort(depths)
     gaps = np.diff(depths[order])
     if len(gaps) and (gaps.min() < 1e-3 or gaps.max() > 1.5 * float(np.median(gaps))):
-        what = "two slices in one place" if gaps.min() < 1e-3 else "missing slices"
+        what = "two slices at one position" if gaps.min() < 1e-3 else "missing slices"
         at = int(np.argmin(gaps) if gaps.min() < 1e-3 else np.argmax(gaps))
         raise DataError(f"{folder} has {what} after {slices[order[at]][0].name}.", "Export the series again.")
     dz = float(np.median(gaps)) if len(gaps) else first.thickness
@@ -193,7 +193,7 @@ def _ordered(folder: Path, slices: Sequence[tuple[Path, Placed]], modality: str)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = rows * dx, columns * dy, normal * dz
     affine[:3, 3] = origin
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts to the left and back, RAS to the right and front
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM axes point left and back, RAS axes right and front
     moved = np.array([slices[i][1].position - origin for i in order])
     drift = np.stack([moved @ columns / dy, moved @ rows / dx], axis=1)
     tilted = float(np.abs(drift).max()) > TILT
@@ -203,9 +203,9 @@ def _ordered(folder: Path, slices: Sequence[tuple[Path, Placed]], modality: str)
 def _upright(
     planes: Sequence[NDArray[Any]], drift: NDArray[np.float64], affine: NDArray[np.float64]
 ) -> tuple[list[NDArray[Any]], NDArray[np.float64]]:
-    """Moves each slice in its plane to where it lies, on a grid whose third axis is the normal.
+    """Shifts each slice in its plane to its true position, on a grid whose third axis is the normal.
 
-    The grid is widened so that nothing is cut off; what no slice covers gets the least value.
+    The grid is enlarged so that nothing is cut off; uncovered voxels get the minimum.
     """
     before, after = _margins(drift)
     least = min(plane.min() for plane in planes)

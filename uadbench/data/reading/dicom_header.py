@@ -1,4 +1,4 @@
-"""What the headers of DICOM files say: geometry, kind and which files belong together; never who it is.
+"""Reads from DICOM headers geometry, type and which files belong together; never identity.
 
 Identifiers (series, patient) only group files while they are read; nothing here is written anywhere.
 """
@@ -44,11 +44,11 @@ TAGS = (
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a slice lies.
+    """Position of a slice.
 
     Attributes:
         position: Centre of the first pixel in mm, DICOM axes.
-        rows: Direction in which columns are counted, unit vector; ``columns`` that in which rows are counted.
+        rows: Direction along a row, unit vector; ``columns``: direction along a column.
         columns: See ``rows``.
         spacing: Millimetres between rows and between columns.
         thickness: Slice thickness in mm.
@@ -65,14 +65,14 @@ class Placed:
 
 @dataclass(frozen=True)
 class Grouped:
-    """DICOM files that are one volume, or one file of frames.
+    """DICOM files that form one volume, or one file of frames.
 
     Attributes:
         files: The files.
         shape: Whether they are a volume or frames.
         frames: Frames of the file, for frames.
-        patient: What groups images of a person while a folder is read; "" if the file does not say.
-        modality: E.g. "CT"; "" if the file does not say.
+        patient: Identifier that groups images of a person while a folder is read; "" if unknown.
+        modality: E.g. "CT"; "" if unknown.
     """
 
     files: tuple[Path, ...]
@@ -83,31 +83,31 @@ class Grouped:
 
 
 def header(path: Path) -> pydicom.Dataset:
-    """Returns what is needed of a header.
+    """Returns the required parts of a header.
 
     Raises:
         DataError: If the file is damaged or not DICOM.
     """
     try:
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-    except Exception as error:  # damaged files raise what they like
+    except Exception as error:  # damaged files raise arbitrary errors
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
 
 
 def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]:
-    """Groups the DICOM files of a folder to volumes and frames; what cannot be read is a group of its own.
+    """Groups the DICOM files of a folder to volumes and frames; each unreadable file forms its own group.
 
     Args:
         files: Files of one folder.
-        one_series: Whether all slices are of one volume whatever their headers say: anonymisation may have given
-            each of them another series.
+        one_series: Whether all slices form one volume whatever their headers state: anonymisation may have given
+            each a different series.
     """
     series: dict[str, list[tuple[Path, pydicom.Dataset]]] = {}
     found: list[Grouped] = []
     for path in files:
         try:
             head = header(path)
-        except DataError:  # named when its turn comes
+        except DataError:  # reported when it is processed
             series.setdefault("", []).append((path, pydicom.Dataset()))
             continue
         modality, patient = str(value_of(head, "Modality") or ""), str(value_of(head, "PatientID") or "")
@@ -130,10 +130,10 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
 
 
 def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
-    """Returns where the slices of a file lie: one, or as many as an enhanced file has frames.
+    """Returns the positions of the slices in a file: one, or one per frame of an enhanced file.
 
     Raises:
-        DataError: Naming what the header lacks.
+        DataError: Naming the missing header entry.
     """
     count = int(value_of(head, "NumberOfFrames") or 1)
     if count == 1 and "PerFrameFunctionalGroupsSequence" not in head:
@@ -141,14 +141,14 @@ def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
     shared, each = (value_of(head, f"{name}FunctionalGroupsSequence") or [] for name in ("Shared", "PerFrame"))
     if len(each) != count:
         raise DataError(
-            f"{path} is a multi-frame file that does not say where its frames lie.",
+            f"{path} is a multi-frame file without frame positions.",
             "Convert it to NIfTI, for example with dcm2niix.",
         )
     return [_place(path, head, [frame, *shared]) for frame in each]
 
 
 def frame_spacing(head: pydicom.Dataset) -> tuple[float, float] | None:
-    """Returns millimetres between rows and between columns of a frame; None where nothing says it."""
+    """Returns millimetres between rows and between columns of a frame; None if unknown."""
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         value = value_of(head, name)
         if value is not None and min(float(part) for part in value) > 0:

@@ -17,7 +17,7 @@ from pydicom.pixels.utils import pixel_array
 from uadbench.core.errors import DataError
 
 ABSOLUTE = ("CT", "MR", "PT", "NM")
-"""Modalities whose values are measured: MONOCHROME1 there says how they are shown, not what they are."""
+"""Modalities with measured values, for which MONOCHROME1 affects only the display."""
 
 IMAGE_GROUP, PIXELS = 0x0028, 0x7FE00010
 """The attributes of a DICOM file that say how its pixels are stored, and the pixels."""
@@ -29,7 +29,7 @@ class Pixels:
 
     Attributes:
         frames: Rescaled values, float32 (n, h, w), or colours (n, h, w, 3).
-        bits: Bits that a stored value may have: the range is 0..2**bits - 1 where nothing is rescaled.
+        bits: Bits of a stored value: the range is 0..2**bits - 1 without rescaling.
     """
 
     frames: NDArray[np.float32]
@@ -37,7 +37,7 @@ class Pixels:
 
 
 def value_of(data: pydicom.Dataset, name: str) -> Any:
-    """Returns an attribute, None where it is missing or empty."""
+    """Returns an attribute, None if it is missing or empty."""
     value = data.get(name)
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
@@ -48,11 +48,11 @@ def decode(path: Path) -> Pixels:
     """Reads all frames of a file.
 
     Raises:
-        DataError: If the pixels cannot be decoded (naming the transfer syntax), or CT says nothing of Hounsfield units.
+        DataError: If the pixels cannot be decoded (naming the transfer syntax), or CT lacks Hounsfield units.
     """
     try:
         data = pydicom.dcmread(path)
-    except Exception as error:  # damaged files raise what they like
+    except Exception as error:  # damaged files raise arbitrary errors
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
     photometric = str(value_of(data, "PhotometricInterpretation") or "MONOCHROME2")
     slope, intercept = _rescale(path, data)
@@ -103,7 +103,7 @@ def _stored(path: Path, data: pydicom.Dataset) -> NDArray[Any]:
     """Returns the stored values: by pydicom, else by SimpleITK, which decodes what pydicom needs plug-ins for."""
     try:
         return np.asarray(pixel_array(data))
-    except Exception as error:  # decoders raise what they like
+    except Exception as error:  # decoders raise arbitrary errors
         syntax = getattr(getattr(data, "file_meta", None), "TransferSyntaxUID", None)
         if syntax is None or not syntax.is_compressed:
             raise DataError(f"{path} holds no readable pixels: {_line(error)}.", "Export it again.") from error

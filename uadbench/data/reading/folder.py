@@ -7,7 +7,7 @@ from pathlib import Path
 from uadbench.core.errors import DataError
 
 JUNK = ("thumbs.db", "desktop.ini", "dicomdir")
-"""Files that systems put beside images, in lower case."""
+"""Files that operating systems add to folders, in lower case."""
 
 MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "ground_truth", "gt")
 """Folders of masks, in lower case."""
@@ -24,12 +24,12 @@ def files(source: Path, *patterns: str) -> list[Path]:
 
 
 def visible(root: Path) -> list[Path]:
-    """Returns all files below a folder, sorted; hidden files and folders, such as .ipynb_checkpoints, are left out."""
+    """Returns all files below a folder, sorted; hidden files and folders, such as .ipynb_checkpoints, are skipped."""
     return sorted(path for path in root.rglob("*") if path.is_file() and not is_hidden(root, path))
 
 
 def is_hidden(root: Path, path: Path) -> bool:
-    """Returns whether a file, or a folder between it and the root, is hidden or what a system leaves behind."""
+    """Whether a file, or a folder between it and the root, is hidden or created by the operating system."""
     parts = path.relative_to(root).parts
     return any(part.startswith(".") or part == "__MACOSX" for part in parts) or path.name.lower() in JUNK
 

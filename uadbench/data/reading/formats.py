@@ -1,4 +1,4 @@
-"""The formats that are read: what prepare, predict, score and the datasets share, and docs/how-to/own-data.md shows."""
+"""The supported file formats, for all commands and datasets; docs/how-to/own-data.md lists them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ VOLUME_KINDS = ("nifti", "itk")
 
 
 def format_of(path: Path) -> Format | None:
-    """Returns the format that a file's name tells, None for an unknown ending."""
+    """Returns the format given by a file's name, None for an unknown ending."""
     name = path.name.lower()
     return next((one for one in FORMATS for end in one.suffixes if name.endswith(end)), None)
 

@@ -1,4 +1,4 @@
-"""Images and volumes on disk: what a folder holds, and one way to read each, for every verb.
+"""Images and volumes on disk: finding and reading them, for all commands.
 
 A volume is (x, y, z) in RAS orientation; a frame is (c, h, w) as stored.
 """
@@ -23,7 +23,7 @@ from uadbench.data.reading.raster import COLOUR_TOLERANCE, Frame, read_picture
 from uadbench.data.reading.volume import Volume
 
 ANONYMISED = "DICOM_anon"
-"""How CHAOS calls the folder of a series; anonymisation gave each slice in it a series of its own."""
+"""CHAOS's name for the folder of a series, in which anonymisation gave each slice a different series."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Incoming:
         files: One file, or the slices of a DICOM series in order.
         kind: How it is read.
         shape: Whether it is a volume or a 2-D frame.
-        frame: Which frame of a file of several.
-        patient: What a DICOM file says of the person, to group images while they are read and never to be written.
-        modality: What a DICOM file says; "" for other files.
+        frame: Index of the frame in a multi-frame file.
+        patient: DICOM patient identifier, used only to group images while reading, never written.
+        modality: Modality in the DICOM header; "" for other files.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Incoming:
 
     @property
     def first(self) -> Path:
-        """The file that messages name."""
+        """The file to name in messages."""
         return self.files[0]
 
     @property
@@ -60,20 +60,20 @@ class Incoming:
 
     @property
     def is_series(self) -> bool:
-        """Whether it is a volume of DICOM slices, which a folder holds."""
+        """Whether it is a volume of DICOM slices in a folder."""
         return self.kind == "dicom" and len(self.files) > 1
 
 
 @dataclass(frozen=True)
 class NewVolume:
-    """A volume with the grid it came on.
+    """A volume with its original grid.
 
     Attributes:
         data: Intensities in RAS order, float32 (x, y, z).
         spacing: Millimetres per voxel in RAS order.
-        original: The image as it lies on disk, whose grid the heat-map gets; of other formats than NIfTI its volume.
-        modality: What a DICOM series says; "" for other files.
-        notes: What was done to it while it was read.
+        original: The image as stored on disk, whose grid the heat-map gets; for formats other than NIfTI its volume.
+        modality: Modality in the DICOM header; "" for other files.
+        notes: Corrections made while reading.
     """
 
     data: NDArray[np.float32]
@@ -89,10 +89,10 @@ class NewVolume:
 
 
 def find_incoming(path: Path) -> list[Incoming]:
-    """Returns the images and volumes of a file or folder, sorted by name; other files are passed over.
+    """Returns the images and volumes of a file or folder, sorted by name; other files are ignored.
 
     Raises:
-        DataError: If the path does not exist or holds nothing that can be read.
+        DataError: If the path does not exist or contains nothing readable.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Check --input.")
@@ -108,7 +108,7 @@ def find_incoming(path: Path) -> list[Incoming]:
 
 
 def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter[str]]:
-    """Returns the images and volumes among files, sorted by name, and how many others were passed over, by ending.
+    """Returns the images and volumes among files, sorted by name, and the number of ignored files by ending.
 
     Args:
         root: Folder that names are relative to.
@@ -127,14 +127,14 @@ def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter
     for file in plain:
         form = format_of(file)
         volume = form is not None and form.kind in VOLUME_KINDS
-        # Where a.png and a.tif lie side by side, each keeps its whole name.
+        # If there are both a.png and a.tif, each keeps its full name.
         name = _stem(file, root) if stems[_stem(file, root)] == 1 else file.relative_to(root).as_posix()
         found.append(Incoming(name, (file,), "nifti" if volume else "picture", "volume" if volume else "frame"))
     return sorted(found + _series(dicom, root), key=lambda each: each.name), passed
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
-    """Reads a picture or a DICOM frame as grey levels 0..255 by the range of its type, float32 (channels, h, w).
+    """Reads a 2-D image or a DICOM frame as grey levels 0..255 by the range of its type, float32 (channels, h, w).
 
     Raises:
         DataError: If it cannot be read, or the method needs neither 1 nor 3 channels.
@@ -146,7 +146,7 @@ def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
             f"{frame.path} holds values outside [0, {frame.top:g}], the range of its type.", "Scale it to that range."
         )
     if channels not in (1, 3):
-        raise DataError(f"the method needs {channels} channels, a picture has 1 or 3", "Use another run.")
+        raise DataError(f"the method needs {channels} channels, an image has 1 or 3", "Use another run.")
     if channels == 1:
         grey = Frame(frame.path, values, 8).grey()[None]
         return np.round(grey) if frame.is_coloured else grey
@@ -154,14 +154,14 @@ def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
 
 
 def read_stored(incoming: Incoming) -> Frame:
-    """Reads a 2-D image as it is stored.
+    """Reads a 2-D image as stored.
 
     Raises:
         DataError: If it cannot be read.
     """
     if incoming.kind != "dicom":
         return read_picture(incoming.first)
-    from uadbench.data.reading.dicom import read_dicom_frame  # pydicom and SimpleITK, only where there is DICOM
+    from uadbench.data.reading.dicom import read_dicom_frame  # pydicom and SimpleITK, only needed for DICOM
 
     return read_dicom_frame(incoming.first, incoming.frame)
 
@@ -176,12 +176,12 @@ def read_any_volume(incoming: Incoming) -> Volume:
         return read_volume(incoming.first)
     from uadbench.data.reading.dicom import read_series
 
-    # What belongs to one series was told when it was found.
+    # The files of a series were determined when it was found.
     return read_series(incoming.place, incoming.files, one_series=False)[0]
 
 
 def read_new_volume(incoming: Incoming) -> NewVolume:
-    """Reads a volume with the grid it came on.
+    """Reads a volume with its original grid.
 
     Raises:
         DataError: If it cannot be read or has no geometry.
@@ -202,7 +202,7 @@ def _stem(file: Path, root: Path) -> str:
 
 
 def _series(files: Sequence[Path], root: Path) -> list[Incoming]:
-    """Groups DICOM files by folder and series; a name says file or folder and never an identifier."""
+    """Groups DICOM files by folder and series; names contain file or folder names and never identifiers."""
     if not files:
         return []
     from uadbench.data.reading.dicom_header import grouped

@@ -15,13 +15,13 @@ NRRD = (".nrrd", ".nhdr")
 
 
 def is_itk(path: Path) -> bool:
-    """Returns whether a file's name says NRRD or MetaImage."""
+    """Whether a file's name is that of NRRD or MetaImage."""
     found = format_of(path)
     return found is not None and found.kind == "itk"
 
 
 def read_itk(path: Path) -> Volume:
-    """Reads a volume and turns it to RAS.
+    """Reads a volume and reorients it to RAS.
 
     Raises:
         DataError: If the file is missing, damaged, not 3-D, not of real numbers, or holds NaN.
@@ -49,5 +49,5 @@ def read_itk(path: Path) -> Volume:
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
-    flip = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK counts to the left and back, RAS to the right and front
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK axes point left and back, RAS axes right and front
     return grid_of(path, data.transpose(2, 1, 0), flip @ affine)

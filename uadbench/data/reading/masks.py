@@ -1,10 +1,10 @@
-"""Reading masks that are pictures: one rule for grey levels, labels, colours, transparency and JPEG.
+"""Reading masks stored as 2-D images: one rule for grey levels, labels, colours, transparency and JPEG.
 
-- Two values, 0 and another: the other marks.
-- Colours on black: whatever is not black marks; with ``labels`` each value of a grey or palette mask is a label.
-- Transparency that varies: what is opaque marks, where a colour other than black is drawn if there are any.
-- JPEG: values of at least half the range mark.
-- Anything else is refused: a mask is never guessed.
+- Two values, 0 and another: the other is the mask.
+- Colours on black: non-black pixels are the mask; with ``labels`` each value of a grey or palette mask is a label.
+- Varying transparency: opaque pixels are the mask, restricted to non-black ones if there are any.
+- JPEG: values of at least half the range are the mask.
+- Anything else is refused; masks are never guessed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uadbench.core.errors import DataError
 from uadbench.data.reading.raster import decode
 
 MOST_COLOURS = 8
-"""Colours in a mask beyond which it is a picture, not a mask."""
+"""Number of colours above which a file is an image, not a mask."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Drawn:
     """A mask.
 
     Attributes:
-        inside: True where it marks, (h, w).
-        note: What was assumed; "" if nothing.
+        inside: True inside the mask, (h, w).
+        note: Assumptions; "" if none.
     """
 
     inside: NDArray[np.bool_]
@@ -48,15 +48,15 @@ def read_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Sequence
 
 
 def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Sequence[int] = ()) -> Drawn:
-    """Reads a mask with what was assumed.
+    """Reads a mask and notes assumptions.
 
     Args:
         path: The file.
         shape: Shape (h, w) of its image; None if it does not matter.
-        labels: Values that mark; empty for masks of one kind.
+        labels: Values of the mask; empty for binary masks.
 
     Raises:
-        DataError: If it cannot be read, has another shape, or its values do not say what is marked.
+        DataError: If it cannot be read, has another shape, or its values are ambiguous.
     """
     pixels, bits, mode = decode(path)
     if shape is not None and pixels.shape[:2] != tuple(shape):
@@ -83,7 +83,7 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
         named = ", ".join(f"{value:g}" for value in values)
         raise DataError(
             f"{path} holds the values {named}: more than 0 and one other value.",
-            "Binarise the mask, or say which mark with --set lesion=2,3.",
+            "Binarise the mask, or select labels with --set lesion=2,3.",
         )
     return Drawn(pixels > 0)
 
@@ -108,4 +108,4 @@ def _labels(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
         return pixels
     if np.ptp(pixels[..., :3], axis=2).max() == 0:
         return pixels[..., 0]
-    raise DataError(f"{path} is a colour mask: its labels have no numbers.", "Leave --set lesion out, or save labels.")
+    raise DataError(f"{path} is a colour mask: its labels have no numbers.", "Remove --set lesion, or save labels.")

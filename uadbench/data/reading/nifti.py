@@ -1,6 +1,6 @@
 """Reading volumes and masks of voxels: NIfTI by nibabel, NRRD and MetaImage by SimpleITK; always RAS, always checked.
 
-nibabel says whether a NIfTI file has an orientation at all; SimpleITK would invent one.
+nibabel reports whether a NIfTI file has an orientation at all; SimpleITK would make one up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["MAX_VOXELS", "Volume", "axial", "read_binary", "read_binary_labels",
 
 
 def read_volume(path: Path) -> Volume:
-    """Reads a volume of any format but DICOM and turns it to RAS.
+    """Reads a volume of any format except DICOM and reorients it to RAS.
 
     Raises:
         DataError: If the file is missing, truncated, not 3-D, without orientation or spacing, or holds NaN or inf.
@@ -90,10 +90,10 @@ def read_binary(path: Path, grid: Volume) -> NDArray[np.bool_]:
 
 
 def read_binary_labels(path: Path, grid: Volume, labels: Sequence[int]) -> NDArray[np.bool_]:
-    """Reads what is marked: the labels that are named, or 0 and one positive value where none is.
+    """Reads a mask: the given labels, or 0 and one positive value if none are given.
 
     Raises:
-        DataError: As ``read_binary``; the remedy for several labels is to name those that count.
+        DataError: As ``read_binary``; the remedy for several labels is to select some of them.
     """
     if labels:
         return np.isin(read_labels(path, grid), labels)
@@ -101,7 +101,7 @@ def read_binary_labels(path: Path, grid: Volume, labels: Sequence[int]) -> NDArr
         return read_binary(path, grid)
     except DataError as error:
         if "holds the labels" in error.message:
-            raise DataError(error.message, "Say which are lesions with --set lesion=2,3.") from error
+            raise DataError(error.message, "Select the lesion labels with --set lesion=2,3.") from error
         raise
 
 
@@ -125,11 +125,11 @@ def _open(path: Path) -> SpatialImage:
     if kind.kind not in "uif":
         what = "colours (RGB)" if kind.fields else "complex numbers" if kind.kind == "c" else str(kind)
         raise DataError(f"{path} holds {what}, not magnitudes.", "Save one channel of real numbers, magnitudes for MR.")
-    # nibabel invents an affine where there is none and puts 1 for a spacing of 0: look at the header as it is stored.
+    # nibabel makes up a missing affine and replaces a spacing of 0 by 1: inspect the stored header.
     with ImageOpener(str(path)) as file:
         header = type(image.header).from_fileobj(file, check=False)
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        raise DataError(f"{path} says nothing of its orientation (no qform, no sform).", "Set its affine.")
+        raise DataError(f"{path} has no orientation (no qform, no sform).", "Set its affine.")
     spacing = np.asarray(header["pixdim"][1:4], dtype=float)
     affine = np.asarray(image.affine, dtype=float)
     if not np.isfinite(affine).all() or (spacing <= 0).any() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:

@@ -1,4 +1,4 @@
-"""Reading 2-D images (PNG, TIFF, JPEG, BMP, NPY): stored values as they are, never rescaled by image."""
+"""Reading 2-D images (PNG, TIFF, JPEG, BMP, NPY): stored values without per-image rescaling."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from uadbench.core.errors import DataError
 from uadbench.data.reading.formats import format_of
 
 MAX_PIXELS = 2**28
-"""Larger headers are refused before anything is decoded."""
+"""Larger sizes in a header are refused before decoding."""
 
 COLOUR_TOLERANCE = 2
-"""Channels of a grey picture stored as colour may differ by so many levels (JPEG)."""
+"""Levels by which the channels of a grey image stored as colour may differ (JPEG)."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
@@ -26,13 +26,13 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Frame:
-    """A 2-D image as it is stored.
+    """A 2-D image as stored.
 
     Attributes:
-        path: Where it was read from.
+        path: Its file.
         pixels: Stored values, float32 (c, h, w) with one channel or three, finite.
         bits: Bits of a stored value; 0 for floats.
-        modality: What a DICOM file says; "" for other files.
+        modality: Modality in the DICOM header; "" for other files.
         spacing: Millimetres per pixel (row, column); None if unknown.
     """
 
@@ -44,7 +44,7 @@ class Frame:
 
     @property
     def is_coloured(self) -> bool:
-        """Whether the channels differ by more than JPEG makes grey ones differ."""
+        """Whether the channels differ by more than JPEG artefacts of grey images."""
         return len(self.pixels) == 3 and float(np.ptp(self.pixels, axis=0).max()) > COLOUR_TOLERANCE
 
     @property
@@ -60,7 +60,7 @@ class Frame:
 
 
 def read_picture(path: Path) -> Frame:
-    """Reads a picture or a NumPy array.
+    """Reads an image file or a NumPy array.
 
     Raises:
         DataError: If the file is missing, damaged, too large, has several pages, or holds NaN.
@@ -78,7 +78,7 @@ def read_picture(path: Path) -> Frame:
 
 
 def read_grey(path: Path) -> NDArray[np.float32]:
-    """Reads an image as grey levels: 8 and 16 bit by their full range, floats as they are if within [0, 1].
+    """Reads an image as grey levels: 8 and 16 bit by their full range, floats unchanged if within [0, 1].
 
     Returns:
         float32 in [0, 1], (h, w).
@@ -93,12 +93,12 @@ def read_grey(path: Path) -> NDArray[np.float32]:
     if values.min() == values.max():
         raise DataError(f"{path} is constant.", "Remove the file.")
     if values.min() < 0 or values.max() > frame.top:
-        raise DataError(f"{path} holds values outside [0, {frame.top:g}].", "Scale all images alike to [0, 1].")
+        raise DataError(f"{path} holds values outside [0, {frame.top:g}].", "Scale all images equally to [0, 1].")
     return values / np.float32(frame.top)
 
 
 def read_channels(path: Path) -> NDArray[np.float32]:
-    """Reads an image with its colours, for a rule that crops before it asks whether anything is coloured.
+    """Reads an image in colour, for a rule that crops before it checks for colour.
 
     Returns:
         float32 in [0, 1], (h, w, 3); a grey image has three equal channels.
@@ -129,7 +129,7 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path} has a header of {image.width} x {image.height} pixels.", "Cut it up.")
+                    raise DataError(f"{path} has a header of {image.width} x {image.height} pixels.", "Divide it.")
                 if getattr(image, "n_frames", 1) > 1:
                     raise DataError(f"{path} holds several pages.", "Save one image per file.")
                 mode = image.mode
@@ -148,7 +148,7 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the table and --source.") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} has a header of too many pixels.", "Download it again, or cut it up.") from error
+        raise DataError(f"{path} has a header of too many pixels.", "Download it again, or divide it.") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError) as error:
         raise DataError(f"{path} is truncated or not an image.", "Download it again, or save it as PNG.") from error
 

@@ -1,4 +1,4 @@
-"""The region of interest of new images: masks that are named, lie in a folder of their own, or beside the images."""
+"""The region of interest of new images: masks that are given, in a separate folder, or next to the images."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ VOLUMES = (".nii.gz", ".nii")
 PICTURES = (".png", ".tif", ".tiff")
 
 DRAWN = "Ground"
-"""How CHAOS calls the folder of PNG masks, one a slice, beside that of the series."""
+"""CHAOS's name for the folder of PNG masks, one per slice, next to that of the series."""
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Where masks are and what counts in them.
+    """The location of masks and their labels.
 
     Attributes:
-        roi: A mask, or a folder of masks that are called as their images; None: beside the images.
-        labels: Label values that are the region; empty where masks hold 0 and one other value.
+        roi: A mask, or a folder of masks named like their images; None: next to the images.
+        labels: Label values of the region; empty if masks contain 0 and one other value.
     """
 
     roi: Path | None = None
@@ -37,12 +37,12 @@ class Regions:
     def find(self, found: Sequence[Incoming], organ: str) -> tuple[list[Incoming], dict[str, Path]]:
         """Returns the images without the masks among them, and the mask of each image that has one, by its name.
 
-        A mask is called NAME_roi, NAME_mask, NAME_ORGAN or NAME_ORGAN_mask; in a folder of its own NAME will do. That
-        of a DICOM series may be a folder of PNG pictures, one a slice: as CHAOS has them, or named where ``roi`` is.
+        A mask is named NAME_roi, NAME_mask, NAME_ORGAN or NAME_ORGAN_mask, in a separate folder also NAME. That
+        of a DICOM series may be a folder of PNG images, one per slice: as in CHAOS, or given as ``roi``.
 
         Args:
             found: All images and volumes of the input.
-            organ: What the dataset calls its region, e.g. "liver"; "" for datasets that need none: then masks beside
+            organ: The dataset's name of the region, e.g. "liver"; "" for datasets that need none: then masks next to
                 images are images.
 
         Raises:
@@ -61,7 +61,8 @@ class Regions:
             images = [each for each in found if each.first.resolve() != self.roi.resolve()]
             if len(images) != 1:
                 raise DataError(
-                    f"{self.roi} is one mask for {len(images)} inputs.", "Give --roi a folder of masks called as they."
+                    f"{self.roi} is one mask for {len(images)} inputs.",
+                    "Give --roi a folder of masks named like the inputs.",
                 )
             masks = {images[0].name: self.roi}
         taken = {file.resolve() for file in masks.values()}
@@ -75,7 +76,7 @@ class Regions:
             DataError: If the mask cannot be read, lies on another grid, or holds none of the labels.
         """
         if file.is_dir():
-            from uadbench.data.reading.dicom import read_drawn  # the extra with which the volume was read
+            from uadbench.data.reading.dicom import read_drawn  # the extra needed to read the volume
 
             return self._some(file, read_drawn(incoming.first.parent, incoming.files, file))
         grid = Volume(incoming.first, volume.data, volume.affine, volume.spacing)
@@ -83,7 +84,7 @@ class Regions:
             region = np.isin(read_labels(file, grid), self.labels) if self.labels else read_binary(file, grid)
         except DataError as error:
             if "holds the labels" in error.message:
-                raise DataError(error.message, "Say which with --roi-label.") from error
+                raise DataError(error.message, "Select one with --roi-label.") from error
             raise
         return self._some(file, region)
 
@@ -109,7 +110,7 @@ def _ends(incoming: Incoming, organ: str) -> list[str]:
 
 
 def _beside(incoming: Incoming, organ: str) -> Path | None:
-    """Finds the mask beside a file, or beside the folder of a DICOM series."""
+    """Finds the mask next to a file, or next to the folder of a DICOM series."""
     place = incoming.first.parent if incoming.is_series else incoming.first
     if place.name == ANONYMISED and place.with_name(DRAWN).is_dir():
         return place.with_name(DRAWN)

@@ -1,7 +1,7 @@
 """A volume in memory: RAS orientation, its affine, and the planes in which it is sliced.
 
 Arrays are (x, y, z) with x to the patient's right, y to the front and z up (RAS+). ``axial`` turns a z index into a
-picture as it is shown in the clinic: rows from front to back, columns from the patient's right to the left. Moving
+image in radiological display:  rows from front to back, columns from the patient's right to the left. Moving
 another axis last gives the other two planes by the same rule: rows from the head down in both.
 """
 
@@ -22,10 +22,10 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 """The axis along which the slices of a plane are counted."""
 
 THICK = 1.2
-"""How much larger than the next a spacing must be to be that of the slices."""
+"""Factor by which the slice spacing must exceed the next largest spacing."""
 
 MAX_VOXELS = 2**30
-"""Larger headers are refused before anything is read; the largest public CT has 2.6e8 voxels."""
+"""Larger sizes in a header are refused before reading; the largest public CT has 2.6e8 voxels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Volume:
     """A 3-D image in RAS orientation.
 
     Attributes:
-        path: Where it was read from.
+        path: Its file.
         data: Intensities, float32 of shape (x, y, z), finite.
         affine: Voxel index to millimetres, RAS+, (4, 4).
         spacing: Millimetres per voxel along x, y and z.
-        modality: What a DICOM series says, e.g. "CT"; "" for other files.
-        notes: What was done to it while it was read.
+        modality: Modality in the DICOM header, e.g. "CT"; "" for other files.
+        notes: Corrections made while reading.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class Volume:
 
     @property
     def slice_spacing(self) -> tuple[float, float]:
-        """Millimetres a pixel (row, column) of an axial slice."""
+        """Millimetres per pixel (row, column) of an axial slice."""
         return self.spacing[1], self.spacing[0]
 
 
@@ -74,11 +74,11 @@ def axial(volume: NDArray[Any], z: int) -> NDArray[Any]:
 
 
 def slicing_axis(spacing: tuple[float, float, float], plane: str = "") -> int:
-    """Returns the axis along which slices are counted: that of the plane named, else of the largest spacing.
+    """Returns the slice axis: that of the given plane, otherwise that of the largest spacing.
 
     Args:
         spacing: Millimetres per voxel along x, y and z.
-        plane: axial, coronal or sagittal; "" for the plane of acquisition, axial where no spacing stands out.
+        plane: axial, coronal or sagittal; "" for the plane of acquisition, axial if no spacing is clearly the largest.
     """
     if plane:
         return AXES[plane]

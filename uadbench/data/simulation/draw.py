@@ -1,4 +1,4 @@
-"""Drawing the roles of patients where no public list of them exists."""
+"""Drawing the roles of patients if there is no public list."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uadbench.core.roles import Role
 def draw_roles(patients: Iterable[str], shares: Mapping[Role, float], rng: np.random.Generator) -> dict[str, Role]:
     """Returns a role for each patient.
 
-    Where there are few, each role gets one patient before any gets two.
+    If there are few, each role gets one patient before any gets two.
 
     Args:
         patients: Their names, in any order.
-        shares: Share of each role, the most important first; the last role takes who is left.
+        shares: Share of each role, the most important first; the last role gets the remaining patients.
         rng: Draws the order.
     """
     group = sorted(patients)

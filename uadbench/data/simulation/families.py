@@ -1,4 +1,4 @@
-"""Families of synthetic lesions: each changes a healthy image inside one region and says where.
+"""Families of synthetic lesions: each changes a healthy image inside one region and returns the region.
 
 For label-free tuning: a setting is judged on lesions that no method was trained on. None of the families is the noise
 of a method (Gaussian noise, simplex noise, thresholded fields) or the lesion of a phantom; an import contract keeps the
@@ -35,19 +35,19 @@ BEND = 0.45
 """Largest displacement of a deformation as a share of its region's radius: below 0.5 nothing folds over."""
 
 LEAST = 9
-"""Pixels of a region at the least."""
+"""Minimum number of pixels of a region."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a family may use.
+    """Inputs of a family.
 
     Attributes:
         image: The healthy image, (c, h, w).
         body: True inside the body, (h, w).
         foreign: An image of another patient on the same grid, moved so that anatomy does not align, (c, h, w).
-        signs: Signs that a shift may have: the told polarity, or both.
-        rng: Where everything is drawn from.
+        signs: Signs that a shift may have: the known polarity, or both.
+        rng: Random generator.
     """
 
     image: Image
@@ -61,7 +61,7 @@ Family = Callable[[Material], tuple[Image, Region]]
 
 
 def poisson(material: Material) -> tuple[Image, Region]:
-    """Blends a foreign patch in so that its gradients are kept and its border is the image's: no edge gives it away."""
+    """Blends in a foreign patch, keeping its gradients and the image's border, so that there is no visible edge."""
     region, _ = organic_region(material.body, material.rng)
     blended = np.stack(
         [
@@ -73,7 +73,7 @@ def poisson(material: Material) -> tuple[Image, Region]:
 
 
 def shift(material: Material) -> tuple[Image, Region]:
-    """Makes a region with a soft edge brighter or darker, its texture kept."""
+    """Makes a region with a soft edge brighter or darker, preserving its texture."""
     rng = material.rng
     region, radius = organic_region(material.body, rng)
     depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
@@ -105,7 +105,7 @@ def deformation(material: Material) -> tuple[Image, Region]:
 
 
 def texture(material: Material) -> tuple[Image, Region]:
-    """Makes the grain of a region finer or coarser than it is, its local mean kept."""
+    """Makes the texture of a region finer or coarser, preserving its local mean."""
     rng = material.rng
     region, radius = organic_region(material.body, rng)
     width = float(np.clip(radius / 4, 1.0, 4.0))
@@ -116,7 +116,7 @@ def texture(material: Material) -> tuple[Image, Region]:
 
 
 def foreign_patch(material: Material) -> tuple[Image, Region]:
-    """Mixes a foreign patch in with a weight, its edges left as they are."""
+    """Mixes in a foreign patch with a weight, without smoothing its edges."""
     region, _ = organic_region(material.body, material.rng)
     weight = np.float32(material.rng.uniform(0.5, 1.0))
     mixed = (1 - weight) * material.image + weight * material.foreign
@@ -154,7 +154,7 @@ def organic_region(body: Region, rng: np.random.Generator) -> tuple[Region, floa
         for k, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True))
     )
     region = (np.hypot(along, across) <= radius * (1 + waves)) & body
-    if region.sum() < LEAST:  # in a narrow part of the body: the nearest pixels of it instead
+    if region.sum() < LEAST:  # in a narrow part of the body: use its nearest pixels instead
         nearest = np.argsort(((y**2 + x**2) + np.where(body, 0, np.inf)).ravel(), kind="stable")[:LEAST]
         region = np.zeros_like(body)
         region.ravel()[nearest] = True
@@ -185,7 +185,7 @@ def _poisson_plane(image: Image, foreign: Image, region: Region) -> Image:
     one, other = (np.concatenate([link[side] for link in links]) for side in (0, 1))
     matrix = diags_array(degree) - csr_array((np.ones(len(one)), (one, other)), shape=(len(rows), len(rows)))
     result = image.astype(np.float64)
-    # A region that fills the whole frame has no border: its mean is then free, and the image's is taken.
+    # A region that fills the whole frame has no border to fix its mean, so the image's mean is used.
     if any(degree < 4) and not _has_border(region):
         return image
     result[rows, columns] = spsolve(matrix.tocsc(), target)
@@ -197,6 +197,6 @@ def _has_border(region: Region) -> bool:
 
 
 def _limited(changed: NDArray[np.floating], image: Image) -> Image:
-    """Keeps intensities in the range of the scale, or of the image where that is wider."""
+    """Clips intensities to the range of the scale, or of the image if that is wider."""
     low, high = min(-1.0, float(image.min())), max(1.0, float(image.max()))
     return np.clip(changed, low, high).astype(np.float32)

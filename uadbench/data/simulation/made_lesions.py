@@ -16,7 +16,7 @@ class MadeLesions(ABC):
     """Healthy items of a store, each with one lesion; reads like a store.
 
     Args:
-        store: Where the items are.
+        store: Store of the items.
         items: What becomes of the healthy items, in their order.
         donors: Healthy items that other images may be taken from, in the order in which they are drawn.
     """

@@ -1,4 +1,4 @@
-"""The mixture of synthetic lesions that label-free tuning is judged on: every family on the same number of images.
+"""The mixture of synthetic lesions for label-free tuning: every family on the same number of images.
 
 Frozen: families, their settings and this rule were committed before any test metric of the study of label-free choice
 was read (docs/explanation/choice.md). A change is a new version, and studies begun with another are refused.
@@ -23,14 +23,14 @@ MIXTURE = "mixture"
 class SyntheticLesions(MadeLesions):
     """Healthy items of a store, each with one synthetic lesion; reads like a store.
 
-    Items are put into an order by a hash of their uids and take the families in turn, so that each family has the same
-    number of images to within one, and an image keeps its family for a given set of items.
+    Items are ordered by a hash of their uids and assigned to the families in turn, so that each family has the same
+    number of images (+-1), and the assignment is fixed for a given set of items.
 
     Args:
-        store: Where the items are.
+        store: Store of the items.
         items: Healthy items.
-        polarity: Sign of expected lesions where it is told: shifts have it alone; 0: both.
-        only: One family in place of all.
+        polarity: Sign of expected lesions if known: shifts have only this sign; 0: both.
+        only: A single family instead of all.
     """
 
     def __init__(self, store: Pixels, items: Sequence[Item], polarity: int = 0, only: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 Source: foreign patch interpolation (Tan et al. 2020, arXiv 2011.04197): a patch of another patient's healthy image is
 blended in. This family is neither Synomaly's training noise (shifted noise blobs) nor a phantom's or an inserted
-lesion, so a threshold chosen on it has not seen the test's lesions.
+lesion, so a threshold chosen on it has not seen the test lesions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ForeignPatches(MadeLesions):
     """Healthy items of a store, each with one foreign patch; reads like a store.
 
     Args:
-        store: Where the items are.
+        store: Store of the items.
         items: Healthy items of at least one patient; with a single patient, other images of that patient are donors.
     """
 

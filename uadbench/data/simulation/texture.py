@@ -1,6 +1,6 @@
-"""What an image is made of, as curves: intensities, local spread, correlation of the grain, power by frequency.
+"""Image statistics as curves: intensities, local spread, texture autocorrelation, power by frequency.
 
-They compare a phantom with real images (``tools/phantom_against_real.py``) and reach no method.
+They compare a phantom with real images (``tools/phantom_against_real.py``) and are not used by methods.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ Array = NDArray[np.float64]
 
 
 def shares(values: Array, edges: Array) -> Array:
-    """Returns the share of the values in each bin; what lies outside counts in the first and the last.
+    """Returns the share of the values in each bin; values outside count in the first and last bin.
 
     Args:
         values: Any shape.
-        edges: Rising, (n + 1,).
+        edges: Increasing, (n + 1,).
 
     Returns:
         Shares that add up to 1, (n,); all 0 without values.
@@ -27,7 +27,7 @@ def shares(values: Array, edges: Array) -> Array:
 
 
 def local_spread(image: Array, body: NDArray[np.bool_], side: int) -> Array:
-    """Returns the standard deviation in every window that lies wholly inside the body, (m,).
+    """Returns the standard deviation in every window completely inside the body, (m,).
 
     Args:
         image: Intensities, (h, w).
@@ -41,7 +41,7 @@ def local_spread(image: Array, body: NDArray[np.bool_], side: int) -> Array:
 
 
 def grain(image: Array, body: NDArray[np.bool_], width: float) -> Array:
-    """Returns the image less its average nearby, 0 outside the body; the average is taken inside the body alone.
+    """Returns the image minus its local average, 0 outside the body; the average uses only pixels inside the body.
 
     Args:
         image: Intensities, (h, w).
@@ -60,7 +60,7 @@ def correlation(values: Array, body: NDArray[np.bool_], lags: int, axis: int) ->
         values: Intensities with mean near 0 inside the body, (h, w).
         body: True inside the body, (h, w).
         lags: Largest distance in pixels.
-        axis: 0 down the rows, 1 across.
+        axis: 0 vertical, 1 horizontal.
     """
     turned, inside = np.moveaxis(values, axis, 0), np.moveaxis(body, axis, 0)
     variance = float((turned[inside] ** 2).mean())
@@ -75,14 +75,14 @@ def correlation(values: Array, body: NDArray[np.bool_], lags: int, axis: int) ->
 def power(image: Array, body: NDArray[np.bool_], pixel: tuple[float, float], edges: Array, soft: float = 3.0) -> Array:
     """Returns the power spectral density by frequency, averaged over directions, (n,).
 
-    The body is cut out with a soft edge and its mean taken off; the window's energy is divided out, so that white noise
+    The body is windowed with a soft edge and its mean removed; the window's energy is divided out, so that white noise
     of variance v has the density v * area of a pixel at every frequency, whatever the shape of the body.
 
     Args:
         image: Intensities, (h, w).
         body: True inside the body, (h, w).
         pixel: Sides of a pixel, (row, column).
-        edges: Frequencies in cycles a unit of ``pixel``, rising, (n + 1,).
+        edges: Frequencies in cycles per unit of ``pixel``, increasing, (n + 1,).
         soft: Width of the edge in pixels.
     """
     weight = np.clip(ndimage.distance_transform_edt(np.pad(body, 1))[1:-1, 1:-1] / soft, 0, 1)

@@ -1,4 +1,4 @@
-"""Batches for methods: items of a store resized to a method's ImageSpec, held in memory while they fit."""
+"""Batches for methods: items of a store resized to a method's ImageSpec, held in memory if they fit."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ HALF_MARGIN = 1e-5
 class StoreBatches:
     """The items of one role as ``Batches``.
 
-    Methods are handed such objects, so none of them leads to a mask of another item: without masks they keep no way to
-    the truth at all, with masks that of their own items alone.
+    Methods receive such objects, so these must not lead to masks of other items: without masks they hold no reference
+    to lesion masks, with masks only to those of their own items.
 
     Args:
-        store: Where the items are. Its identifiers may say what an image shows, so methods get hashes of them.
-        items: Which items.
-        spec: Shape wanted.
+        store: Store of the items. Its identifiers may reveal what an image shows, so methods get hashes.
+        items: The items.
+        spec: Required shape.
         masks: Whether batches carry lesion masks (supervised methods, never test).
 
     Raises:
-        DataError: If masks of test items are asked for, or channels do not fit.
+        DataError: If masks of test items are requested, or channels do not match.
     """
 
     def __init__(self, store: Pixels, items: Sequence[Item], spec: ImageSpec, *, masks: bool = False) -> None:
         if masks and any(item.role == Role.TEST for item in items):
-            raise DataError("Test masks are for the scorer alone.")
+            raise DataError("Only the scorer may read test masks.")
         if store.channels != spec.channels:
             raise DataError(f"The data has {store.channels} channels, the method was built for {spec.channels}.")
         self._images = store.without_truth() if isinstance(store, Store) else store
@@ -55,7 +55,7 @@ class StoreBatches:
 
     @property
     def items(self) -> Sequence[Item]:
-        """The items, in order: for the runner, which knows more of an image than a method does."""
+        """The items, in order: for the runner, which knows more about an image than a method."""
         return self._items
 
     @property
@@ -71,7 +71,7 @@ class StoreBatches:
         return self._batch(torch.randint(len(self), (batch_size,), generator=generator).tolist())
 
     def epoch(self, batch_size: int) -> Iterator[TrainBatch]:
-        """Passes once over all images in stored order."""
+        """Iterates once over all images in stored order."""
         for start in range(0, len(self), batch_size):
             yield self._batch(range(start, min(start + batch_size, len(self))))
 
@@ -104,9 +104,9 @@ class StoreBatches:
 
 
 def opaque_uid(uid: str) -> str:
-    """Returns the identifier that a method sees of an image: 16 hex digits that say nothing of what it shows.
+    """Returns an image's identifier for methods: 16 hex digits that reveal nothing about it.
 
-    A hash stays as it is, so that lending an image twice changes nothing.
+    Applying it to a hash returns the hash, so repeated use changes nothing.
     """
     return uid if _OPAQUE.fullmatch(uid) else "u" + blake2b(uid.encode(), digest_size=8).hexdigest()
 
@@ -114,7 +114,7 @@ def opaque_uid(uid: str) -> str:
 def lending_order(items: Sequence[Item]) -> list[int]:
     """Returns the positions of items in the order of their opaque identifiers, in which methods predict them.
 
-    In the order of a store, images with lesions and healthy ones would stand together.
+    In the order of a store, images with lesions would be adjacent.
     """
     return sorted(range(len(items)), key=lambda place: opaque_uid(items[place].uid))
 
@@ -142,6 +142,7 @@ def resize_image(image: np.ndarray, size: tuple[int, int]) -> Tensor:
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Resizes a bool (h, w) to (1, 1, *size): True where at least half of the area is (docs/protocol.md).
 
-    Halves occur exactly, and float32 sums to either side of them as the processor likes: the border stands clear.
+    Exact halves occur, and float32 sums differ in their last bits between processors, so the threshold is slightly
+    below.
     """
     return resize_image(mask[None].astype(np.float32), size) >= 0.5 - HALF_MARGIN

@@ -1,8 +1,8 @@
-"""Checks of a prepared store: what must not be, and what a reader should be warned of (docs/protocol.md).
+"""Checks of a prepared store: errors and warnings (docs/protocol.md).
 
 Near-duplicates across roles are refused. A perceptual hash alone flags many innocent neighbouring slices, so it only
-proposes pairs; the correlation over body pixels decides. What merely weakens a result is returned as warnings: labels
-that body area predicts, and healthy patients of the test role who look unlike those of train and calib.
+proposes pairs; the correlation over body pixels decides. Problems that only weaken a result are returned as warnings:
+labels predictable from body area, and healthy test patients whose images differ from those of train and calib.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from uadbench.data.storage.store import Item, Store
 
 HASH_SIDE = 8  # the perceptual hash keeps 8 x 8 low frequencies
 HASH_DISTANCE = 8  # bits of 63 by which near-duplicates may differ: a proposal, so generous
-NEAREST = 3  # proposals an item: a duplicate is among the nearest, and the work stays linear
+NEAREST = 3  # candidates per item: a duplicate is among the nearest, and the work remains linear
 BLOCK = 2048  # items compared at once
 DUPLICATE = 0.99  # docs/protocol.md: a correlation above this on body pixels decides
 FAR = 0.2  # distance of a control's AUROC from 0.5 that is worth a warning
-CHANCE_SDS = 2.5  # standard deviations of an AUROC by chance that it must exceed too
-FEWEST = 5  # patients a side below which a control says nothing
-OUTSIDE = 0.01  # share of lesion pixels that annotators may have drawn outside the body
+CHANCE_SDS = 2.5  # and the number of standard deviations by which it must exceed chance
+FEWEST = 5  # patients per group below which a control is meaningless
+OUTSIDE = 0.01  # tolerated share of lesion pixels outside the body
 SIDE = 64  # grid on which images of different shapes are compared
 
 
-LISTED = 10  # pairs that a message names before it counts the rest
+LISTED = 10  # pairs listed in a message before it only counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Pair:
 
     @property
     def leaks(self) -> bool:
-        """Whether they are in different roles."""
+        """Whether their roles differ."""
         return self.one.role != self.other.role
 
 
@@ -94,18 +94,18 @@ def duplicates_error(pairs: Sequence[Pair], name: Callable[[str], str]) -> DataE
 def check_store(
     store: Store, published: Mapping[str, int] | None = None, name: Callable[[str], str] = str
 ) -> list[str]:
-    """Checks a store that was just prepared.
+    """Checks a newly prepared store.
 
     Args:
         store: The store.
-        published: Patients of each cohort, as the dataset's card has them.
-        name: File of an item, by its uid; messages name it.
+        published: Patients of each cohort according to the dataset's card.
+        name: File of an item by its uid, for messages.
 
     Returns:
-        Warnings, one line each; none if there is nothing to say.
+        Warnings, one line each.
 
     Raises:
-        DataError: If an image is in two roles (as it is, or nearly), or lesions lie outside the body.
+        DataError: If two roles share an image (exactly or nearly), or lesions are outside the body.
     """
     pairs = near_duplicates(store)
     if pairs:
@@ -117,20 +117,20 @@ def check_store(
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Patients of a cohort in a store, and as the card of the dataset has them."""
+    """Patients of a cohort in a store and in the dataset's card."""
 
     cohort: str
     found: int
     published: int
 
     def __str__(self) -> str:
-        """Returns a line for the reader."""
-        more = ": more than there are, so a person may have two names" if self.found > self.published else ""
+        """Returns a readable line."""
+        more = ": more than published, so a patient may have two names" if self.found > self.published else ""
         return f"{self.cohort}: {self.found} of {self.published} patients{more}"
 
 
 def count_patients(store: Store, published: Mapping[str, int]) -> list[Count]:
-    """Returns the count of each cohort of a store that the card knows."""
+    """Returns the patient count of each cohort that is in the card."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for item in store.items:
         found[item.cohort].add(item.patient)
@@ -140,7 +140,7 @@ def count_patients(store: Store, published: Mapping[str, int]) -> list[Count]:
 def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Returns 63 bits: which low frequencies of the cosine transform exceed their median.
 
-    The mean intensity is left out, so that a change of brightness or gain keeps the hash.
+    The mean intensity is omitted, so that brightness and gain do not affect the hash.
 
     Args:
         image: Intensities, (c, h, w); channels are averaged.
@@ -153,7 +153,7 @@ def perceptual_hash(image: NDArray[np.floating]) -> NDArray[np.bool_]:
 def body_correlation(store: Store, one: Item, other: Item) -> float:
     """Returns the normalised correlation of two images over the pixels that are in either body.
 
-    Images of one shape are compared as they are, others on a common grid.
+    Images of equal shape are compared directly, others on a common grid.
     """
     size = one.shape[1:] if one.shape == other.shape else (SIDE, SIDE)
     inside = resize_mask(store.body(one), size)[0, 0] | resize_mask(store.body(other), size)[0, 0]
@@ -162,7 +162,7 @@ def body_correlation(store: Store, one: Item, other: Item) -> float:
 
 
 def alike_across_roles(store: Store, *, within: bool = False) -> Iterator[tuple[Item, Item]]:
-    """Yields pairs of items of different roles whose hashes nearly agree, the nearest few of each item.
+    """Yields pairs of items of different roles with similar hashes, the nearest few of each item.
 
     Args:
         store: The store.
@@ -197,7 +197,7 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 
 def _far(value: float, n: int, m: int) -> bool:
-    """Whether an AUROC of n against m is far from 0.5, and farther than chance (Mann & Whitney 1947) explains."""
+    """Whether an AUROC of n against m deviates from 0.5 relevantly and more than by chance (Mann & Whitney 1947)."""
     return abs(value - 0.5) > max(FAR, CHANCE_SDS * np.sqrt((n + m + 1) / (12 * n * m)))
 
 
@@ -214,17 +214,17 @@ def _refuse_lesions_outside(store: Store, name: Callable[[str], str]) -> None:
 
 
 def _same_images(store: Store, name: Callable[[str], str]) -> list[str]:
-    """Two patients with one image, in one role: no leak, but counted twice."""
+    """One image for two patients with the same role: not a leak, but counted twice."""
     seen: dict[str, Item] = {}
     for item in store.items:
         other = seen.setdefault(item.sha256, item)
         if other.patient != item.patient:
-            return [f"{name(other.uid)} and {name(item.uid)} are the same image of two patients: remove one."]
+            return [f"{name(other.uid)} and {name(item.uid)} are the same image for two patients: remove one."]
     return []
 
 
 def _area_control(store: Store) -> list[str]:
-    """Can the size of the body alone tell images with a lesion from those without?"""
+    """Whether body area alone separates images with and without lesions."""
     areas: dict[bool, list[float]] = {True: [], False: []}
     for item in store.role(Role.TEST):
         areas[item.lesion].append(float(store.body(item).mean()))
@@ -234,7 +234,7 @@ def _area_control(store: Store) -> list[str]:
     if not _far(value, len(areas[True]), len(areas[False])):
         return []
     return [
-        f"Body area alone predicts the label of a test image with AUROC {value:.2f}: image-level metrics mean little."
+        f"Body area alone predicts the label of a test image (AUROC {value:.2f}): image-level metrics are meaningless."
     ]
 
 
@@ -253,7 +253,7 @@ def _healthy_control(store: Store) -> list[str]:
         return []
     return [
         f"Healthy images of test differ from those of train and calib ({name} inside the body: AUROC {value:.2f} over "
-        "patients): a shift of cohort may be taken for detection."
+        "patients): a cohort shift may be mistaken for detection."
     ]
 
 

@@ -1,7 +1,7 @@
-"""The contact sheet: one picture and one page by which a person checks a prepared store.
+"""The contact sheet: one figure and one page for visual inspection of a prepared store.
 
 Random cases with the outline of body (blue) and lesion (orange), histograms of intensity inside the body by cohort, and
-the sizes of lesions. It lies in the store's folder and is for the eye alone: nothing reads it.
+the sizes of lesions. It is in the store's folder and not read by any program.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from uadbench.data.storage.store import IGNORE, Item, Store
 PAGE = "contact_sheet.html"
 COLUMNS = 8
 BODY, LESION, SHADOW = "#4aa3ff", "#ff9d2e", "#c77dff"
-MOST_IMAGES = 400  # images a cohort that its histogram is made of
+MOST_IMAGES = 400  # images per cohort in its histogram
 
 
 def write_contact_sheet(store: Store, out: Path, warnings: Sequence[str] = ()) -> list[Path]:
     """Writes ``contact_sheet.png`` and ``contact_sheet.html``.
 
-    The cases are drawn with a seed taken from the store's fingerprint: the same store gives the same sheet.
+    The cases are drawn with a seed derived from the store's fingerprint: the same store gives the same sheet.
 
     Args:
         store: The prepared data.
-        out: Folder that gets the two files.
+        out: Output folder for the two files.
         warnings: Lines to show on the page, as ``check_store`` returns them.
 
     Returns:
-        The files, picture first.
+        The files, figure first.
 
     Raises:
-        DataError: If they cannot be written; the store itself is whole.
+        DataError: If they cannot be written; the store itself is complete.
     """
     picture, page = out / "contact_sheet.png", out / PAGE
     atomic_write(picture, lambda part: _draw(store, part))
@@ -71,7 +71,7 @@ def _draw(store: Store, file: Path) -> None:
 
 
 def _pick(items: Sequence[Item], count: int, rng: np.random.Generator) -> list[Item]:
-    """Draws items, as many different patients as there are."""
+    """Draws items from as many different patients as possible."""
     by_patient: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_patient[item.patient].append(item)
@@ -96,7 +96,7 @@ def _intensities(axes: Any, store: Store, rng: np.random.Generator) -> None:
     groups: defaultdict[str, list[Item]] = defaultdict(list)
     for item in store.items:
         groups[f"{item.cohort}, {'lesion image' if item.lesion else 'healthy image'}"].append(item)
-    edges = np.linspace(-1, 1, 65)  # 8-bit images: as many grey levels in every bin
+    edges = np.linspace(-1, 1, 65)  # 8-bit images: the same number of grey levels in every bin
     for name, items in sorted(groups.items()):
         chosen = [items[int(k)] for k in rng.permutation(len(items))[:MOST_IMAGES]]
         counts = sum(
@@ -124,7 +124,7 @@ def _sizes(axes: Any, store: Store) -> None:
 def lesion_sizes(store: Store) -> tuple[NDArray[np.float64], str]:
     """Returns the areas of all connected lesions in single images, and their unit.
 
-    Square millimetres where every lesion image has a spacing, pixels otherwise.
+    Square millimetres if every lesion image has a spacing, otherwise pixels.
     """
     items = [item for item in store.items if item.lesion]
     in_mm = bool(items) and all(item.spacing for item in items)

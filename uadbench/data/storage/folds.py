@@ -1,4 +1,4 @@
-"""Folds: small sets tested on every patient, each by a model that has not seen the patient.
+"""Folds: small datasets tested on every patient, each by a model that has not seen the patient.
 
 A folder of folds holds ``folds.json`` and an ordinary store per fold, ``fold-1`` and so on. Every patient is in the
 test role of exactly one fold; in the others the lesion-free slices of the patient train or calibrate.
@@ -23,14 +23,14 @@ from uadbench.data.storage.store import Item, Store, StoreWriter
 FILE = "folds.json"
 SEED = 1
 CALIB = 0.25
-"""Share of the patients who are not tested that calibrate."""
+"""Share of the patients not tested in a fold that is used for calibration."""
 
 GAP = 2
-"""Slices left out on either side of a lesion where a patient trains or calibrates."""
+"""Slices omitted on either side of a lesion if a patient is used for training or calibration."""
 
 
 class Folds(BaseModel):
-    """What ``folds.json`` says: the stores, in order, with their fingerprints."""
+    """Contents of ``folds.json``: the stores, in order, with their fingerprints."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ def assign(patients: list[str], count: int) -> list[dict[str, Role]]:
     largest = -(-len(patients) // max(count, 1))
     if count < 2 or len(patients) < count or len(patients) - largest < 2:
         raise UserError(
-            f"{len(patients)} patients cannot make {count} folds.",
+            f"{len(patients)} patients are too few for {count} folds.",
             "Each fold needs a patient to test, one to calibrate and one to train.",
         )
     names = sorted(patients)
@@ -88,12 +88,12 @@ def write_folds(base: Store, out: Path, count: int, progress: Progress) -> list[
 
     Args:
         base: A store with all patients.
-        out: Folder of the folds, made by this call.
+        out: Folder of the folds, created by this call.
         count: Number of folds.
         progress: Called with (done, total, what).
 
     Raises:
-        UserError: If there are too few patients, or the disk takes no more; nothing half-written is left.
+        UserError: If there are too few patients, or the disk is full; nothing half-written is left.
     """
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")

@@ -1,8 +1,8 @@
-"""The manifest of a store: what it holds, item by item, and the fingerprint of the whole.
+"""The manifest of a store: its items and the fingerprint of the whole.
 
 Layout of a store folder::
 
-    manifest.json   StoreManifest: what the data are, one entry an item (slice or frame)
+    manifest.json   StoreManifest: description of the data, one entry per item (slice or frame)
     image.bin       float16 intensities, nominally in [-1, 1], all items after one another, each (c, h, w)
     body.bin        uint8, 1 inside the body, each (h, w)
     mask.bin        uint8, 0 normal, 1 lesion, 255 ignore (e.g. acoustic shadow), each (h, w)
@@ -25,7 +25,7 @@ from uadbench.data.preprocessing.intake import Intake
 IGNORE = 255
 FORMAT = 2
 UNHASHED = {"items", "fingerprint", "format", "organ_masks", "modality", "intake", "health_masks"}
-"""Fields that are not part of the head in a fingerprint: those of the store, and what says nothing of the pixels."""
+"""Fields not hashed into the fingerprint: those of the store, and those unrelated to the pixels."""
 
 
 class Item(BaseModel):
@@ -38,10 +38,10 @@ class Item(BaseModel):
         index: Position of a slice in its case.
         role: The set that the patient is in.
         cohort: Where the patient comes from, e.g. "ixi".
-        lesion: Whether the image is abnormal. Its mask then holds a lesion, or 255 throughout where nobody knows more
-            than the label.
+        lesion: Whether the image is abnormal. Its mask then contains a lesion, or 255 everywhere if only the label
+            is known.
         kind: Free label for strata, e.g. the plaque type; "" for plain healthy, "sham" for a sham insertion.
-        spacing: Millimetres a pixel (row, column) on the native grid; None if unknown.
+        spacing: Millimetres per pixel (row, column) on the native grid; None if unknown.
         thickness: Slice distance in mm; None for frames.
         shape: (channels, height, width).
         offset: Number of pixels (h*w) before this item in body.bin and mask.bin.
@@ -66,23 +66,23 @@ class Item(BaseModel):
 
 
 class StoreManifest(BaseModel):
-    """What a store holds and how it was made.
+    """Contents and origin of a store.
 
     Attributes:
         format: Version of this layout.
         dataset: Name of the dataset.
         version: Its version.
         source: Badge.
-        recipe: How raw files became images.
+        recipe: How raw files were converted to images.
         polarity: Expected sign of the contrast of lesions, 0 if unknown.
-        modality: Modality and organ, by which values published for a method are found: "mr-brain-flair", "ct-liver",
-            "us-carotid"; without the organ where nobody told it ("mr-flair", "ct"); "" if unknown.
+        modality: Modality and organ, which select a method's published values: "mr-brain-flair", "ct-liver",
+            "us-carotid"; without the organ if unknown ("mr-flair", "ct"); "" if unknown.
         ranked: False for data whose rows are never ranked.
         notes: Lines for the reader of a record.
-        organ_masks: Whether images came here through a mask of an organ, as their body or by a crop. Who applies a
-            method to a new patient needs that mask first; the ledger of each record says so.
-        intake: How new images come to this scale, for stores of anybody's images.
-        health_masks: Lesion masks that chose which slices of train and calib are healthy.
+        organ_masks: Whether an organ mask defined the body or the crop of the images. Applying a
+            method to a new patient then requires that mask, as the ledger of each record states.
+        intake: How new images are scaled, for stores of a user's images.
+        health_masks: Number of lesion masks used to select the healthy slices of train and calib.
         items: The images.
         fingerprint: Hash of all but ``UNHASHED``, and of the items.
     """

@@ -1,9 +1,9 @@
-"""The folder in which a store grows, and from which one that was interrupted goes on.
+"""The folder of an unfinished store, from which an interrupted writer resumes.
 
-It lies beside the store, as ``.NAME.partial``::
+It is next to the store, as ``.NAME.partial``::
 
     journal.jsonl   what is made, as hashes; then the items of each finished job, one line per job
-    store/          the arrays so far, laid out as in a store; becomes the store when all is there
+    store/          the arrays so far, laid out as in a store; becomes the store when complete
     lock            held by the process that writes
 """
 
@@ -26,7 +26,7 @@ from uadbench.core.files import atomic_text, writing
 from uadbench.data.storage.manifest import Item
 
 ARRAYS = {"image": 2, "body": 1, "mask": 1}
-"""Bytes a value of each array."""
+"""Bytes per value of each array."""
 
 ITEMS = TypeAdapter(list[Item])
 
@@ -47,7 +47,7 @@ class Partial:
         self._jobs = 0
 
     def open(self) -> None:
-        """Makes the folder, or finds what an interruption left, and locks it.
+        """Creates the folder, or finds that of an interrupted writer, and locks it.
 
         Raises:
             DataError: If another process has the lock, or the system refuses to write.
@@ -72,10 +72,10 @@ class Partial:
             raise
 
     def begin(self, making: Mapping[str, str]) -> list[list[Item]]:
-        """Goes on where a writer of the same was interrupted, or begins anew.
+        """Resumes an interrupted writer of the same store, or starts a new one.
 
         Args:
-            making: What is made: hashes by what they are of.
+            making: Hashes of what is being written, by name.
 
         Returns:
             The items of each job that is finished.
@@ -87,7 +87,7 @@ class Partial:
         first, *lines = self._lines or [b""]
         if lines and first != head:
             logging.getLogger(__name__).warning(
-                "%s is of an interrupted writer whose %s differ: nothing of it is used.",
+                "%s belongs to an interrupted writer with different %s: it is not used.",
                 self._folder,
                 " and ".join(_differing(first, making)),
             )
@@ -113,7 +113,7 @@ class Partial:
             self._files[name].write(data)
 
     def commit(self, items: Sequence[Item]) -> None:
-        """Notes that a job is finished, after its pixels have left this process.
+        """Records that a job is finished, after its pixels have been flushed.
 
         Raises:
             DataError: If the system refuses to write.
@@ -140,9 +140,9 @@ class Partial:
             (self._folder / "store").rename(self._out)
 
     def close(self, *, keep: bool) -> None:
-        """Gives the lock back; removes the folder unless it is to be kept and holds a finished job."""
+        """Releases the lock; removes the folder unless it should be kept and contains a finished job."""
         for file in self._files.values():
-            # On a full disk, closing writes what is buffered and fails again: the first error is the one to tell.
+            # On a full disk, closing flushes buffers and fails again: the first error is the one to report.
             with suppress(OSError):
                 file.close()
         if not (keep and self._jobs):
@@ -150,7 +150,7 @@ class Partial:
         self._lock.release()
 
     def _whole(self, lines: Sequence[bytes]) -> list[list[Item]]:
-        """Returns the items of the first lines that are whole and whose pixels are there, in case power failed."""
+        """Returns the items of the leading complete lines whose pixels exist, in case of power failure."""
         kept: list[list[Item]] = []
         for line in lines:
             try:
@@ -173,7 +173,7 @@ class Partial:
 
 
 def discard_partial(out: Path) -> None:
-    """Removes what the writer of a store left that was stopped after the store was whole.
+    """Removes leftovers of a writer that was stopped after its store was complete.
 
     Raises:
         DataError: If another process is still writing it.

@@ -1,4 +1,4 @@
-"""The store: memory-mapped arrays plus a JSON manifest. ``manifest`` says its layout, ``writer`` writes it."""
+"""The store: memory-mapped arrays plus a JSON manifest. ``manifest`` documents the layout, ``writer`` writes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["FORMAT", "IGNORE", "Images", "Item", "Pixels", "Store", "StoreManife
 
 
 class Pixels(Protocol):
-    """What can be read of items: a store, or a store with synthetic lesions."""
+    """Read access to items: a store, or a store with synthetic lesions."""
 
     channels: int
 
@@ -37,7 +37,7 @@ class Pixels(Protocol):
 
 
 class Images:
-    """The images and body masks of a store without its truth: all of it that may be lent to a method.
+    """The images and body masks of a store without lesion masks: everything that a method may receive.
 
     Args:
         image: All intensities, flat.
@@ -108,7 +108,7 @@ class Store:
         return self._by_uid[uid]
 
     def without_truth(self) -> Images:
-        """Returns the images and body masks alone."""
+        """Returns only the images and body masks."""
         return Images(self._image, self._body, self.channels)
 
     def image(self, item: Item) -> NDArray[np.float32]:
@@ -120,7 +120,7 @@ class Store:
         return self.without_truth().body(item)
 
     def mask(self, item: Item) -> NDArray[np.uint8]:
-        """Returns the truth: 0, 1 or IGNORE, uint8 (h, w). For the scorer and for supervised training alone."""
+        """Returns the truth: 0, 1 or IGNORE, uint8 (h, w). Only for the scorer and supervised training."""
         return _plane(self._mask, item)
 
     def verify(self) -> None:

@@ -1,4 +1,4 @@
-"""Parallel work whose results are taken in order and never pile up in memory."""
+"""Parallel work with results in order and bounded memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Result = TypeVar("Result")
 
 
 def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
-    """Yields ``function(job)`` in the order of the jobs, at most one result a worker waiting.
+    """Yields ``function(job)`` in the order of the jobs, with at most one waiting result per worker.
 
     Args:
         function: A module-level function.
         jobs: Its arguments.
-        workers: Processes; 1 works in this process.
+        workers: Processes; 1 runs in this process.
 
     Raises:
         JobFailed: If the system ends a worker, as it does when memory runs out; and whatever the function raises.
@@ -40,8 +40,8 @@ def in_order(function: Callable[[Job], Result], jobs: Iterable[Job], workers: in
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise JobFailed(
-                f"One of {workers} workers was killed, most often for want of memory. Run the same command again "
-                "with fewer --workers: what is finished is kept."
+                f"One of {workers} workers was killed, most often for lack of memory. Repeat the command "
+                "with fewer --workers; finished work is kept."
             ) from error
         finally:
             for future in waiting:

@@ -1,4 +1,4 @@
-"""Writing a store, atomically, and going on where that was interrupted."""
+"""Writing a store atomically, with resume after an interruption."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from uadbench.data.storage.workers import in_order
 
 
 class Job(Protocol):
-    """What a converter takes. Its ``repr`` says all of it; the state of its files says whether they are the same."""
+    """Argument of a converter. Its ``repr`` and the state of its files identify the conversion."""
 
     @property
     def files(self) -> Sequence[Path]:
-        """All files that the conversion reads; a folder stands for what is in it."""
+        """All files that the conversion reads; a folder stands for its contents."""
         ...
 
 
@@ -49,24 +49,24 @@ class _Told(TypedDict, total=False):
 
 
 class StoreWriter:
-    """Writes a store into a hidden sibling folder and renames it when all is there.
+    """Writes a store into a hidden sibling folder and renames it when complete.
 
-    Use as a context manager. Bad input and a full disk leave nothing behind; what was there before stays whole. Any
-    other end in the middle keeps what ``converted`` had finished, and a writer of the same goes on with the rest.
+    Use as a context manager. Bad input and a full disk leave nothing behind and do not affect existing files. Any
+    other interruption keeps what ``converted`` had finished, and a writer of the same store resumes.
 
     Args:
-        out: Folder to make.
+        out: Folder to create.
         dataset: Dataset name.
         version: Dataset version.
         source: Source badge.
         recipe: Recipe, e.g. "strict" or "phantom".
         polarity: Expected sign of lesion contrast.
         modality: Modality and organ, see ``StoreManifest``; "" if unknown.
-        ranked: False for data that must never be ranked (say why in notes).
+        ranked: False for data that must never be ranked (give the reason in notes).
         notes: Lines for the reader of the record.
-        organ_masks: Whether images come here through a mask of an organ, as their body or by a crop.
-        intake: How new images come to this scale; None where the dataset says it.
-        health_masks: Lesion masks that chose which slices of train and calib are healthy.
+        organ_masks: Whether an organ mask defines the body or the crop of the images.
+        intake: How new images are scaled; None if the dataset defines it.
+        health_masks: Number of lesion masks used to select the healthy slices of train and calib.
     """
 
     def __init__(
@@ -114,14 +114,14 @@ class StoreWriter:
     def of(
         cls, dataset: Dataset, out: Path, *, source: Source, recipe: str | None = None, **told: Unpack[_Told]
     ) -> StoreWriter:
-        """Begins a store of a dataset: name, version, polarity and modality are its own where nothing else is told.
+        """Starts a store of a dataset, with its name, version, polarity and modality unless specified otherwise.
 
         Args:
             dataset: The dataset.
-            out: Folder to make.
+            out: Folder to create.
             source: Source badge.
             recipe: Recipe of raw files; None for the phantom, whose key is its recipe.
-            told: What differs from the card, and further arguments of the class.
+            told: Values that differ from the card, and further arguments of the class.
         """
         whole: _Told = {"polarity": dataset.card.polarity, "modality": dataset.card.organ_modality}
         whole.update(told)
@@ -133,28 +133,28 @@ class StoreWriter:
         return self
 
     def say(self, notes: Sequence[str]) -> None:
-        """Adds notes that are known only when all is converted."""
+        """Adds notes that are known only after conversion."""
         self._head["notes"] = [*self._head["notes"], *notes]
 
     @property
     def items(self) -> Sequence[Item]:
-        """What was added, by an interrupted writer or by this one."""
+        """The items added, by an interrupted writer or by this one."""
         return self._items
 
     def converted(
         self, function: Callable[[AnyJob], Result], jobs: Sequence[AnyJob], workers: int
     ) -> Iterator[tuple[int, AnyJob, Result]]:
-        """Converts jobs in their order; those whose items an interrupted writer of the same added are passed over.
+        """Converts jobs in order, skipping those finished by an interrupted writer of the same store.
 
-        A job is finished, and outlives an interruption, when the next one is asked for.
+        A job is finished, and survives an interruption, when the next one is requested.
 
         Args:
             function: A module-level function.
-            jobs: Its arguments: all that the store is made of, in the order of its items.
-            workers: Processes; 1 works in this process.
+            jobs: Its arguments for all items of the store, in order.
+            workers: Processes; 1 runs in this process.
 
         Yields:
-            How many jobs are done with this one, the job, and what the function returned for it.
+            The number of jobs done including this one, the job, and the function's result.
 
         Raises:
             DataError: If the system refuses to write, and whatever the function raises.
@@ -173,7 +173,7 @@ class StoreWriter:
             self._partial.commit(self._items[before:])
 
     def _begin(self, making: Mapping[str, str]) -> int:
-        """Takes over what was kept and returns the number of its jobs."""
+        """Loads the finished part and returns its number of jobs."""
         kept = self._partial.begin(making)
         self._begun = True
         for item in (item for items in kept for item in items):
@@ -210,18 +210,18 @@ class StoreWriter:
             mask: 0 normal, 1 lesion, 255 ignore, (h, w).
             index: Position in the case.
             kind: Stratum.
-            spacing: Millimetres a pixel (row, column).
+            spacing: Millimetres per pixel (row, column).
             thickness: Slice distance in mm.
-            label_only: Whether the image is abnormal and nobody knows where; the mask given is then of no account.
+            label_only: Whether the image is abnormal at an unknown location; the given mask is then ignored.
 
         Raises:
-            DataError: If shapes, values or roles are wrong, or the disk takes no more.
+            DataError: If shapes, values or roles are wrong, or the disk is full.
         """
         pixels = np.ascontiguousarray(image, dtype="<f2")
         inside = np.ascontiguousarray(body, dtype=np.uint8)
         truth = np.ascontiguousarray(np.full(np.shape(mask), IGNORE) if label_only else mask, dtype=np.uint8)
         if pixels.ndim != 3 or inside.shape != pixels.shape[1:] or truth.shape != inside.shape:
-            raise DataError(f"{uid}: image {pixels.shape}, body {inside.shape} and mask {truth.shape} do not fit.")
+            raise DataError(f"{uid}: image {pixels.shape}, body {inside.shape} and mask {truth.shape} do not match.")
         if not np.isfinite(pixels).all():
             raise DataError(f"{uid}: the image holds NaN or infinite values.", "Repair or remove the file.")
         if not np.isin(truth, (0, 1, IGNORE)).all():
@@ -238,7 +238,7 @@ class StoreWriter:
         if lesion and role in (Role.TRAIN, Role.CALIB):
             raise DataError(f"{uid}: role {role} is healthy only, but the mask holds a lesion.")
         if label_only and role != Role.TEST:
-            raise DataError(f"{uid}: role {role} needs masks.", "Put images with a label alone into test.")
+            raise DataError(f"{uid}: role {role} needs masks.", "Put images with only a label into test.")
         if not self._begun:
             self._begin({})
         digest = hashlib.sha256()
@@ -273,7 +273,7 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # An error names its file: after the repair all is made anew, so that no part is of another version.
+        # After an input error everything is converted again, so that no part is from another version of a file.
         keep = not isinstance(error, UserError)
         try:
             if kind is None:
@@ -296,7 +296,7 @@ class StoreWriter:
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
-    """Returns what tells a file, or the files of a folder, from another version; nothing of a missing one."""
+    """Returns the size and time of a file, or of the files in a folder, to detect changes; empty if missing."""
     every = sorted(path.rglob("*")) if path.is_dir() else [path]
     states = [(file.name, file.stat()) for file in every if file.is_file()]
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]

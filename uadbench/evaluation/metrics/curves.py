@@ -2,7 +2,7 @@
 
 The bits of a float32, with the sign handled, are ordered like the values. Bins are ranges of these 32-bit keys: a
 range of one key keeps a value apart from all others; keeping the leading 20 bits makes bins 0.05 % wide at any
-scale, from denormals to 1e38. No range has to be known beforehand.
+scale, from denormals to 1e38. The range need not be known in advance.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _BLOCK = 1 << 16
 
 
 def ordered_keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Returns keys that compare like the values: equal values (0 and -0 too) have equal keys.
+    """Returns keys ordered like the values: equal values (including 0 and -0) have equal keys.
 
     Raises:
         DataError: If a value is NaN or infinite.
     """
     floats = np.asarray(values, np.float32)
-    # The extremes of an array that holds NaN are NaN, so two fast passes see every bad value.
+    # The extremes of an array with NaN are NaN, so two fast passes detect every bad value.
     if floats.size and not (np.isfinite(floats.min()) and np.isfinite(floats.max())):
         kind = "NaN" if np.isnan(floats).any() else "infinite"
         raise DataError(f"Scores hold {kind} values.", "Repair the map before scoring.")
     bits = (floats + np.float32(0)).view(np.uint32)  # + 0 turns -0 into 0
-    # Negative values sort the other way round: all their bits flip; positive values gain the top bit.
+    # Negative values sort in reverse: all their bits flip; positive values gain the top bit.
     return bits ^ ((bits.view(np.int32) >> 31).view(np.uint32) | np.uint32(0x80000000))
 
 
@@ -73,9 +73,9 @@ class PixelHistogram:
 
     Attributes:
         keys: First key of each bin, ascending, uint32 (m,).
-        exact: Whether a bin holds one key, (m,).
-        negatives: Normal pixels a bin, int64 (m,).
-        positives: Lesion pixels a bin, int64 (m,).
+        exact: Whether a bin has a single key, (m,).
+        negatives: Normal pixels per bin, int64 (m,).
+        positives: Lesion pixels per bin, int64 (m,).
     """
 
     keys: NDArray[np.uint32]
@@ -85,7 +85,7 @@ class PixelHistogram:
 
     @classmethod
     def of(cls, values: NDArray[np.float32], truth: NDArray[np.bool_]) -> PixelHistogram:
-        """Keeps every distinct value apart, by one sort of (key, truth) packed in 64 bits.
+        """Separates all distinct values by one sort of (key, truth) packed in 64 bits.
 
         Args:
             values: Scores, any shape.
@@ -115,7 +115,7 @@ class PixelHistogram:
         return _grouped(self.keys >> shift << shift, np.zeros(len(self.keys), np.bool_), self.negatives, self.positives)
 
     def merge(self, other: PixelHistogram) -> PixelHistogram:
-        """Returns the histogram of both sets of pixels, which must have the same bins: counts add up exactly."""
+        """Returns the histogram of both sets of pixels, which must have equal bins, so counts add up exactly."""
         keys = np.concatenate([self.keys, other.keys])
         order = np.argsort(keys, kind="stable")
         return _grouped(
@@ -191,7 +191,7 @@ def _shares(
 
 
 def best_dice(histogram: PixelHistogram) -> tuple[Bounds, float] | None:
-    """Returns bounds of the best Dice over all thresholds, and the threshold that reaches the lower one."""
+    """Returns bounds of the best Dice over all thresholds, and the threshold of the lower bound."""
     total = histogram.n_positive
     if total == 0:
         return None

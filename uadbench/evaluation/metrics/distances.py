@@ -32,7 +32,7 @@ def surface_scores(
     """Compares the edges of two masks of shape (n, h, w).
 
     The edge of a mask is what erosion by its face neighbours removes (pixels at the border of the array count as
-    edge). Only the bounding box of both masks is looked at. A single frame (n = 1) is compared in two dimensions.
+    edge). Only the bounding box of both masks is used. A single frame (n = 1) is compared in two dimensions.
 
     Args:
         prediction: Predicted mask.

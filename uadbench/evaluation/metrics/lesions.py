@@ -17,9 +17,9 @@ class LesionScores:
 
     Attributes:
         lesions: Number of lesions.
-        found: Lesions of which a large enough share is predicted.
+        found: Lesions with a sufficient share predicted.
         components: Predicted components.
-        right: Predicted components of which a large enough share is lesion.
+        right: Predicted components with a sufficient share of lesion.
         sizes: Pixels of each lesion, (lesions,).
         hits: Whether each lesion is found, (lesions,).
         areas: Pixels of each predicted component, (components,).
@@ -37,7 +37,7 @@ class LesionScores:
 
     @property
     def sensitivity(self) -> float:
-        """Share of the lesions that is found; NaN without lesion."""
+        """Share of lesions found; NaN without lesion."""
         return self.found / self.lesions if self.lesions else math.nan
 
     @property
@@ -57,7 +57,7 @@ def lesion_scores(
     """Matches components of two masks (n, h, w).
 
     A lesion is found if at least ``overlap`` of its pixels are predicted; a predicted component is right if at least
-    ``overlap`` of its pixels are lesion, so one blob over everything is not rewarded.
+    ``overlap`` of its pixels are lesion, so one component covering everything is not rewarded.
 
     Args:
         prediction: Predicted mask.
@@ -144,10 +144,10 @@ def detection_by_size(
     components: tuple[Sequence[float], Sequence[bool]],
     edges: Sequence[float],
 ) -> list[dict[str, float | int | None]]:
-    """Returns, for each size bin, its edges in mm, sensitivity, precision and F1; None where nothing is in it.
+    """Returns, for each size bin, its edges in mm, sensitivity, precision and F1; None if the bin is empty.
 
-    A lesion is in the bin of its own size and a component in that of its own, so the F1 of a bin is the harmonic mean
-    of two shares over different things of about the same size.
+    Lesions and components are binned by their own sizes, so the F1 of a bin is the harmonic mean
+    of two shares over different objects of similar size.
 
     Args:
         lesions: Equivalent diameter of each lesion in mm, and whether it was found.

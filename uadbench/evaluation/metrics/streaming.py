@@ -1,8 +1,8 @@
-"""Pixel curves over any number of pixels in bounded memory, refined until the bounds are close enough.
+"""Pixel curves over any number of pixels in bounded memory, refined until the bounds are tight enough.
 
-A look at every eighth pixel tells which cells of the key space matter most for the average precision; these are split
-into fine bins, and a full pass counts all pixels. If the certified error is too large, heavy ties are counted value by
-value, and other data are read again with the bins moved to where they are needed.
+Every eighth pixel is sampled to find the cells of the key space that matter most for the average precision; these are
+split into fine bins, and a full pass counts all pixels. If the certified error is too large, heavy ties are counted
+value by value, and other data are read again with bins placed where they are needed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Binning:
 
 
 class PixelCounter:
-    """Counts pixels a bin; two counters of the same binning add up exactly.
+    """Counts pixels per bin; counters of the same binning add up exactly.
 
     Args:
         binning: The bins.
@@ -108,7 +108,7 @@ class PixelCounter:
             codes = self.binning.bins(ordered_keys(flat[part]))
             codes <<= 1
             codes |= lesion[part]
-            np.add.at(self._counts, codes, np.uint32(1))  # in place: no array of all bins a chunk
+            np.add.at(self._counts, codes, np.uint32(1))  # in place: no array of all bins per chunk
 
     def merge(self, other: PixelCounter) -> None:
         """Adds the pixels of another counter.
@@ -122,7 +122,7 @@ class PixelCounter:
         self._pixels += other._pixels
 
     def clear(self) -> None:
-        """Frees the counts; the counter starts anew with the next pixels."""
+        """Frees the counts; the counter restarts with the next pixels."""
         self._counts = np.zeros(0, np.uint32)
         self._pixels = 0
 
@@ -157,14 +157,14 @@ class PixelCounter:
 
 @dataclass(frozen=True)
 class PixelCurves:
-    """Pooled pixel metrics with certified bounds; None where a class is missing.
+    """Pooled pixel metrics with certified bounds; None if a class is missing.
 
     Attributes:
         auroc: Area under the ROC curve.
         ap: Average precision.
         dice: Best Dice over all thresholds.
         threshold: Threshold of the lower bound of ``dice``.
-        passes: How often the pixels were read.
+        passes: Number of passes over the pixels.
     """
 
     auroc: Bounds | None
@@ -177,15 +177,15 @@ class PixelCurves:
 def pixel_curves(
     read: Callable[[], Iterable[Pixels]], *, tolerance: float = 1e-6, passes: int = 3, exact_up_to: int = 1 << 19
 ) -> PixelCurves:
-    """Computes the pooled metrics of pixels that are read in parts, once a pass.
+    """Computes the pooled metrics of pixels that are read in parts, once per pass.
 
-    Few pixels are sorted, which is exact. Otherwise full passes go on until the certified error of the average
-    precision is at most the tolerance or the passes are used up; the bounds say what was reached.
+    Few pixels are sorted, which is exact. Otherwise full passes continue until the certified error of the average
+    precision is at most the tolerance or the maximum number of passes is reached; the bounds show the accuracy.
 
     Args:
         read: Starts a pass over the pixels: parts (scores, truth).
-        tolerance: Certified error of the average precision to reach.
-        passes: Most full passes.
+        tolerance: Required certified error of the average precision.
+        passes: Maximum number of full passes.
         exact_up_to: Number of pixels up to which they are held in memory and sorted.
     """
     held: list[Pixels] | None = []
@@ -206,7 +206,7 @@ def pixel_curves(
     while done < max(1, passes):
         done += 1
         binning = _refined(histogram)
-        del counter, histogram  # the old counts must not stand beside the new ones
+        del counter, histogram  # the old counts must not be in memory together with the new ones
         counter = PixelCounter(binning)
         for values, truth in read():
             counter.add(values, truth)
@@ -247,7 +247,7 @@ def _curves(histogram: PixelHistogram, passes: int) -> PixelCurves:
 
 
 def _refined(histogram: PixelHistogram) -> Binning:
-    """Spends the bins where the bounds of the average precision are wide.
+    """Places bins where the bounds of the average precision are wide.
 
     Splitting a cell into m bins divides its gap g by about m; the sum of g / m is least, for a given number of bins,
     when m is proportional to the square root of the undivided gap, which is measured on whole cells.
@@ -256,7 +256,7 @@ def _refined(histogram: PixelHistogram) -> Binning:
     rows, low, high = precision_shares(whole)
     cells = (whole.keys >> np.uint32(CELL_BITS)).astype(np.int64)
     root = np.sqrt(np.bincount(cells[rows], np.maximum(high - low, 0.0), CELLS))
-    # What a sample does not show still needs bins: no cell between the extremes gets less than a floor. Half of it
+    # Unsampled cells also need bins: every cell between the extremes gets a minimum. Half of it
     # goes by the cells' width in values: half of all cells lie between -1 and 1, and rare high values lie beyond.
     reach = np.arange(int(cells.min()), int(cells.max()) + 1)
     width = _widths(reach)
@@ -264,7 +264,7 @@ def _refined(histogram: PixelHistogram) -> Binning:
     spare = MAX_BINS - CELLS
     share = root / root.sum() * spare if root.sum() > 0 else np.zeros(CELLS)
     splits = np.clip(np.floor(np.log2(np.maximum(share, 1.0))), 0, CELL_BITS).astype(np.int64)
-    # Rounding down leaves bins unused: give the widest gaps one more split while there is room.
+    # Rounding down leaves bins unused: split the widest gaps once more while bins remain.
     order = np.argsort(-root / (1 << splits), kind="stable")
     order = order[(root[order] > 0) & (splits[order] < CELL_BITS)]
     room = MAX_BINS - int((1 << splits).sum())
@@ -276,7 +276,7 @@ def _widths(cells: NDArray[np.int64]) -> NDArray[np.float64]:
     """Returns how far the values of each cell reach, relative to the widest."""
     first = cells.astype(np.uint32) << np.uint32(CELL_BITS)
     last = first | np.uint32((1 << CELL_BITS) - 1)
-    with np.errstate(invalid="ignore"):  # the outermost cells hold what is not a number
+    with np.errstate(invalid="ignore"):  # the outermost cells contain NaN keys
         width = key_values(last).astype(np.float64) - key_values(first).astype(np.float64)
     width = np.where(np.isfinite(width), width, 0.0)
     return (width + np.finfo(np.float64).tiny) / max(float(width.max()), np.finfo(np.float64).tiny)

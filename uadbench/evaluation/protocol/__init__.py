@@ -1,1 +1,1 @@
-"""The protocol file and the threshold rules that it names."""
+"""The protocol file and its threshold rules."""

@@ -1,4 +1,4 @@
-"""The headline numbers, read from the protocol that declares them."""
+"""The headline metrics, read from the protocol."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from uadbench.core.record import stable_hash
 from uadbench.evaluation.protocol.thresholds import Rule, parse_rule
 
 GRID = 128
-"""Side of the slices on which sizes of components are counted."""
+"""Side of the slices to which component sizes refer."""
 
 
 class Protocol(BaseModel):
@@ -32,11 +32,11 @@ class Protocol(BaseModel):
         image_top_fraction: Share of scored pixels, the largest, whose mean is the image score.
         bootstrap_resamples: Number of resamples.
         confidence: Level of the intervals.
-        min_patients: With fewer, there is no interval.
-        flag_patients: With fewer, an interval is flagged.
-        min_class_patients: Curves over several patients: with fewer of either class, there is no interval.
+        min_patients: Minimum for an interval.
+        flag_patients: Intervals of fewer patients are flagged.
+        min_class_patients: Curves over several patients: minimum of each class for an interval.
         distance_tolerance_mm: Tolerance of NSD.
-        lesion_overlap: Share that makes a lesion found and a component right.
+        lesion_overlap: Share required for a lesion to be found and a component to be correct.
         lesion_bins_mm: Equivalent diameters that separate size bins.
         aupro_limit: False positive rate up to which AUPRO is integrated.
         smallest_component: 4-connected components of a slice's prediction with fewer pixels of a 128 x 128 grid are not
@@ -85,7 +85,7 @@ class Protocol(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Hash of the whole content; a rule that came later counts only where it is not at its default."""
+        """Hash of the whole content; fields added later count only if not at their default."""
         return stable_hash(self.model_dump(mode="json", exclude_defaults=True))
 
     @property
@@ -112,5 +112,5 @@ def load_protocol(name: str) -> Protocol:
             f"Protocol file {file.name} cannot be read: {cut(str(error), 300)}.", "Repair the file."
         ) from error
     if protocol.name != name:
-        raise DataError(f"Protocol file {file.name} is named '{protocol.name}' inside.", "Make the two agree.")
+        raise DataError(f"Protocol file {file.name} contains the name '{protocol.name}'.", "Make the two agree.")
     return protocol

@@ -1,6 +1,6 @@
-"""Threshold rules: where a threshold comes from, and which labels that takes.
+"""Threshold rules: the origin of a threshold, and the labels it needs.
 
-A pixel is predicted anomalous when its value is larger than the threshold.
+A pixel is predicted anomalous if its value is larger than the threshold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uadbench.evaluation.metrics.curves import KEY_BITS, POOL_BITS, PixelHistogr
 Tier = Literal["unsupervised", "weakly-supervised", "upper-bound"]
 HALF = 1 << 16
 POOL_SHIFT = np.uint32(KEY_BITS - POOL_BITS)
-_TOLERANCE = 1e-12  # sums of patient rates carry rounding errors of this order
+_TOLERANCE = 1e-12  # sums of patient rates have rounding errors of this order
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class HealthyFPR:
     """The smallest threshold at which healthy calibration patients have a mean pixel rate of at most ``rate``.
 
     Attributes:
-        rate: False positives a pixel inside the body, in (0, 1).
+        rate: False positives per pixel inside the body, in (0, 1).
     """
 
     rate: float
@@ -44,7 +44,7 @@ class HealthyFPR:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """The threshold of best patient-mean Dice on synthetic lesions put into calibration images."""
+    """The threshold of best patient-mean Dice on synthetic lesions inserted into calibration images."""
 
     key: str = "synthetic"
     labels_consumed: str = "synthetic masks"
@@ -108,7 +108,7 @@ def healthy_fpr_thresholds(calib: Cases, rates: Sequence[float]) -> list[float]:
     each patient, a second the lower 16 bits inside the bins where the thresholds lie.
 
     Args:
-        calib: Healthy cases; every patient weighs the same whatever its number of pixels.
+        calib: Healthy cases; every patient has the same weight whatever its number of pixels.
         rates: Rates in (0, 1).
     """
     upper: dict[str, NDArray[np.int64]] = {}
@@ -168,9 +168,9 @@ def dice_profile(
     exact at every grid point, and a grid step is 0.05 % of the value.
 
     Args:
-        histograms: One a case; cases without lesion are left out.
+        histograms: One per case; cases without lesion are skipped.
         patients: Patient of each case.
-        by_patient: Whether patients weigh the same; otherwise cases do.
+        by_patient: Whether patients have equal weight; otherwise cases do.
     """
     lesions = [(h.coarsen(), p) for h, p in zip(histograms, patients, strict=True) if h.n_positive]
     if not lesions:

@@ -24,8 +24,8 @@ def without_small(
 
     Args:
         maps: Map of a case, (n, h, w).
-        body: Where something can be predicted, (n, h, w).
-        threshold: A component is one of the prediction ``body & (map > threshold)``.
+        body: Where predictions are possible, (n, h, w).
+        threshold: Components are those of the prediction ``body & (map > threshold)``.
         smallest: Components of fewer pixels are dropped.
         neighbours: ``volume``: all 26; ``plane``: the 4 that share an edge within a slice.
     """
@@ -40,13 +40,14 @@ def without_small(
 
 
 def final_maps(case: CaseMaps, threshold: float, smallest: int) -> NDArray[np.float32]:
-    """Returns the map of which ``map > threshold`` is a protocol's final prediction.
+    """Returns the map for which ``map > threshold`` is a protocol's final prediction.
 
     Args:
         case: The case.
         threshold: Threshold of the prediction.
-        smallest: 4-connected components of a slice of fewer pixels of a 128 x 128 grid are dropped; larger slices count
-            more pixels in proportion to their area. 0 drops none.
+        smallest: 4-connected components of a slice with fewer pixels on a 128 x 128 grid are dropped; the limit scales
+            with
+            the area of the slice. 0 drops none.
     """
     if not smallest:
         return case.maps

@@ -1,4 +1,4 @@
-"""Metrics of cases that several models scored, one per fold: those of single cases alone."""
+"""Metrics of cases scored by several models, one per fold: only per-case metrics."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from uadbench.evaluation.protocol.protocol import Protocol
 from uadbench.evaluation.scoring.summary import summarise
 
 BETWEEN_CASES = ("image_", "dice_pooled", "pixel_auroc_pooled", "pixel_ap_pooled", "healthy_cohort")
-"""Metrics that compare or add up scores of different cases, which two models do not share."""
+"""Metrics that compare or pool scores of different cases, which is invalid across models."""
 
 
 def fold_metrics(protocol: Protocol, table: pd.DataFrame, seed: int) -> dict[str, Metric]:
-    """Returns the metrics of the pooled table of all folds: means over patients, nothing that compares two cases.
+    """Returns the metrics of the pooled table of all folds: means over patients, nothing that compares cases.
 
     Every threshold in the table is that of the case's own fold. Intervals are over patients, who share models, so they
-    describe and do not test.
+    are descriptive.
 
     Args:
         protocol: The rules.

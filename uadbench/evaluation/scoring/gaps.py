@@ -1,4 +1,4 @@
-"""What the choices of a protocol are worth on the same maps: oracle gap, protocol gap, and kinds of averages."""
+"""Effects of protocol choices on the same maps: oracle gap and protocol gap."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Lesions:
         patients: Patient of each.
         dice: Dice at each rule, with components below each size dropped.
         ap: Average precision of the map after thresholding, likewise.
-        raw: Average precision of the map as it is.
+        raw: Average precision of the unchanged map.
     """
 
     patients: list[str]
@@ -61,23 +61,23 @@ def thresholded_ap(case: CaseMaps, threshold: float) -> float:
     """Returns the average precision of a map whose values at or below the threshold are set to 0 first."""
     inside = case.scored
     values = case.maps[inside]
-    # Where the threshold is negative, 0 would rank above kept values.
+    # If the threshold is negative, 0 would rank above retained values.
     kept = np.where(values > threshold, values, min(0.0, threshold)).astype(np.float32)
     bounds = average_precision(PixelHistogram.of(kept, case.lesion[inside]))
     return np.nan if bounds is None else bounds.value
 
 
 def oracle_gap(table: pd.DataFrame, honest: str, protocol: Protocol, seed: int) -> dict[str, Any] | None:
-    """Returns oracle Dice minus the Dice at an honest rule on the same maps, with its interval over patients.
+    """Returns oracle Dice minus the Dice at a label-free rule on the same maps, with its interval over patients.
 
     Args:
-        table: One row a test case, as ``score`` makes it.
-        honest: Key of the honest rule.
+        table: One row per test case, from ``score``.
+        honest: Key of the label-free rule.
         protocol: Rules of the bootstrap.
         seed: Seed of the bootstrap.
 
     Returns:
-        The gap as a JSON value; None where one of the two Dice is undefined.
+        The gap as a JSON value; None if one of the two Dice values is undefined.
     """
     if not {f"dice@{honest}", "dice@oracle"} <= set(table.columns):
         return None
@@ -88,7 +88,7 @@ def oracle_gap(table: pd.DataFrame, honest: str, protocol: Protocol, seed: int) 
 def mean_with_interval(
     values: Sequence[float], patients: Sequence[str], protocol: Protocol, seed: int
 ) -> dict[str, Any]:
-    """Returns the patient mean of one value per case with its interval; values that are NaN are left out."""
+    """Returns the patient mean of one value per case with its interval; NaN values are skipped."""
     names, means, _ = intervals.patient_means(values, patients)
     interval = intervals.patient_interval(
         intervals.weighted_mean(means),
@@ -106,14 +106,14 @@ def protocol_gap(strict: Protocol, paper: Protocol, threshold: float, test: Case
     """Returns headline Dice and AP from one protocol to the other, changing one choice at a time.
 
     Args:
-        strict: Where to start.
-        paper: Where to end; it must use the rule ``oracle``.
+        strict: Initial protocol.
+        paper: Final protocol, which must use the rule ``oracle``.
         threshold: Threshold of the strict headline rule.
         test: Test cases with masks.
 
     Returns:
-        A JSON value: the strict numbers; each step with the numbers reached, what it changed, and what it would have
-        changed alone; the totals. None without lesion cases.
+        A JSON value: the strict numbers; each step with the resulting numbers, its change, and the change it would have
+        caused alone; the totals. None without lesion cases.
     """
     start, end = _Choices.of(strict), _Choices.of(paper)
     sizes = {start.smallest_component, end.smallest_component}

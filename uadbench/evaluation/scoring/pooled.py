@@ -1,4 +1,4 @@
-"""The pixels of all test cases together, kept as coarse histograms a case."""
+"""The pixels of all test cases, stored as one coarse histogram per case."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Pool:
 
     @property
     def auroc(self) -> float | None:
-        """AUROC over all pixels; the certified bounds lie within a bin's width."""
+        """AUROC over all pixels; the certified bounds are within a bin's width."""
         bounds = auroc(self.total)
         return None if bounds is None or not self.total.n_positive else bounds.value
 
@@ -109,7 +109,7 @@ class Pool:
 
 
 def _spread(falling: NDArray[Any]) -> NDArray[np.int64]:
-    """Returns at most ``CURVE_POINTS`` positions, evenly spaced in the values of a falling sequence, ends included."""
+    """Returns at most ``CURVE_POINTS`` positions, evenly spaced in the values of a decreasing sequence."""
     wanted = np.linspace(falling[0], falling[-1], CURVE_POINTS)
     at = np.searchsorted(-falling, -wanted)
     return np.unique(np.minimum(at, len(falling) - 1)).astype(np.int64)

@@ -1,7 +1,7 @@
-"""The post-processing ladder: what each step adds to raw maps, with parameters that never saw the test set.
+"""The post-processing ladder: the gain of each step over raw maps, with parameters chosen without the test set.
 
-Steps in order: the rim of the body is left out of predictions, the map is blurred or median-filtered, and small
-components above the threshold are dropped. Each step changes maps, so every protocol scores the result as it is.
+Steps in order: the rim of the body is excluded, the map is blurred or median-filtered, and small
+components above the threshold are dropped. Each step changes maps, so every protocol can score the result.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class Steps:
-    """Parameters of the ladder; zeros leave the raw map.
+    """Parameters of the ladder; zeros keep the raw map.
 
     Attributes:
         erosion: Pixels of the body's rim that are never predicted.
@@ -56,8 +56,8 @@ class Processed:
 
     Args:
         cases: Cases with raw maps.
-        steps: What to do.
-        threshold: Threshold above which components are measured; needed where ``steps.smallest`` > 0.
+        steps: Parameters.
+        threshold: Threshold above which components are measured; required if ``steps.smallest`` > 0.
 
     Raises:
         UserError: If a threshold is needed and missing.
@@ -84,8 +84,8 @@ class Processed:
 def smoothed(case: CaseMaps, steps: Steps) -> NDArray[np.float32]:
     """Returns the map of a case after smoothing inside the body and erosion of its rim, float32 (n, h, w).
 
-    Smoothing comes first so that what lies in the rim does not vanish from its neighbourhood; pixels outside the body
-    weigh nothing in the blur and hold the body's smallest value in the median.
+    Smoothing is first so that pixels in the rim contribute to their neighbourhood; pixels outside the body
+    have weight 0 in the blur and the body's minimum in the median.
     """
     maps, body = case.maps, case.body
     least = maps[body].min()
@@ -124,7 +124,7 @@ class Rung:
 
 
 def choose_ladder(calib: Cases, tuning: Cases, *, rate: float = 0.01) -> list[Rung]:
-    """Chooses the parameters step by step on tuning cases, at a threshold that calib gives anew each time.
+    """Chooses the parameters step by step on tuning cases, with the threshold recomputed from calib each time.
 
     Args:
         calib: Healthy cases of the threshold.
@@ -132,7 +132,7 @@ def choose_ladder(calib: Cases, tuning: Cases, *, rate: float = 0.01) -> list[Ru
         rate: Rate of the healthy-FPR threshold.
 
     Returns:
-        The raw maps and each step with its best parameter; a parameter that does not help stays 0.
+        The raw maps and each step with its best parameter; a parameter that does not help remains 0.
     """
     calib, tuning = held(calib), held(tuning)
     threshold = healthy_fpr_thresholds(calib, [rate])[0]
@@ -146,7 +146,7 @@ def choose_ladder(calib: Cases, tuning: Cases, *, rate: float = 0.01) -> list[Ru
             if dice > best.dice:
                 best = Rung(name, steps, threshold, dice)
         rungs.append(best)
-    # Components are measured above the threshold that the maps have by now, so it stays.
+    # Components are measured above the current threshold, which therefore remains.
     name, options = GRID[-1]
     best = replace(rungs[-1], name=name)
     smooth = held(Processed(tuning, best.steps))
@@ -175,27 +175,27 @@ def _mean_dice(cases: Cases, threshold: float) -> float:
         patients.append(case.patient)
     _, means, _ = patient_means(dice, patients)
     if not len(means):
-        raise UserError("The tuning cases hold no lesion.", "Give cases with masks.")
+        raise UserError("The tuning cases contain no lesion.", "Give cases with masks.")
     return float(means.mean())
 
 
 def processed_pair(calib: Cases, test: Cases, rung: Rung) -> tuple[Cases, Cases]:
-    """Returns calib and test as a rung of the ladder sees them, ready for ``score``."""
+    """Returns calib and test processed up to a rung of the ladder, for ``score``."""
     return Processed(calib, rung.steps, rung.threshold), Processed(test, rung.steps, rung.threshold)
 
 
 def ladder_on_test(rungs: Sequence[Rung], test: Cases, protocol: Protocol, seed: int) -> list[dict[str, Any]]:
-    """Returns the ladder as rows: parameters, Dice on the tuning cases and on test, and what each step added.
+    """Returns the ladder as rows: parameters, Dice on the tuning cases and on test, and the gain of each step.
 
     Args:
-        rungs: What ``choose_ladder`` chose, without the test cases.
-        test: Test cases with masks; they are scored at each rung and choose nothing.
+        rungs: The result of ``choose_ladder``, chosen without the test cases.
+        test: Test cases with masks; they are scored at each rung but not used for choices.
         protocol: Rules of the bootstrap.
         seed: Seed of the bootstrap.
 
     Returns:
-        JSON values. ``test_dice_gain`` and ``test_ap_gain`` are paired differences to the rung before, with intervals
-        over patients.
+        JSON values. ``test_dice_gain`` and ``test_ap_gain`` are paired differences from the previous rung, with
+        intervals over patients.
     """
     rows: list[dict[str, Any]] = []
     before: _Numbers | None = None

@@ -1,4 +1,4 @@
-"""From raw maps to metrics: per case first, then over patients, each number with its interval and rule."""
+"""From raw maps to metrics: per case, then over patients, each with its interval and rule."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from uadbench.evaluation.scoring.gaps import thresholded_ap
 from uadbench.evaluation.scoring.pooled import Pool
 from uadbench.evaluation.scoring.summary import OVERLAPS, summarise
 
-INTENSITY_RANGE = 2.0  # images lie in [-1, 1]
+INTENSITY_RANGE = 2.0  # images are in [-1, 1]
 SSIM_REACH = 5  # half width of the SSIM window
 
 
@@ -47,11 +47,11 @@ class Evaluation:
     """All numbers of a row.
 
     Attributes:
-        metrics: By the keys of the contract.
-        cases: One row a test case.
+        metrics: Metrics by key.
+        cases: One row per test case.
         thresholds: By rule key; rules that could not be applied are absent.
         curves: JSON-able points of the pooled ROC and PR curves and of mean Dice against the threshold.
-        threshold_labels: Labels that each applied rule consumed.
+        threshold_labels: Labels used by each applied rule.
     """
 
     metrics: dict[str, Metric]
@@ -75,13 +75,13 @@ def score(
     Args:
         protocol: The rules.
         calib: Healthy calibration cases; may be empty, then ``healthy-fpr`` metrics are None.
-        test: Test cases with masks, or with their label alone. They are read twice, one at a time.
+        test: Test cases with masks, or with only a label. They are read twice, one at a time.
         seed: Seed of the bootstrap.
         synthetic: Calibration cases with synthetic lesions, for the rule of that name.
         val: Validation cases with masks, for the rule of that name.
 
     Raises:
-        DataError: If there are no test cases, cases do not fit, or maps are not finite.
+        DataError: If there are no test cases, shapes do not match, or maps are not finite.
     """
     if not len(test):
         raise DataError("There are no test cases to score.", "Check the dataset's test role.")
@@ -143,7 +143,7 @@ class _Sizes:
             matched.extend(flags.tolist())
 
     def table(self, protocol: Protocol) -> dict[str, Any]:
-        """Returns sensitivity, precision and F1 by size, with what they depend on."""
+        """Returns sensitivity, precision and F1 by size, with their settings."""
         bins = detection_by_size(self.lesions, self.components, protocol.lesion_bins_mm)
         return {"rule": protocol.headline, "connectivity": protocol.connectivity, "bins": bins}
 
@@ -158,7 +158,7 @@ def _image_scores(protocol: Protocol, cases: Cases) -> pd.DataFrame:
 
 
 def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]:
-    """Threshold-free numbers of a case; its histogram goes into the pool."""
+    """Threshold-free metrics of a case; its histogram is added to the pool."""
     scored, lesion = case.scored, case.lesion
     values, truth = case.maps[scored], lesion[scored]
     ap = area = None
@@ -187,7 +187,7 @@ def _first_row(protocol: Protocol, case: CaseMaps, pool: Pool) -> dict[str, Any]
 def _second_row(
     protocol: Protocol, case: CaseMaps, rules: list[Rule], thresholds: dict[str, float], sizes: _Sizes
 ) -> dict[str, float]:
-    """Numbers of a case at each threshold, and distances and lesions at the headline rule; none without truth."""
+    """Metrics of a case at each threshold, and distances and lesions at the headline rule; none without masks."""
     if case.label_only:
         return {}
     scored, lesion = case.scored, case.lesion
@@ -229,7 +229,7 @@ def _second_row(
 
 
 def _false_size(case: CaseMaps, false: NDArray[np.bool_], rule: str) -> dict[str, float]:
-    """Falsely predicted area of a frame in mm2, or volume in mm3; nothing where the spacing is unknown."""
+    """Falsely predicted area of a frame in mm2, or volume in mm3; nothing if the spacing is unknown."""
     if case.spacing is None:
         return {}
     depth, *plane = case.spacing

@@ -36,9 +36,9 @@ def summarise(
 
     Args:
         protocol: The rules.
-        table: One row a test case.
-        pool: Pixel histograms of the test cases; None leaves out what only pixels tell.
-        calib: Patient and image score of each calibration case; None leaves out what needs them.
+        table: One row per test case.
+        pool: Pixel histograms of the test cases; None skips metrics that need them.
+        calib: Patient and image score of each calibration case; None skips metrics that need them.
         synthetic: The same with synthetic lesions.
         seed: Seed of the bootstrap.
     """
@@ -73,7 +73,7 @@ def summarise(
     if "ssim_outside" in table:
         build.mean("ssim_outside", "ssim_outside", lesion=None)
         build.mean("l1_outside", "l1_outside", lesion=None, higher=False)
-        # A healthy case has no lesion to stay away from: the whole body is compared.
+        # A healthy case has no lesion to exclude: the whole body is compared.
         build.mean("ssim_healthy", "ssim_outside", lesion=False)
         build.mean("l1_healthy", "l1_outside", lesion=False, higher=False)
     for rule in (rule.key for rule in protocol.threshold_rules if rule.key != head):
@@ -148,7 +148,7 @@ class _Builder:
         self._image(key, list(table["patient"]), table[column].to_numpy(), table["lesion"].to_numpy(np.bool_), ap=ap)
 
     def controls(self, calib: pd.DataFrame) -> None:
-        """Adds what healthy cases alone tell: cohort shift, and false alarms against the stated rate."""
+        """Adds metrics of healthy cases: cohort shift, and false alarms against the stated rate."""
         healthy = self._table[~self._table["lesion"]]
         both = pd.concat([calib, healthy[["patient", "image_score"]]])
         of_test = np.arange(len(both)) >= len(calib)
@@ -162,7 +162,7 @@ class _Builder:
         self.add("image_false_alarm_error", value, statistic, n, higher_is_better=False)
 
     def calibration(self, calib: pd.DataFrame, synthetic: pd.DataFrame) -> None:
-        """Adds the calibration error of the image score as a probability learnt on synthetic lesions."""
+        """Adds the calibration error of the image score as a probability fitted on synthetic lesions."""
         names, patient = _rows_of(list(self._table["patient"]))
         lesion = self._table["lesion"].to_numpy(np.bool_)
         value, statistic = None, intervals.weighted_mean(np.zeros(0))
@@ -177,7 +177,7 @@ class _Builder:
     def pooled_dice(self, rule: str) -> None:
         """Adds Dice over all pixels of all cases, healthy ones included."""
         columns = (f"true_pixels@{rule}", f"predicted_pixels@{rule}", "lesion_pixels")
-        # Cases of which the label alone is known have no pixels to count.
+        # Cases with only a label have no pixels to count.
         table = self._table.dropna(subset=[columns[0]]) if columns[0] in self._table else self._table
         names, patient = _rows_of(list(table["patient"]))
         value, statistic = None, intervals.weighted_mean(np.zeros(0))
@@ -210,7 +210,7 @@ class _Builder:
             statistic = intervals.image_ap(scores, positive, patient)
         else:
             statistic = intervals.image_auroc(scores, positive, patient, len(names))
-        # A system may have no image score of its own.
+        # An external system may have no image score.
         known = classes and bool(np.isfinite(scores).all())
         value = float(statistic(np.ones((1, len(names))))[0]) if known else None
         self.add(key, value, statistic, len(names), classes, **fields)
@@ -225,7 +225,7 @@ class _Builder:
 
 
 def _rows_of(patients: list[str]) -> tuple[list[str], NDArray[np.int64]]:
-    """Returns the sorted patients, and for each case the position of its patient among them."""
+    """Returns the sorted patients, and for each case the index of its patient."""
     names = sorted(set(patients))
     row = {name: i for i, name in enumerate(names)}
     return names, np.array([row[name] for name in patients], np.int64)

@@ -1,4 +1,4 @@
-"""Calibration of image scores: is a stated false alarm rate, or a stated probability of a lesion, the actual one?"""
+"""Calibration of image scores: compares stated false alarm rates and lesion probabilities with actual ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def conformal_p_values(calib: Floats, scores: Floats) -> Floats:
 
     Args:
         calib: Image scores of healthy calibration cases, (n,).
-        scores: Image scores to judge, (m,).
+        scores: Image scores to evaluate, (m,).
     """
     ordered = np.sort(calib)
     at_least = len(ordered) - np.searchsorted(ordered, scores, side="left")
@@ -33,7 +33,7 @@ def false_alarm_error(p_values: Floats, patient: NDArray[np.int64], n: int) -> S
     Args:
         p_values: Conformal p values of healthy test cases, (m,).
         patient: Row of the patient of each case, (m,).
-        n: Number of patients, each with at least one case; they weigh the same.
+        n: Number of patients, each with at least one case; they have equal weight.
     """
     alarms = (p_values[:, None] <= LEVELS).astype(np.float64)
     rates = np.zeros((n, len(LEVELS)))
@@ -50,18 +50,18 @@ def false_alarm_error(p_values: Floats, patient: NDArray[np.int64], n: int) -> S
 def lesion_probability(healthy: Floats, lesion: Floats, scores: Floats) -> Floats:
     """Returns probabilities of a lesion by a logistic curve through image scores (Platt 1999, with its targets).
 
-    The curve is learnt on healthy calibration images and on the same with synthetic lesions, so no real lesion is
-    seen; both classes are taken as equally likely.
+    The curve is fitted to healthy calibration images without and with synthetic lesions, so no real lesion is
+    used; both classes are assumed equally likely.
 
     Args:
         healthy: Image scores of healthy calibration cases, (n,).
         lesion: Image scores of cases with synthetic lesions, (m,).
-        scores: Image scores to judge, (k,).
+        scores: Image scores to evaluate, (k,).
     """
     known = np.concatenate([healthy, lesion])
     centre, scale = known.mean(), known.std() or 1.0
     x = (known - centre) / scale
-    # Targets short of 0 and 1 keep the curve finite where the two classes do not overlap.
+    # Targets inside (0, 1) keep the curve finite if the two classes do not overlap.
     target = np.repeat([1 / (len(healthy) + 2), (len(lesion) + 1) / (len(lesion) + 2)], [len(healthy), len(lesion)])
     weight = np.repeat([0.5 / len(healthy), 0.5 / len(lesion)], [len(healthy), len(lesion)])
 
@@ -80,7 +80,7 @@ def calibration_error(
     """Returns the statistic "mean gap between probability and frequency" over bins of equal width.
 
     The expected calibration error of Naeini et al. 2015, eq. 2, with both classes weighted to one half: the share of
-    lesion cases in a test set is chosen by whoever made it, and must not decide how calibrated a score is.
+    lesion cases in a test set is arbitrary and must not affect how calibrated a score is.
 
     Args:
         probability: Probability of a lesion of each case, (m,).
@@ -90,7 +90,7 @@ def calibration_error(
         bins: Number of bins.
     """
     place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    gaps = np.zeros((2, n, bins))  # of each class: stated minus actual, summed over the cases of a patient
+    gaps = np.zeros((2, n, bins))  # for each class: stated minus actual, summed over the cases of a patient
     sizes = np.zeros((2, n))
     for k, chosen in enumerate((~truth, truth)):
         np.add.at(gaps[k], (patient[chosen], place[chosen]), probability[chosen] - k)

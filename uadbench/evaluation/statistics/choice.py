@@ -1,7 +1,7 @@
-"""How good a choice without labels is: rank correlation and regret of objectives over the settings of a study.
+"""Quality of choices without labels: rank correlation and regret of objectives over the settings of a study.
 
-The regret of a choice is the test metric of the best setting of the study less that of the chosen one. The best of a
-grid is optimistic and a narrow grid flatters, so the regret of a setting drawn at random stands beside it.
+The regret of a choice is the test metric of the best setting of the study minus that of the chosen one. The best of a
+grid is optimistic and a narrow grid makes regret small, so the regret of a random setting is reported as well.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ FEWEST = 10
 """Patients below which there is no interval (docs/protocol.md)."""
 
 DRAWS = 50
-"""Sets of K labelled patients that are averaged over."""
+"""Number of draws of K labelled patients to average over."""
 
 RANDOM = "random setting"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The settings of one method on one set.
+    """The settings of one method on one dataset.
 
     Attributes:
         dataset: Name of the set.
-        domain: What it shares with other sets: brain, liver, us.
+        domain: Its domain: brain, liver, us.
         method: Registry name.
         settings: Labels, (n,).
         test: Test metric of each patient, (seeds, n, patients).
         objectives: Value of each objective that needs no test label, (seeds, n), by name.
-        val: Metric of each labelled patient who is not of the test, (seeds, n, patients); None where there are none.
-        fixed: Settings that need no objective, such as the default, by name: their place.
+        val: Metric of each labelled patient outside the test role, (seeds, n, patients); None if there are none.
+        fixed: Index of settings that need no objective, such as the default, by name.
     """
 
     dataset: str
@@ -54,7 +54,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval over test patients; None where there are fewer than 10."""
+    """A number with its 95 % interval over test patients; None if there are fewer than 10."""
 
     value: float
     low: float | None = None
@@ -63,7 +63,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Regret:
-    """What a choice costs: in the test metric, and as a share of the best setting's."""
+    """The regret of a choice: in the test metric, and as a share of the best setting's value."""
 
     absolute: Estimate
     relative: float
@@ -83,7 +83,7 @@ def rank_correlation(grid: Grid, objective: str) -> Estimate:
 
 
 def picks_of(grid: Grid, objective: str) -> NDArray[np.int64]:
-    """Returns the setting that an objective picks for each seed; of equals the first."""
+    """Returns the setting that an objective picks for each seed; the first in case of ties."""
     return np.argmax(grid.objectives[objective], axis=1)
 
 
@@ -92,7 +92,7 @@ def regret(grid: Grid, picks: NDArray[np.int64]) -> Regret:
 
     Args:
         grid: The study.
-        picks: Places of the settings, (seeds,) or (draws, seeds).
+        picks: Indices of the settings, (seeds,) or (draws, seeds).
     """
     rows = np.atleast_2d(picks)
     seeds = np.arange(grid.test.shape[0])
@@ -110,7 +110,7 @@ def random_regret(grid: Grid) -> Regret:
 
 
 def labelled_picks(grid: Grid, patients: int) -> NDArray[np.int64] | None:
-    """Returns what K labelled patients pick, (draws, seeds); None if the set does not have so many."""
+    """Returns the choices of K labelled patients, (draws, seeds); None if there are fewer."""
     if grid.val is None or grid.val.shape[2] < patients:
         return None
     rng = numpy_generator("choice-labelled", grid.dataset, grid.method, patients)
@@ -135,8 +135,8 @@ def regrets(grid: Grid, labelled: Sequence[int] = (1, 2, 4, 8)) -> dict[str, Reg
 def leave_one_domain_out(grids: Sequence[Grid]) -> dict[str, tuple[str, float]]:
     """Returns, by domain, the objective that has the least mean relative regret on the others, and its regret there.
 
-    So the value estimates the procedure "take the objective that did best elsewhere", not one objective. Domains that
-    are alone, or grids that lack an objective, are left out.
+    The value thus estimates the procedure "use the objective that is best elsewhere", not one objective. Single
+    domains, or grids that lack an objective, are skipped.
 
     Args:
         grids: Studies of several domains.

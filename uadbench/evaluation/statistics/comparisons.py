@@ -1,4 +1,4 @@
-"""Comparisons of rows over the same patients. A row that lacks a patient is refused, never averaged."""
+"""Comparisons of rows over the same patients. A row with a missing patient is refused, never averaged."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Difference:
 
     Attributes:
         value: Mean over patients of first minus second.
-        low: Lower end of its 95 % interval; None with too few patients.
-        high: Upper end.
+        low: Lower limit of its 95 % interval; None with too few patients.
+        high: Upper limit.
         p_value: Two-sided Wilcoxon signed-rank test, adjusted by Holm within the declared family; None with too few.
         n_patients: Patients behind it.
     """
@@ -38,7 +38,7 @@ class Difference:
 
     @property
     def better(self) -> bool:
-        """Whether the first row is better: the lower end of the interval is above 0."""
+        """Whether the first row is better: the lower limit of the interval is above 0."""
         return self.low is not None and self.low > 0
 
 
@@ -72,7 +72,7 @@ def paired_difference(
     """Compares two rows patient by patient: BCa bootstrap of the mean difference, and an unadjusted Wilcoxon test.
 
     Args:
-        first: One value a patient, (n,).
+        first: One value per patient, (n,).
         second: The same patients in the same order, (n,).
         seed: Seed of the resampling.
         resamples: Number of resamples.
@@ -97,7 +97,7 @@ def paired_difference(
 def declared_comparisons(
     table: pd.DataFrame, pairs: Sequence[tuple[str, str]], *, seed: int = 0
 ) -> dict[tuple[str, str], Difference]:
-    """Compares the pairs that were declared beforehand; p values are adjusted together by Holm's method.
+    """Compares pairs specified in advance; p values are adjusted jointly by Holm's method.
 
     Args:
         table: Patients x rows, as from ``table_of``.
@@ -169,7 +169,7 @@ def critical_difference(table: pd.DataFrame) -> CriticalDifference:
     nemenyi.index = nemenyi.columns = table.columns
     width = float(stats.studentized_range.ppf(0.95, k, np.inf)) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
     names = [str(name) for name in table.columns]
-    same = bool((values == values[:, :1]).all())  # the test is undefined when every block is one tie
+    same = bool((values == values[:, :1]).all())  # the test is undefined if all values in every block are tied
     return CriticalDifference(
         friedman_p=1.0 if same else float(stats.friedmanchisquare(*values.T).pvalue),
         mean_ranks={name: float(rank) for name, rank in zip(names, ranks.mean(axis=0), strict=True)},
@@ -188,7 +188,7 @@ class Rank:
 
 
 def rank_intervals(table: pd.DataFrame, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Rank]:
-    """Ranks rows by their patient mean (1 = best) and says how far the ranks move when patients are resampled.
+    """Ranks rows by their patient mean (1 = best), with intervals of the ranks over resampled patients.
 
     Args:
         table: Patients x rows, larger = better.
@@ -216,7 +216,7 @@ def minimum_detectable_difference(differences: Floats, *, power: float = 0.8, al
 
     Args:
         differences: Paired differences of two comparable rows, (n,), n > 1.
-        power: Wanted power.
+        power: Required power.
         alpha: Two-sided level.
 
     Returns:
@@ -239,7 +239,7 @@ class VarianceComponents:
     Attributes:
         seed: Between training seeds: it is the same for all patients of a run.
         patient: Between patients: it is the same for all seeds.
-        residual: What is left, the interaction included.
+        residual: The rest, including the interaction.
         n_seeds: Number of seeds; a spread over three is descriptive.
         n_patients: Number of patients.
     """
@@ -269,7 +269,7 @@ def variance_components(values: Floats) -> VarianceComponents:
     residual = float(np.square(rest).sum() / ((s - 1) * (n - 1)))
     between_seeds = float(n * np.square(rows).sum() / (s - 1))
     between_patients = float(s * np.square(columns).sum() / (n - 1))
-    # Negative estimates mean "none that can be told from the residual".
+    # Negative estimates mean "indistinguishable from the residual".
     return VarianceComponents(
         max(0.0, (between_seeds - residual) / n), max(0.0, (between_patients - residual) / s), residual, s, n
     )

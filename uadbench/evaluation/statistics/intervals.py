@@ -17,7 +17,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval; None where there are too few patients."""
+    """A confidence interval; None if there are too few patients."""
 
     low: float | None
     high: float | None
@@ -47,7 +47,8 @@ def patient_interval(
         values = np.concatenate(
             [statistic(_counts(rows[start : start + _CHUNK], n)) for start in range(0, len(rows), _CHUNK)]
         )
-        # A resample without one of the classes has no value; the point estimate keeps it from moving either end.
+        # A resample without one of the classes has no value; the point estimate replaces it without affecting the
+        # limits.
         values = np.where(np.isfinite(values), values, everyone)
         shape = index.shape[:axis] + index.shape[axis + 1 :] if axis >= 0 else index.shape[:axis]
         return values.reshape(shape) if shape else values[0]
@@ -66,7 +67,7 @@ def patient_interval(
                 axis=-1,
                 rng=np.random.default_rng(seed),
             ).confidence_interval
-            # BCa is undefined when all resamples agree or lie on one side; percentiles then still are.
+            # BCa is undefined if all resamples agree or are on one side; percentiles remain defined.
             if np.isfinite(result.low) and np.isfinite(result.high):
                 return Interval(float(result.low), float(result.high))
     return Interval(None, None)
@@ -82,7 +83,7 @@ def weighted_mean(values: Floats, weights: Floats | None = None) -> Statistic:
     """Returns the statistic "mean over patients".
 
     Args:
-        values: One value a patient, (n,).
+        values: One value per patient, (n,).
         weights: Weight of each patient, e.g. its number of slices; equal if None.
     """
     size = np.ones_like(values) if weights is None else weights
@@ -170,7 +171,7 @@ def _by_patient(chosen: NDArray[np.bool_], patient: NDArray[np.int64], n: int) -
 
 
 def patient_means(values: Sequence[float], patients: Sequence[str]) -> tuple[list[str], Floats, Floats]:
-    """Returns sorted patients, the mean of each, and how many values each has; NaN values are left out."""
+    """Returns sorted patients, the mean of each, and how many values each has; NaN values are skipped."""
     groups: dict[str, list[float]] = {}
     for value, patient in zip(values, patients, strict=True):
         if np.isfinite(value):

@@ -1,4 +1,4 @@
-"""Ablation curves: rows of one method that differ in one value of the config and in nothing else."""
+"""Ablation curves: rows of one method that differ in a single config value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_FIGURES = 12
 
 
 def draw_ablations(method: str, arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
-    """Yields one figure a config key that some rows of the method vary alone.
+    """Yields one figure per config key that is the only difference between some rows of the method.
 
     Args:
         method: Name of the method.
@@ -40,7 +40,7 @@ def draw_ablations(method: str, arena: Arena, records: Mapping[str, Entry]) -> I
 
 
 def _varied(key: str, rows: list[Row], configs: list[dict[str, Any]]) -> Iterator[list[tuple[Any, Row]]]:
-    """Yields groups of two or more rows with different values of a key and all else equal."""
+    """Yields groups of two or more rows that differ only in the value of a key."""
     groups: dict[str, list[tuple[Any, Row]]] = defaultdict(list)
     for row, config in zip(rows, configs, strict=True):
         if key in config:
@@ -80,7 +80,7 @@ def _draw(method: str, arena: Arena, tier: str, key: str, group: list[tuple[Any,
     return Drawing(
         name=f"{method}-{arena.key}-{first}",
         title=f"{key} on {arena.tested.name} ({arena.tested.source}), preset {arena.preset}, {tier}",
-        caption="Rows that differ in this value alone; 95 % intervals over patients.",
+        caption="Rows that differ only in this value; 95 % intervals over patients.",
         svg=svg,
         csv=to_csv(frame),
     )

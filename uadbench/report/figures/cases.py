@@ -1,4 +1,4 @@
-"""Figures of a dataset page that need tables of cases and curves: ranks, ROC and PR, Dice by lesion size."""
+"""Figures of a question page that need case tables and curves: ranks, ROC and PR, Dice by lesion size."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from uadbench.report.figures.drawing import (
 from uadbench.report.tables.model import Arena, Row, Table
 from uadbench.report.tables.patients import patient_values
 
-MAX_LINES = 10  # lines that can be told apart
-MAX_RANKED = 16  # names that fit around one axis
+MAX_LINES = 10  # number of distinguishable lines
+MAX_RANKED = 16  # number of names that fit around one axis
 SIZE_BINS = 4
 GRID = np.linspace(0.0, 1.0, 101)
 
@@ -80,7 +80,7 @@ def _ranks(table: Table, start: str, records: Mapping[str, Entry]) -> Iterator[D
         name=f"{start}-critical-difference",
         title=f"Critical-difference diagram, {table.tier}",
         caption=f"Mean rank of case AP over patients, best at the left. A bar joins rows that Nemenyi's test at 5 % "
-        f"does not tell apart (critical difference {result.critical_difference:.2f}; Friedman test "
+        f"does not distinguish (critical difference {result.critical_difference:.2f}; Friedman test "
         f"p {'< 0.001' if result.friedman_p < 0.001 else f'= {result.friedman_p:.3f}'}).",
         svg=_diagram(result, order, names),
         csv=to_csv(frame),
@@ -88,7 +88,7 @@ def _ranks(table: Table, start: str, records: Mapping[str, Entry]) -> Iterator[D
 
 
 def _diagram(result: CriticalDifference, order: list[str], names: dict[str, str]) -> str:
-    # Whole numbers as names: the library walks through sets, whose order for strings changes from run to run.
+    # Integers as names: the library iterates over sets, whose order for strings changes from run to run.
     keys = [int(key) for key in order]
     matrix = result.nemenyi.copy()
     matrix.index = matrix.columns = [int(key) for key in matrix.columns]
@@ -143,7 +143,7 @@ def _curves(table: Table, start: str, records: Mapping[str, Entry]) -> Iterator[
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
             legend_beside(axes)
             svg = to_svg(figure)
-        more = f" The first {MAX_LINES} rows of the table; the CSV holds more." if len(found) > MAX_LINES else ""
+        more = f" The first {MAX_LINES} rows of the table; the CSV contains more." if len(found) > MAX_LINES else ""
         yield Drawing(
             name=f"{start}-{name}",
             title=f"{title}, {table.tier}",

@@ -1,4 +1,4 @@
-"""Figures of a dataset page that show what choices are worth on the same maps: of a protocol, of post-processing."""
+"""Figures of a question page on the effects of protocol choices and post-processing on the same maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PANELS = {"dice": "Dice", "ap": "AP"}
 
 
 def draw_choices(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing]:
-    """Yields for each tier the way from one protocol to the other and the steps of the post-processing ladder.
+    """Yields for each tier the steps from one protocol to the other and those of the post-processing ladder.
 
     Args:
         arena: The question.
@@ -31,10 +31,10 @@ def draw_choices(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing
         if not protocols.empty:
             yield Drawing(
                 name=f"{start}-protocol-gap",
-                title=f"What the choices of a protocol are worth, {table.tier}",
+                title=f"Effects of protocol choices, {table.tier}",
                 caption="Dice and AP of the same maps, one choice changed at a time: the threshold chosen on the test "
-                "set, slices pooled instead of patients averaged, AP taken after the threshold. Nothing was learnt "
-                "or predicted anew. Mean over seeds; only the first mark of a row is a result.",
+                "set, slices pooled instead of patients averaged, AP computed after the threshold. Nothing was trained "
+                "or predicted again. Mean over seeds; only the first marker of a row is a result.",
                 svg=_steps(protocols, "choices up to"),
                 csv=to_csv(protocols),
             )
@@ -45,14 +45,14 @@ def draw_choices(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing
                 title=f"Post-processing ladder, {table.tier}",
                 caption="Dice at 1 % healthy FPR and AP as steps are added: body erosion, blur or median, small "
                 "components dropped. Their parameters were chosen without the test set. Mean over seeds; the table of "
-                "results holds the raw maps, the first mark.",
+                "results uses the raw maps, the first marker.",
                 svg=_steps(ladder, "steps up to"),
                 csv=to_csv(ladder),
             )
 
 
 def _protocol_steps(entry: Entry) -> list[tuple[str, float, float]] | None:
-    """Returns name, Dice and AP of each protocol on the way, or None where a run has none."""
+    """Returns name, Dice and AP of each step between the protocols, or None if a run has none."""
     gap = None if entry.gaps is None else entry.gaps.protocol_gap
     if gap is None:
         return None
@@ -71,7 +71,7 @@ def _ladder_steps(entry: Entry) -> list[tuple[str, float, float]] | None:
 def _frame(
     rows: list[Row], records: Mapping[str, Entry], steps: Callable[[Entry], list[tuple[str, float, float]] | None]
 ) -> pd.DataFrame:
-    """Returns one line per row and step, the mean over seeds; rows where a seed lacks steps are left out."""
+    """Returns one line per row and step, the mean over seeds; rows with a seed that lacks steps are skipped."""
     found: list[dict[str, Any]] = []
     for row in rows:
         done = [records[key] for key in row.records if records[key].record.status == "done"]

@@ -1,4 +1,4 @@
-"""How figures look: SVG without dates or random names, colour-blind safe, light and dark from one file."""
+"""Style of figures: SVG without dates or random names, colour-blind safe, light and dark from one file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 
 WIDTH = 7.2  # inches
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*", "<", ">")
-# Colours that stand for text, lines and marks; the dark scheme replaces them.
+# Colours of text, lines and marks, which the dark scheme replaces.
 INK, SOFT, GRID = "#1c2430", "#566273", "#d5dae1"
 _DARK = {INK: "#e6eaf0", SOFT: "#a4afbe", GRID: "#343d4a"}
-# Nothing random and no date in the file; text stays text, so that it can be read aloud and searched.
+# Nothing random and no date in the file; text remains text, for screen readers and search.
 _SVG: dict[Any, Any] = {
     "svg.hashsalt": "uadbench",
     "svg.fonttype": "none",
@@ -45,8 +45,8 @@ class Drawing:
 
     Attributes:
         name: File name without suffix.
-        title: What it shows.
-        caption: How to read it.
+        title: Title.
+        caption: Caption.
         svg: The figure.
         csv: The data behind it.
     """
@@ -60,19 +60,19 @@ class Drawing:
 
 @contextmanager
 def style() -> Generator[None]:
-    """Draws what is inside in the style of the site; nothing global stays changed."""
+    """Draws in the style of the site without changing global state."""
     with sns.axes_style("whitegrid"), mpl.rc_context(_SVG):
         yield
 
 
 def axes_of(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    """Returns a figure of a size in inches with one pair of axes."""
+    """Returns a figure of the given size in inches with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def colours(count: int) -> list[Any]:
-    """Returns so many colours, safe for the colour-blind; they repeat, so that markers must tell the rest apart."""
+    """Returns this many colour-blind safe colours; they repeat, so markers must distinguish the rest."""
     return [tuple(colour) for colour in sns.color_palette("colorblind", count)]
 
 
@@ -82,7 +82,7 @@ def short(text: str, limit: int = 40) -> str:
 
 
 def to_svg(figure: Figure) -> str:
-    """Returns the figure as SVG; where the reader prefers dark, its ink turns light."""
+    """Returns the figure as SVG that adapts to a dark colour scheme."""
     stream = io.StringIO()
     FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     rules = "".join(
@@ -90,7 +90,7 @@ def to_svg(figure: Figure) -> str:
         for light, dark in _DARK.items()
     )
     dark_style = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
-    # Behind all else, so that a program that knows no @media still shows the light figure.
+    # At the end, so that programs without @media support show the light figure.
     return stream.getvalue().replace("<defs>", f"{dark_style}\n <defs>", 1)
 
 
@@ -100,7 +100,7 @@ def to_csv(frame: pd.DataFrame) -> str:
 
 
 def legend_beside(axes: Axes, title: str | None = None) -> None:
-    """Puts the legend to the right of the axes, where it covers nothing."""
+    """Places the legend to the right of the axes, where it covers nothing."""
     axes.legend(title=title, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 

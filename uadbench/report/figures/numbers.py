@@ -1,4 +1,4 @@
-"""Figures of a dataset page that need the numbers of its rows alone."""
+"""Figures of a question page that need only the numbers of its rows."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from uadbench.report.figures.drawing import (
 )
 from uadbench.report.tables.model import Arena, Row, Table
 
-MAX_ROWS = 40  # more would not be read; the table holds all
+MAX_ROWS = 40  # more would not be readable; the table lists all
 FOREST = {"case_ap": "case AP", DICE: "Dice at 1 % healthy FPR"}
 COSTS = {
-    "ms_per_image": ("time", "ms per image", "time an image"),
+    "ms_per_image": ("time", "ms per image", "time per image"),
     "train_s": ("training", "training, s", "training cost"),
 }
 RULES = {
@@ -71,7 +71,7 @@ def draw_numbers(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Drawing
             if len(frame) > 1:
                 devices = {records[key].record.env.device for row in table.rows for key in row.records}
                 front = _pareto(frame, column) if len(devices) == 1 else frame.iloc[:0]
-                rest = "The line is the Pareto front: no ranked row is both cheaper and better."
+                rest = "The line is the Pareto front: no other ranked row is both cheaper and better."
                 if len(devices) > 1:
                     rest = "Measured on different machines, so no Pareto front is drawn."
                 elif len(front) < 2:
@@ -147,7 +147,7 @@ def _against_cost(frame: pd.DataFrame, front: pd.DataFrame, column: str, axis: s
 
 
 def _name_points(axes: Axes, frame: pd.DataFrame, column: str) -> None:
-    """Writes names beside points, best first; a name that would lie on another one is moved down or left out."""
+    """Writes names next to points, best first; overlapping names are moved down or omitted."""
     low, high = np.log10(axes.get_xlim())
     bottom, top = axes.get_ylim()
     taken: list[tuple[float, float, float]] = []
@@ -190,8 +190,8 @@ def _oracle_gap(table: Table, start: str) -> Iterator[Drawing]:
     yield Drawing(
         name=f"{start}-oracle-gap",
         title=f"Oracle gap, {table.tier}",
-        caption="Dice by where the threshold comes from. The oracle saw the test masks: not a result, and the way "
-        "from the filled circle to it is what a better threshold could give.",
+        caption="Dice by origin of the threshold. The oracle saw the test masks: not a result, and the distance "
+        "from the filled circle to it is what a better threshold could gain.",
         svg=svg,
         csv=to_csv(frame),
     )
@@ -226,14 +226,14 @@ def draw_label_count(arena: Arena, records: Mapping[str, Entry]) -> Iterator[Dra
     yield Drawing(
         name=f"{arena.key}-label-count",
         title="Label-count curve",
-        caption="What lesion masks in training buy. Dashed: the best ranked row that saw none.",
+        caption="What lesion masks in training gain. Dashed: the best ranked row without them.",
         svg=svg,
         csv=to_csv(frame),
     )
 
 
 def _points(axes: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
-    """Draws points whose kind shows in colour and in shape."""
+    """Draws points with colour and shape by kind."""
     palette: dict[str, Any] = dict(zip(KINDS, [*colours(2), (0.6, 0.6, 0.6)], strict=True))
     present = [kind for kind in KINDS if kind in set(frame["kind"])]
     sns.scatterplot(

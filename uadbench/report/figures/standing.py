@@ -25,7 +25,7 @@ RESAMPLES = 2000
 def draw_standing(matrix: Matrix, records: Mapping[str, Entry]) -> Drawing | None:
     """Returns mean ranks and win rates of the rows that are ranked on every dataset of a matrix.
 
-    Patients are drawn anew within each dataset. A method's win rate is the share of pairs of another row and a patient
+    Patients are resampled within each dataset. A method's win rate is the share of pairs of another row and a patient
     in which its case AP is larger (equal values count half), averaged over the datasets.
 
     Args:
@@ -53,7 +53,7 @@ def draw_standing(matrix: Matrix, records: Mapping[str, Entry]) -> Drawing | Non
         name=f"standing-{matrix.preset}-{matrix.source}",
         title="Mean rank and win rate over the datasets",
         caption="By case AP over all rows without lesion labels that are ranked on every dataset; bars are 95 % "
-        "intervals over patients, drawn anew within each dataset. With few datasets this describes these, not others.",
+        "intervals over patients, resampled within each dataset. With few datasets this describes only these.",
         svg=_draw(frame),
         csv=to_csv(frame),
     )
@@ -75,7 +75,7 @@ def _tables(lines: list[Line], records: Mapping[str, Entry]) -> list[Floats] | N
 
 
 def _resampled(dataset: int, table: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Returns row means of the patients as they are and of each resample (1 + resamples, rows), and who was drawn."""
+    """Returns row means of the original patients and of each resample (1 + resamples, rows), and the drawn patients."""
     n = len(table)
     drawn = numpy_generator("standing", dataset).integers(0, n, (RESAMPLES, n))
     index = np.concatenate([np.arange(n)[None], drawn])
@@ -83,7 +83,7 @@ def _resampled(dataset: int, table: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _ranks(draw: tuple[Floats, NDArray[np.int64]]) -> Floats:
-    # Rounded: rows that are equal must tie on every machine.
+    # Rounded, so that equal rows tie on every machine.
     return stats.rankdata(-draw[0].round(9), method="min", axis=1)
 
 
@@ -95,7 +95,7 @@ def _wins(table: Floats, draw: tuple[Floats, NDArray[np.int64]]) -> Floats:
 
 
 def _with_interval(name: str, values: list[Floats]) -> dict[str, Floats]:
-    """Returns the mean over datasets as it is with the ends of its percentile interval."""
+    """Returns the mean over datasets with its percentile interval."""
     mean = np.mean(values, axis=0)
     low, high = np.quantile(mean[1:], [0.025, 0.975], axis=0)
     return {name: mean[0], f"{name}_low": low, f"{name}_high": high}

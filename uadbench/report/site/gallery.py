@@ -1,4 +1,4 @@
-"""The gallery: methods by the same three cases of each phantom, as small JPEGs that are committed."""
+"""The gallery: the same three cases of each phantom for every method, as small committed JPEGs."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from uadbench.report.tables.tables import is_ablation
 LISTING = "gallery.json"
 TILE, QUALITY = 96, 82
 SHARES = (0.15, 0.5, 0.85)
-"""The three cases: a small, a median and a large lesion, the same for every method. No result chooses them."""
-TRUTH, NONE = (86, 180, 233), 110  # colour of the lesion's outline; grey of a reconstruction that is not made
+"""The three cases: a small, a median and a large lesion, the same for every method, chosen independently of results."""
+TRUTH, NONE = (86, 180, 233), 110  # colour of the lesion's outline; grey for missing reconstructions
 MAX_STRIPS, MAX_BYTES = 500, 200_000
 
 _Word = Annotated[str, Field(max_length=200)]
 
 
 class Strip(BaseModel):
-    """One picture: three cases side by side, two tiles each.
+    """One image strip: three cases side by side, two tiles each.
 
     Attributes:
         dataset: Name of the dataset.
         version: Version of its phantom.
-        fingerprint: What identifies the data.
+        fingerprint: Fingerprint of the data.
         preset: Preset of the run, "" for the strip of inputs.
         label: Method with its settings, "" for the strip of inputs and truths.
         method: Registry name, likewise.
         record: Id of the run, likewise.
         file: Name of the JPEG.
         cases: The three cases.
-        reconstructs: Whether the method makes reconstructions; without them their tiles are grey.
+        reconstructs: Whether the method produces reconstructions; otherwise their tiles are grey.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,7 +65,7 @@ class Strip(BaseModel):
 
     @property
     def alt(self) -> str:
-        """What the picture shows, for readers who do not see it."""
+        """Alternative text of the image."""
         cases = f"a small, a median and a large lesion of {self.dataset}"
         if not self.label:
             return f"Input and outlined truth of {cases}"
@@ -80,13 +80,13 @@ class _Listing(BaseModel):
 
 @dataclass
 class Gallery:
-    """Strips with their pictures."""
+    """Strips with their images."""
 
     strips: list[Strip] = field(default_factory=list[Strip])
     pictures: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def of(self, fingerprint: str, preset: str = "", method: str = "") -> list[Strip]:
-        """Returns the strips of some data, inputs first; none where no method's strip is among them.
+        """Returns the strips of a dataset, inputs first; none if there is no method's strip.
 
         Args:
             fingerprint: The data.
@@ -105,7 +105,7 @@ class Gallery:
         return [*inputs, *found] if found else []
 
     def of_question(self, tested: DatasetPart, preset: str) -> list[Strip]:
-        """Returns the strips of some data; where there are none, those of another version, which they name."""
+        """Returns the strips of a dataset; if there are none, those of another version, labelled as such."""
         others = dict.fromkeys(strip.fingerprint for strip in self.strips if strip.dataset == tested.name)
         found = (self.of(fingerprint, preset) for fingerprint in (tested.fingerprint, *others))
         return next((strips for strips in found if strips), [])
@@ -122,10 +122,10 @@ class Gallery:
 
 
 def read_gallery(folder: Path) -> Gallery:
-    """Reads a committed gallery; an empty one where there is none.
+    """Reads a committed gallery, or returns an empty one.
 
     Raises:
-        DataError: If its listing or a picture cannot be used.
+        DataError: If its index or an image cannot be used.
     """
     file = folder / LISTING
     if not file.is_file():
@@ -144,7 +144,7 @@ def read_gallery(folder: Path) -> Gallery:
 
 
 def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
-    """Writes listing and pictures, and removes pictures that are no longer listed; returns the files written."""
+    """Writes index and images, and removes images no longer listed; returns the files written."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("*.jpg"):
         if file.name not in gallery.pictures:
@@ -156,13 +156,13 @@ def write_gallery(gallery: Gallery, folder: Path) -> list[Path]:
 
 
 def with_runs(gallery: Gallery, entries: Iterable[Entry], opener: CaseOpener) -> Gallery:
-    """Returns the gallery with the strips of stored runs on phantoms; the others stay.
+    """Returns the gallery updated with the strips of stored runs on phantoms.
 
-    One run stands for a method with its settings, that of the smallest seed; ablations have none. Strips of another
-    version of a dataset go as soon as there is one of the present version.
+    Each method with its settings is represented by the run with the smallest seed; ablations have none. Strips of
+    another version of a dataset are removed once there is one of the current version.
 
     Args:
-        gallery: What was committed.
+        gallery: The committed gallery.
         entries: Records, those of stored runs with the folder of their maps.
         opener: Opens the cases of a run.
     """
@@ -190,14 +190,14 @@ def with_runs(gallery: Gallery, entries: Iterable[Entry], opener: CaseOpener) ->
 
 
 def _strips(entry: Entry, run: Path, opener: CaseOpener) -> Iterator[tuple[Strip, bytes]]:
-    """Yields the strip of inputs and that of the run; nothing where its data or tables are not at hand."""
+    """Yields the strip of inputs and that of the run; nothing if its data or tables are not available."""
     names = _three(entry.cases)
     if not names:
         return
     try:
         cases = _named(opener(run)[1], names)
     except UserError:
-        return  # the page of the run says why
+        return  # the page of the run gives the reason
     tested, method = entry.tested, entry.record.method
     start = f"{tested.name}-v{_slug(tested.version)}"
     slices = [int(case.lesion.sum(axis=(1, 2)).argmax()) for case in cases]
@@ -245,7 +245,7 @@ def _named(cases: Cases, names: Sequence[str]) -> list[CaseMaps]:
 
 
 def _range(cases: Sequence[CaseMaps]) -> tuple[float, float]:
-    """Returns the values shown as black and as white: one scale for the three cases of a method."""
+    """Returns the values shown as black and white: one scale for the three cases of a method."""
     values = np.concatenate([case.maps[case.body] for case in cases])
     low, high = np.quantile(values, [0.02, 0.998])
     return float(low), float(max(high, low + 1e-9))
@@ -293,7 +293,7 @@ def _tile(image: Image.Image) -> Image.Image:
 
 
 def _square(image: Image.Image, how: Image.Resampling) -> Image.Image:
-    """Returns an image scaled into a tile, its proportions kept."""
+    """Returns an image scaled into a tile, keeping its aspect ratio."""
     scale = TILE / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = Image.new(image.mode, (TILE, TILE))

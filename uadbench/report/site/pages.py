@@ -1,4 +1,4 @@
-"""What the pages show, as plain values: the overview's matrix, a method's rows, a run's parts."""
+"""Contents of the pages as plain values: the overview's matrix, a method's rows, a run's parts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CASE_COLUMNS = (
 
 
 def hover(cell: Cell, key: str) -> str:
-    """Returns what a cell of the matrix says when pointed at: the number in full, plain text."""
+    """Returns the tooltip of a cell of the matrix: the full number, as plain text."""
     row = cell.row
     told = [number_text(row.metrics.get(key)), f"case AP {number_text(row.metrics.get(RANKING_KEY))}"]
     told.append(f"unranked: {row.unranked_because}" if row.rank is None else f"rank {row.rank} of its table")
@@ -44,12 +44,12 @@ def hover(cell: Cell, key: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Returns a label that a narrow column may break before its variant, between its settings and within keys."""
+    """Returns a label with line-break opportunities before its variant, between its settings and within keys."""
     return Markup("<wbr>").join(re.split(r"(?=\[)|(?<=[,_@=])", text))  # joining escapes each part
 
 
 def target(row: Row, root: str, metric: str = "") -> str:
-    """Returns the address of what stands behind a number: its run, or for several seeds the row that lists them."""
+    """Returns the address of a number's source: its run, or for several seeds the row that lists them."""
     if len(row.records) == 1:
         return f"{root}runs/{row.records[0]}.html" + (f"#{metric}" if metric else "")
     return f"{root}methods/{row.method}.html#row-{row.records[0]}"
@@ -57,7 +57,7 @@ def target(row: Row, root: str, metric: str = "") -> str:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A row on the page of its method, with what each seed gave."""
+    """A row on the page of its method, with the results of each seed."""
 
     arena: Arena
     tier: str
@@ -87,9 +87,9 @@ def _seeds(row: Row, records: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
 
 
 def method_card(method: str) -> Markup:
-    """Returns the README of a built-in method as HTML, "" for a method of somebody else.
+    """Returns the README of a built-in method as HTML, "" for other methods.
 
-    Raw HTML in it is shown as text, and the headings go one level down: the page has its own.
+    Raw HTML in it is shown as text, and headings move one level down, because the page has its own.
     """
     file = Path(uadbench.__file__).parent / "methods" / method / "README.md"
     if not file.is_file() or file.stat().st_size > MAX_README_BYTES:
@@ -106,7 +106,7 @@ def method_card(method: str) -> Markup:
 
 
 def run_parts(entry: Entry) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Returns titled lists of names and values: everything that a record says beside its metrics."""
+    """Returns titled lists of names and values: everything in a record except its metrics."""
     record = entry.record
     parts: list[tuple[str, dict[str, Any]]] = [
         ("Labels that were known", record.ledger.model_dump()),
@@ -134,7 +134,7 @@ def case_rows(entry: Entry) -> tuple[list[str], list[tuple[str, str, str, bool, 
     """Returns headings and rows (case, patient, kind, lesion, numbers) of a run's cases; "" where undefined."""
     if entry.cases is None:
         return [], []
-    # Lesions first, worst first: what a reader looks for.
+    # Lesions first, worst first.
     table = entry.cases.assign(order=pd.to_numeric(entry.cases["ap"], errors="coerce"))
     table = table.sort_values(["order", "case"], kind="stable")
     columns = [(key, head) for key, head in CASE_COLUMNS if key in table.columns]

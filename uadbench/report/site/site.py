@@ -1,4 +1,4 @@
-"""The static site: pages that open from the file system and load nothing but the files beside them."""
+"""The static site: pages that open from the file system and load only local files."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def build_site(
     published: list[Group] | None = None,
     gallery: Gallery | None = None,
 ) -> list[Path]:
-    """Writes index.html, one page a question, a method and a run, the figures and their data.
+    """Writes index.html, one page per question, method and run, the figures and their data.
 
     Args:
         board: The tables.
-        matrices: The same at a glance, for the first page.
+        matrices: The matrices for the first page.
         entries: The records behind them.
-        folder: Where the site goes.
-        include_images: Whether pictures with real patients, also as background, may be shown.
+        folder: Output folder of the site.
+        include_images: Whether images of real patients, including as background, may be shown.
         opener: Opens the cases of stored runs for the case viewer; without it there is none.
-        published: Published numbers beside ours; without them there is no such page.
-        gallery: Pictures of phantoms by method; none without it.
+        published: Comparison with published numbers; without it there is no such page.
+        gallery: Phantom images by method, if any.
 
     Returns:
         The files written.
@@ -178,7 +178,7 @@ class _Site:
             except UserError as error:
                 why = plain(str(error).replace(str(entry.run), f"run {key}"))
         elif stored and not allowed:
-            why = "Images of real patients are left out; --include-images shows them on this machine."
+            why = "Images of real patients are omitted; --include-images shows them on this machine."
         heads, rows = pages.case_rows(entry)
         self._write(
             f"records/{key}.json",
@@ -239,7 +239,7 @@ def _short_tier(tier: str) -> str:
 
 
 def _picture(entry: Entry) -> str:
-    """Returns the overview picture of a stored run as a data address, "" if there is none."""
+    """Returns the overview figure of a stored run as a data URL, "" if there is none."""
     if entry.run is None:
         return ""
     file = entry.run / "overview.png"

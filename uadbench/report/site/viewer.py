@@ -1,7 +1,7 @@
-"""The case viewer: what a page needs to show a case and to compute its Dice anew at every threshold.
+"""The case viewer: the data with which a page shows a case and recomputes its Dice at every threshold.
 
-Maps travel as levels: a pixel holds the number of thresholds below its value, so that ``level > k`` is exactly
-``map > threshold[k]`` and the Dice that a browser counts is the Dice of the scorer at each of the 255 thresholds.
+Maps are stored as levels: a pixel holds the number of thresholds below its value, so that ``level > k`` is exactly
+``map > threshold[k]`` and the Dice computed in a browser equals that of the scorer at each of the 255 thresholds.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ RATES = (0.01, 0.001, 0.05)
 THRESHOLDS, MAX_RULES = "thresholds.json", 20
 MAX_CASES = 300
 MAX_CASE_BYTES = 64_000_000
-VIEWER_BYTES = 16_000_000  # of all runs together: a site of 100 runs stays small enough to send
+VIEWER_BYTES = 16_000_000  # of all runs together, so that a site of 100 runs remains small enough to share
 MIN_CASES = 4
-_SAMPLE = 2_000_000  # pixels that the thresholds are spread over
+_SAMPLE = 2_000_000  # number of pixels from which thresholds are computed
 
 
 # Opens the healthy calibration cases (maybe none) and the test cases, with images and masks, of a stored run's folder.
@@ -43,7 +43,7 @@ CaseOpener = Callable[[Path], tuple[Cases, Cases]]
 
 @dataclass(frozen=True)
 class Viewer:
-    """What a run's page holds of its cases.
+    """Data on the cases for a run's page.
 
     Attributes:
         data: JSON of the cases, thresholds and colours, safe inside a script element.
@@ -55,29 +55,29 @@ class Viewer:
 
 
 def may_show(entry: Entry, *, include_images: bool) -> bool:
-    """Returns whether images of a run may be shown; one of a semi-synthetic case shows a real patient, too."""
+    """Returns whether images of a run may be shown; those of a semi-synthetic case also show a real patient."""
     return include_images or (entry.tested.source == "phantom" and entry.record.dataset.source == "phantom")
 
 
 def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str, room: int = VIEWER_BYTES) -> Viewer:
-    """Writes one script per case and returns what the page needs to find them.
+    """Writes one script per case and returns the data with which the page finds them.
 
     Args:
         entry: A record with its stored run.
         opener: Opens its cases.
-        folder: Where the scripts go.
-        root: Address of that folder as the page sees it.
-        room: Bytes that the scripts may take: where all cases would take more, every n-th by AP is shown.
+        folder: Output folder of the scripts.
+        root: Address of that folder relative to the page.
+        room: Maximum bytes of the scripts: if all cases need more, every n-th by AP is shown.
 
     Raises:
-        UserError: If its data or maps are not there.
+        UserError: If its data or maps are missing.
     """
     if entry.run is None:
         raise UserError("its maps are not stored here")
     calib, test = opener(entry.run)
     chosen = _chosen(entry, test)
     if not chosen:
-        raise UserError("its table of cases does not name its stored maps")
+        raise UserError("its case table does not match its stored maps")
     applied = _applied(entry, calib)
     fit = max(MIN_CASES, room // max(1, _estimated(test[chosen[len(chosen) // 2][0]])))
     chosen = chosen[:: -(-len(chosen) // fit)]
@@ -104,7 +104,7 @@ def write_viewer(entry: Entry, opener: CaseOpener, folder: Path, root: str, room
 
 
 def _estimated(case: CaseMaps) -> int:
-    """Returns about how many bytes a case takes, packed."""
+    """Returns the approximate size of a packed case in bytes."""
     low, high = float(case.maps.min()), float(case.maps.max())
     edges = np.linspace(low, high, LEVELS, dtype=np.float32)
     return len(json.dumps(_packed(case, edges)))
@@ -124,7 +124,7 @@ def _chosen(entry: Entry, test: Cases) -> list[tuple[int, dict[str, Any]]]:
 
 
 class _Applied(BaseModel):
-    """Content of ``thresholds.json``: the threshold that each rule gave when the run was scored."""
+    """Contents of ``thresholds.json``: the threshold of each rule when the run was scored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -133,10 +133,10 @@ class _Applied(BaseModel):
 
 
 def _applied(entry: Entry, calib: Cases) -> _Applied:
-    """Returns the thresholds that were applied; those of healthy rates are found again where an older run has none.
+    """Returns the applied thresholds; for older runs, those of healthy rates are recomputed.
 
     Raises:
-        UserError: If they are not those that the record names.
+        UserError: If they do not have the hash in the record.
     """
     known = entry.record.hashes.get(THRESHOLDS)
     if known is None:
@@ -149,15 +149,15 @@ def _applied(entry: Entry, calib: Cases) -> _Applied:
             return _Applied.model_validate_json(content)
     except (OSError, ValidationError) as error:
         raise UserError(f"its {THRESHOLDS} cannot be read") from error
-    raise UserError(f"its {THRESHOLDS} is not the one whose hash it names")
+    raise UserError(f"its {THRESHOLDS} does not have the hash in the record")
 
 
 def _thresholds(
     applied: Mapping[str, float], test: Cases, shown: list[int]
 ) -> tuple[NDArray[np.float32], dict[str, int]]:
-    """Returns rising thresholds, among them the applied ones, and where those are.
+    """Returns increasing thresholds that include the applied ones, and the indices of those.
 
-    The rest are quantiles of the scored pixels, ever denser towards the top, where predictions are decided.
+    The rest are quantiles of the scored pixels, increasingly dense towards the top, where predictions are decided.
     """
     wanted = {rule: float(np.float32(value)) for rule, value in applied.items()}
     step = max(1, sum(test[i].maps.size for i in shown[:1]) * len(shown) // _SAMPLE)
@@ -205,6 +205,6 @@ def _described(case: CaseMaps, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _inside_script(data: Any) -> str:
-    """Returns JSON that cannot close the element that it stands in."""
+    """Returns JSON that cannot close its enclosing HTML element."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""The board at a glance: methods by mean rank, one column per dataset, one matrix per preset and source."""
+"""The leaderboard matrix: methods by mean rank, one column per dataset, one matrix per preset and source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uadbench.report.tables.patients import patient_bootstrap, patient_values
 from uadbench.report.tables.tables import ABLATION, RANKING_KEY, TIERS
 
 MODALITIES = {"mri": "MRI", "ct": "CT", "us": "US"}
-"""Datasets are called by organ and modality: brain_mri, liver_ct, carotid_us."""
+"""Dataset names consist of organ and modality: brain_mri, liver_ct, carotid_us."""
 SHOWN = ((headline.DICE, headline.DICE), ("pixel_auroc", "auroc"))
 """The metrics of a cell with their columns in ``cases.csv``."""
 METHODS, FLOOR = "Learned without lesion labels", "Trivial baselines: the floor"
@@ -57,13 +57,13 @@ class Line:
 
     @property
     def name(self) -> str:
-        """The label as a reader wants it: that a network started from random weights is said in words."""
+        """Readable label, with "from scratch" for networks without pretrained weights."""
         return re.sub(r"\[pretrained=false\]$", " (from scratch)", self.label, flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Block:
-    """Lines below one rule."""
+    """Lines of one section."""
 
     title: str
     tier: str
@@ -78,10 +78,10 @@ class Matrix:
         rules: Name, version and hash of the protocol.
         preset: Preset.
         source: phantom, semi-synthetic or real.
-        cohort: Training data, where they are not those of the test; "" otherwise.
-        version: Dataset and version, in the table of a version that another one has replaced; "" otherwise.
+        cohort: Training data, if not the test data; "" otherwise.
+        version: Dataset and version, for a version that has been replaced; "" otherwise.
         columns: One question per dataset.
-        blocks: Methods first, then the floor, then what lesion labels buy.
+        blocks: Methods first, then the floor, then rows with lesion labels.
     """
 
     rules: tuple[str, str, str]
@@ -100,18 +100,18 @@ class Matrix:
 
     @property
     def where(self) -> str:
-        """Which data, in words, plain text: the title without the preset."""
+        """The data in words, plain text: the title without the preset."""
         return self.title.partition(", ")[2]
 
     @property
     def ranked(self) -> int:
-        """How many cells hold a ranked row."""
+        """Number of cells with a ranked row."""
         lines = [line for block in self.blocks for line in block.lines]
         return sum(cell is not None and cell.row.rank is not None for line in lines for cell in line.cells)
 
 
 def make_matrices(arenas: Iterable[Arena], records: Mapping[str, Entry]) -> list[Matrix]:
-    """Returns the matrices, that with the most ranked rows first, replaced versions of data last.
+    """Returns the matrices, those with the most ranked rows first, replaced versions of data last.
 
     Args:
         arenas: The questions of a leaderboard.
@@ -142,7 +142,7 @@ def _first(matrix: Matrix) -> tuple[bool, int, int, int, str]:
 
 
 def modality(dataset: str) -> str:
-    """Returns MRI, CT or US, or the dataset's name where that does not tell."""
+    """Returns MRI, CT or US, or the dataset's name if its modality is unknown."""
     return MODALITIES.get(dataset.rpartition("_")[2], dataset)
 
 
@@ -175,7 +175,7 @@ def _matrix(
 def _shown_version(arenas: list[Arena]) -> Arena:
     """Returns the newest version of a dataset on which every method is ranked that is ranked on any of them.
 
-    While no version is complete, that with the most ranked methods stands in.
+    If no version is complete, the one with the most ranked methods is used.
     """
     ranked = {arena.key: _ranked_methods(arena) for arena in arenas}
     everyone = set[str]().union(*ranked.values())
@@ -192,7 +192,7 @@ def _ranked_methods(arena: Arena) -> set[str]:
 
 
 def _version(text: str) -> list[tuple[int, str]]:
-    """Returns a version as a key that sorts 10 behind 9."""
+    """Returns a version as a key that sorts 10 after 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.\-]", text)]
 
 
@@ -200,7 +200,7 @@ def _lines(tier: str, columns: list[Arena], records: Mapping[str, Entry]) -> lis
     chosen = [_rows(table) for arena in columns for table in [_table(arena, tier)]]
     labels = list(dict.fromkeys(label for rows in chosen for label in rows))
     ranks = _mean_ranks(labels, chosen)
-    # Bold is for rows that may be compared with most others: those without lesion labels.
+    # Bold is for rows comparable with most others: those without lesion labels.
     marks = [_marks(list(rows.values()), records) if tier == TIERS[0] else {} for rows in chosen]
     lines: list[Line] = []
     for label in labels:
@@ -219,7 +219,7 @@ def _table(arena: Arena, tier: str) -> Table:
 
 
 def _rows(table: Table) -> dict[str, Row]:
-    """Returns one row per label, the newest version of its method; ablations stay on the page of their method."""
+    """Returns one row per label, the newest version of its method; ablations are only on the page of their method."""
     found: dict[str, Row] = {}
     for row in table.rows:
         other = found.get(row.label)

@@ -1,4 +1,4 @@
-"""What a leaderboard holds: the published schema of ``leaderboard.json``."""
+"""Contents of a leaderboard: the published schema of ``leaderboard.json``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Number(_Part):
     """A metric of a row: the mean over its seeds.
 
     Attributes:
-        value: Mean over the seeds, None where undefined.
+        value: Mean over the seeds, None if undefined.
         low: Lower end of the 95 % interval over patients.
-        high: Upper end.
+        high: Upper limit.
         seed_spread: Largest minus smallest value over the seeds; a description, not an interval.
-        ceiling: What a perfect detector would reach under the threshold rule, where there is one.
+        ceiling: The value of a perfect detector under the threshold rule, if there is one.
         n_patients: Patients behind it (the fewest of any seed).
         unit: "1", "mm", ...
         higher_is_better: Direction.
@@ -42,10 +42,10 @@ class Versus(_Part):
 
     Attributes:
         baseline: Its label.
-        difference: Mean paired difference, or the difference of the values where case tables are missing.
-        low: Lower end of its interval over patients; None where case tables are missing.
-        high: Upper end.
-        beats: True if the interval lies above 0; without an interval, False if the difference is not above 0 and
+        difference: Mean paired difference, or the difference of the values if case tables are missing.
+        low: Lower limit of its interval over patients; None if case tables are missing.
+        high: Upper limit.
+        beats: True if the interval is above 0; without an interval, False if the difference is not above 0 and
             None (not shown) otherwise.
     """
 
@@ -57,7 +57,7 @@ class Versus(_Part):
 
 
 class Row(_Part):
-    """One method, setting and tier, all seeds together. Without a rank it says why."""
+    """One method, setting and tier, all seeds together, with its rank or the reason for having none."""
 
     rank: int | None
     unranked_because: str = ""
@@ -103,7 +103,7 @@ class Arena(_Part):
 
 
 class Refused(_Part):
-    """A file that was not taken."""
+    """A refused file."""
 
     file: str
     reason: str

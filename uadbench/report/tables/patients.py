@@ -1,4 +1,4 @@
-"""Values of lesion patients, and their bootstrap: what intervals and comparisons of rows are made of."""
+"""Values of lesion patients and their bootstrap, for intervals and comparisons of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_PATIENTS = 10  # fewer give no interval and no rank (docs/protocol.md)
 
 
 def patient_values(column: str, entries: Iterable[Entry]) -> pd.Series[float] | None:
-    """Returns one value per lesion patient, the mean over cases and seeds; None without all tables of cases.
+    """Returns one value per lesion patient, the mean over cases and seeds; None unless all case tables exist.
 
     Args:
         column: Column of ``cases.csv``, e.g. "ap".

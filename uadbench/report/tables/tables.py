@@ -1,4 +1,4 @@
-"""Records to ranked tables. Rows that answer different questions never meet in one."""
+"""Converts records to ranked tables. Rows of different questions never share a table."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ TRIVIAL = ("intensity", "equalized", "position", "mean_residual", "random")
 MIN_SEEDS = 3
 FLAG_PATIENTS = 20
 ABLATION = "settings were changed by hand (an ablation)"
-# Settings that make a row of its own; any other changed setting makes an ablation, which takes no rank: whoever tries
-# twenty settings on the test set would otherwise hold the first twenty places.
+# Settings that define separate methods; any other changed setting is an ablation, which is not ranked: otherwise
+# twenty settings tried on the test set could take the first twenty ranks.
 OWN_ROWS = {"ddpm": {"noise"}}
 ALLOWED = {"pretrained", "tuned"}
 TIERS = ("unsupervised", "lesion labels for tuning", "lesion masks for training")
@@ -46,9 +46,9 @@ def make_leaderboard(entries: Sequence[Entry], refusals: Sequence[Refusal]) -> L
 
 
 def tier_of(record: Record) -> str:
-    """Returns the tier of supervision that the ledger gives: what was known of lesions before the test."""
+    """Returns the tier of supervision according to the ledger."""
     ledger = record.ledger
-    # A failed job has no ledger; its method still says what it learns from.
+    # A failed job has no ledger, but its method declares its supervision.
     if ledger.train_pixel_labels > 0 or record.method.supervision == "masks":
         return TIERS[2]
     label_free = ledger.tuning_labels in ("", "none", "synthetic") and not ledger.checkpoint_rule.startswith("val")
@@ -113,7 +113,7 @@ def _row(group: list[Entry], bar: list[Entry]) -> Row:
 
 
 def without_ablations(arena: Arena) -> Arena:
-    """Returns an arena without rows whose settings were changed by hand: the page of their method draws those."""
+    """Returns a question without ablations, which are on the pages of their methods."""
     tables = (
         table.model_copy(update={"rows": [row for row in table.rows if row.unranked_because != ABLATION]})
         for table in arena.tables
@@ -132,7 +132,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
     obstacles = {
         "".join(f"seed {seed} {status}: {plain(why, 120)}" for seed, status, why in bad[:1]): bool(bad),
         plain(superseded): bool(superseded),
-        "a seed stands there twice": len(set(seeds)) < len(seeds),
+        "a seed occurs twice": len(set(seeds)) < len(seeds),
         repeated: bool(repeated),
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
         "preset smoke is never ranked": not is_result(record.method.preset),
@@ -147,7 +147,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
 
 
 def is_ablation(record: Record) -> bool:
-    """Returns whether settings were changed by hand, so that the row takes no rank."""
+    """Whether settings were changed by hand, so that the row is not ranked."""
     return bool(_changed(record))
 
 
@@ -191,7 +191,7 @@ def _number(key: str, entries: list[Entry]) -> Number:
     values = [metric.value for metric in metrics if metric.value is not None]
     complete = len(values) == len(metrics)
     interval = _patient_interval("ap" if key == RANKING_KEY else key, entries) if complete else Interval(None, None)
-    if complete and interval.low is None:  # no case tables: the ends of the seeds' own intervals, averaged
+    if complete and interval.low is None:  # no case tables: the mean limits of the seeds' own intervals
         interval = Interval(_mean([m.low for m in metrics]), _mean([m.high for m in metrics]))
     first = metrics[0]
     return Number(
@@ -215,7 +215,7 @@ def _patient_interval(column: str, entries: list[Entry]) -> Interval:
 
 
 def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
-    """Returns the records of the trivial baseline with the largest case AP; fewer seeds than three will do."""
+    """Returns the records of the trivial baseline with the largest case AP; even with fewer than three seeds."""
     best: tuple[float, str, list[Entry]] | None = None
     for group in groups:
         done = [entry for entry in group if entry.record.status == "done"]

@@ -1,6 +1,6 @@
-"""Keeps freed memory with the process: networks ask for the same large blocks again and again.
+"""Keeps freed memory in the process, because networks request the same large blocks repeatedly.
 
-glibc gives large blocks back to the system at once, and each new one costs page faults: 138 000 of them for 16 images
+glibc returns large blocks to the system at once, and each new one causes page faults: 138 000 for 16 images
 of ``anoddpm`` in preset quick, none with these settings (docs/explanation/performance.md).
 """
 
@@ -10,13 +10,13 @@ import ctypes
 import os
 import sys
 
-# Names of malloc.h: which parameter, and a value.
+# Parameters from malloc.h and their values.
 M_TRIM_THRESHOLD, NEVER = -1, 2**31 - 1
 M_MMAP_MAX, NONE = -4, 0
 
 
 def keep_memory() -> bool:
-    """Sets the allocator where it is glibc's and nobody has set it by the environment; tells whether it did."""
+    """Configures glibc's allocator unless the environment already does; returns whether it did."""
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

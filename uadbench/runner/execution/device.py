@@ -11,13 +11,13 @@ def pick_device(name: str) -> torch.device:
     """Returns the device for ``auto | cpu | cuda``.
 
     Raises:
-        UserError: If CUDA is asked for and there is none.
+        UserError: If CUDA is requested but not available.
     """
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
     if name == "cuda" and not available:
-        raise UserError("There is no CUDA device here.", "Use --device cpu.")
+        raise UserError("No CUDA device is available.", "Use --device cpu.")
     if name not in ("cpu", "cuda"):
         raise UserError(f"Unknown device '{name}'.", "Use auto, cpu or cuda.")
     return torch.device(name)

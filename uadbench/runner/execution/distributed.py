@@ -1,6 +1,6 @@
 """One job on several GPUs or machines, started by torchrun: the first process runs it, the others help to fit.
 
-``torchrun --nproc-per-node 4 -m uadbench run ...``; which methods get faster by it stands in docs/how-to/cluster.md.
+``torchrun --nproc-per-node 4 -m uadbench run ...``; docs/how-to/cluster.md lists which methods it speeds up.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from uadbench.runner.execution.run import build_method
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.storage.run_folder import RunFolder
 
-NOTHING = 0  # else one more than the position of the numerics in CHOICES
+NOTHING = 0  # otherwise one plus the position of the numerics in CHOICES
 
-# Longest time that a process waits for the others; torchrun ends all of them if one dies.
+# Maximum time that a process waits for the others; torchrun ends all of them if one dies.
 PATIENCE = timedelta(hours=2)
 
 Announce = Callable[[Numerics], None]
@@ -38,7 +38,7 @@ def team(plan: Plan, root: Path, device: str) -> Generator[Announce | None]:
 
     Args:
         plan: The job, the same in every process.
-        root: Root of the runs, which every process sees: the helpers read checkpoints there.
+        root: Parent folder of the runs, accessible to every process: the helpers read checkpoints there.
         device: auto, cpu or cuda.
 
     Yields:
@@ -49,7 +49,7 @@ def team(plan: Plan, root: Path, device: str) -> Generator[Announce | None]:
     if world == 1:
         yield lambda _: None
         return
-    # Imported where it is needed: it takes two seconds, which every single process would pay.
+    # Imported lazily: it takes two seconds, which single processes do not need to spend.
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -85,14 +85,14 @@ def team(plan: Plan, root: Path, device: str) -> Generator[Announce | None]:
 
 
 def _broadcast(device: torch.device, order: int) -> int:
-    """Passes the first process's order to all and returns it."""
+    """Broadcasts the first process's order and returns it."""
     message = torch.tensor(order, device=device)
     distributed.broadcast(message, 0)
     return int(message)
 
 
 def _help(plan: Plan, root: Path, device: torch.device, numerics: Numerics) -> None:
-    """Fits along; what comes of it is kept by the first process alone, a failure too."""
+    """Takes part in the fit; only the first process stores the result or failure."""
     run = RunFitContext(_ReadOnly(root / plan.job.id), plan.job.seed, device, numerics, None)
     try:
         fit_on_store(build_method(plan, device), plan.train, plan.spec, plan.config, plan.job.seed, run)
@@ -101,7 +101,7 @@ def _help(plan: Plan, root: Path, device: torch.device, numerics: Numerics) -> N
 
 
 class _ReadOnly(RunFolder):
-    """The run's folder as a helper has it: checkpoints can be read, nothing is written."""
+    """The run's folder in a helper: checkpoints can be read, nothing is written."""
 
     def save_checkpoint(self, phase: str, content: Any) -> None:
         """Leaves writing to the first process."""

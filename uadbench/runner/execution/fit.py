@@ -1,4 +1,4 @@
-"""The one way in which a method is fitted, whoever asks: a run, a study, an isolated child, or the detector."""
+"""Fitting of methods, shared by runs, studies, isolated child processes and the detector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HasRoles(Pixels, Protocol):
 def fit_method(
     method: Method, train: Batches, calib: Batches, context: FitContext, labelled: Batches | None = None
 ) -> None:
-    """Fits a method and leaves the global random state of the CPU as it was."""
+    """Fits a method and restores the global random state of the CPU."""
     with torch.random.fork_rng(devices=[]):
         method.fit(train, calib, context, labelled=labelled)
 
@@ -35,14 +35,14 @@ def fit_method(
 def fit_on_store(
     method: Method, store: HasRoles, spec: ImageSpec, config: MethodConfig, seed: int, context: FitContext
 ) -> None:
-    """Fits a method on the roles of a store; a supervised one gets its share of the labelled patients.
+    """Fits a method on the roles of a store; a supervised method gets its share of the labelled patients.
 
     Args:
-        method: What is fitted.
+        method: Method to fit.
         store: Data with the roles train, calib and labelled.
         spec: Shape of the images.
-        config: Its settings; ``label_fraction`` says how many of the labelled patients it gets.
-        seed: Seed of the run, which chooses them.
+        config: Its settings; ``label_fraction`` sets its share of the labelled patients.
+        seed: Seed of the run, which selects them.
         context: Device, seeds, reports and checkpoints.
     """
     train, calib = (StoreBatches(store, list(store.role(role)), spec) for role in (Role.TRAIN, Role.CALIB))

@@ -1,4 +1,4 @@
-"""What the runner lends to ``fit``: device, seeds, progress, reports and checkpoints."""
+"""The context passed to ``fit``: device, seeds, progress, reports and checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG_EVERY = 10
 
 # Called after a report with the phase's position (0 for the first), the step and the phase's number of steps.
 Watch = Callable[[int, int, int], None]
-# Told of a report: the phase, the step and the scalars.
+# Called with each report: phase, step and scalars.
 Track = Callable[[str, int, Mapping[str, float]], None]
 
 
@@ -29,15 +29,15 @@ class RunFitContext:
     """The ``Run`` of a job on one device.
 
     Args:
-        folder: Where checkpoints and the log go.
+        folder: Folder for checkpoints and the log.
         seed: Seed of the run.
         device: Device to train on.
         numerics: Number format and layout to compute in.
-        console: Where the progress bar is drawn; None for silence.
-        checkpoint_seconds: Least time between two checkpoints.
-        watch: Told of every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
-        track: Told of every report; the time it takes is not counted as training.
-        what: What progress bars say before the name of the phase.
+        console: Console for the progress bar; None for silence.
+        checkpoint_seconds: Minimum time between two checkpoints.
+        watch: Called with every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
+        track: Called with every report; its time is not counted as training.
+        what: Text of progress bars before the name of the phase.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RunFitContext:
 
     @property
     def train_seconds(self) -> float:
-        """Seconds spent in ``fit``, those before an interruption included."""
+        """Seconds spent in ``fit``, including those before an interruption."""
         return self._earlier + time.monotonic() - self._began - self._aside
 
     def generator(self, *key: str | int) -> torch.Generator:
@@ -83,7 +83,7 @@ class RunFitContext:
     def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
         """Yields start..total-1 under a progress bar.
 
-        The global generator is reseeded at each step, so that dropout too is the same after a resume.
+        The global generator is reseeded at each step, so that dropout is also the same after a resume.
         """
         self._phases += 1
         self._phase, self._total = phase, total
@@ -122,7 +122,7 @@ class RunFitContext:
             self._watch(self._phases - 1, step, self._total)
 
     def resume(self, phase: str, **parts: Any) -> int:
-        """Loads the parts from the newest checkpoint of the phase and returns the steps already done."""
+        """Loads the parts from the newest checkpoint of the phase and returns the number of completed steps."""
         content = self._folder.load_checkpoint(phase)
         if content is None:
             return 0

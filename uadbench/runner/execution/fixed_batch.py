@@ -1,4 +1,4 @@
-"""Prediction at a fixed padded batch shape, and what happens where the memory does not hold such a batch."""
+"""Prediction at a fixed padded batch shape, and the fallback if such a batch does not fit into memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uadbench.core.types import ImageBatch, Prediction
 
 Predicted = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]
 
-# Allocators of the CPU, cuDNN and cuBLAS raise plain RuntimeErrors, known by their words alone.
+# Allocators of the CPU, cuDNN and cuBLAS raise plain RuntimeErrors, recognisable only by their text.
 FULL = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
 
 
@@ -25,29 +25,29 @@ class OutOfMemory(JobFailed):
 
     def __init__(self, batch: int, *, halved: bool) -> None:
         if batch == 1:
-            remedy = "One image alone takes more: use a smaller --set image_size=, or --device cpu."
+            remedy = "A single image needs more: use a smaller --set image_size=, or --device cpu."
         else:
             remedy = f"Use --set predict_batch={batch // 2} or less."
-        before = ", which was halved already" if halved else ""
+        before = ", which was already halved" if halved else ""
         super().__init__(f"Out of memory with a batch of {batch}{before}. {remedy}")
 
 
 class FixedBatchPredictor:
-    """Predicts at one padded batch shape; the first time that memory runs out, it halves the batch and goes on.
+    """Predicts at one padded batch shape; the first time that memory runs out, it halves the batch and continues.
 
-    Predictions do not depend on the batch but for rounding (docs/protocol.md), so a halved one costs time alone. It is
-    noted all the same: bits are equal only at equal shapes.
+    Predictions depend on the batch only by rounding (docs/protocol.md), so halving it costs only time. It is
+    noted nevertheless, because results are bit-equal only at equal shapes.
 
     Args:
         method: Fitted method.
         seed: Seed of the run.
         batch: FixedBatchPredictor batch size.
-        device: Where the method is.
-        say: Told the note when the batch is halved.
+        device: Device of the method.
+        say: Called with the note when the batch is halved.
 
     Attributes:
-        batch: Present padded batch size.
-        notes: What a record should tell; empty if the batch was never halved.
+        batch: Current padded batch size.
+        notes: Notes for the record; empty if the batch was never halved.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class FixedBatchPredictor:
             return self._in_batches(images)
         except (RuntimeError, MemoryError) as error:
             self._require_halving_helps(error)
-        # Only here, past the except block, nothing holds the tensors of the failed call any more.
+        # Only after the except block does nothing reference the tensors of the failed call.
         self._halve()
         return self(images)
 
     def stream(self, batches: Iterable[ImageBatch]) -> Iterator[Predicted]:
-        """Predicts a stream of batches, in order; a method that can shares its network calls between them.
+        """Predicts a stream of batches, in order; a method that supports it shares network calls between them.
 
         Yields:
-            For each batch what calling it would return, equal to the bit.
+            For each batch, the same bits as calling it would return.
 
         Raises:
             OutOfMemory: If even the halved batch does not fit, or a single image does not.
@@ -116,7 +116,7 @@ class FixedBatchPredictor:
             results = method.predict_many(lent(tuple(waiting)), self.batch)
 
     def _require_halving_helps(self, error: Exception) -> None:
-        """Raises the error again unless memory ran out and the batch can still be halved."""
+        """Re-raises the error unless memory ran out and the batch can still be halved."""
         if not is_out_of_memory(error):
             raise error
         if self.notes or self.batch == 1:
@@ -141,7 +141,7 @@ class FixedBatchPredictor:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of torch or numpy says that no memory was left, of a device or of the machine."""
+    """Whether an error of torch or numpy reports that a device or the machine ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
@@ -150,7 +150,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def predict_padded(method: Method, images: ImageBatch, seed: int, batch: int, device: torch.device) -> Predicted:
     """Predicts at most ``batch`` images at the fixed padded batch shape.
 
-    A short batch is filled with copies of its first image: bits then never depend on how many images there are.
+    A short batch is filled with copies of its first image, so results never depend on the number of images.
 
     Returns:
         Anomaly maps (b, h, w), own scores (b,), and reconstructions (b, c, h, w) or None.
@@ -166,12 +166,12 @@ def predict_padded(method: Method, images: ImageBatch, seed: int, batch: int, de
 
 
 def noise_of(images: ImageBatch, seed: int) -> list[torch.Generator]:
-    """Returns the CPU generator of each image: it depends on the run's seed and the image's uid alone."""
+    """Returns the CPU generator of each image, which depends only on the run's seed and the image's uid."""
     return [torch_generator("predict", seed, uid) for uid in images.uid]
 
 
 def on_host(prediction: Prediction, images: ImageBatch) -> Predicted:
-    """Returns what a prediction says of its first ``len(images)`` images as arrays.
+    """Returns the prediction for its first ``len(images)`` images as arrays.
 
     Raises:
         JobFailed: If the method returned values that are not finite.

@@ -1,4 +1,4 @@
-"""A run whose weights come from a checkpoint of another code: nothing is trained, everything else is as in any run."""
+"""A run with weights from an external checkpoint: nothing is trained, the rest is as in any run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.storage.run_folder import RunFolder
 
 PRESET = "paper"
-"""Imported networks are trained as published, so they are used with what was published for inference."""
+"""Imported networks were trained as published, so they use the published inference settings."""
 
 
 def import_run(
@@ -37,10 +37,10 @@ def import_run(
     fresh: bool = False,
     console: Console | None = None,
 ) -> tuple[Record, Path]:
-    """Makes a run from a checkpoint: predicts and scores, and stores it with verification ``reported``.
+    """Creates a run from a checkpoint: predicts, scores, and stores it with verification ``reported``.
 
-    Widths, levels, blocks and places of attention follow from the file; the side of the images, the schedule and all
-    settings of inference from preset ``paper``, the values published for the data's modality, and ``overrides``.
+    Widths, levels, blocks and attention levels follow from the file; image size, schedule and all
+    inference settings from preset ``paper``, the values published for the data's modality, and ``overrides``.
 
     Args:
         file: The checkpoint.
@@ -48,23 +48,23 @@ def import_run(
         store: The data.
         root: Folder under which ``<id>/`` is made.
         protocol: Rules of scoring.
-        overrides: Config values that win over all others.
-        seed: Seed of the inference's noise.
+        overrides: Config values that override all others.
+        seed: Seed of the inference noise.
         device: auto, cpu or cuda.
-        fresh: Redo a run that is stored.
-        console: Where progress is drawn; None for silence.
+        fresh: Repeat a run even if it is stored.
+        console: Console for progress; None for silence.
 
     Returns:
         The record and its folder.
 
     Raises:
-        UserError: If the method takes no checkpoint, or a value is not allowed.
-        DataError: If the checkpoint is damaged, holds code, or is not one of the network. Nothing is written then.
+        UserError: If the method cannot import checkpoints, or a value is not allowed.
+        DataError: If the checkpoint is damaged, contains code, or is for another network. Nothing is written then.
     """
     kind = METHODS.load(method)
     if not issubclass(kind, TakesCheckpoints):
         takes = [name for name in METHODS.names() if issubclass(METHODS.load(name), TakesCheckpoints)]
-        raise UserError(f"{method} takes no checkpoint.", f"Methods that do: {', '.join(takes)}.")
+        raise UserError(f"{method} cannot import checkpoints.", f"Methods that do: {', '.join(takes)}.")
     state = read_tensors(file)
     values = dict(overrides or {})
     size = kind.config_type.resolve(PRESET, overrides=values).image_size
@@ -80,7 +80,7 @@ def import_run(
     )
     built = build_method(plan, torch.device("cpu"))
     if not isinstance(built, TakesCheckpoints):
-        raise UserError(f"{method} takes no checkpoint.")
+        raise UserError(f"{method} cannot import checkpoints.")
     built.take_checkpoint(state)
     folder = RunFolder(root / plan.job.id)
     with folder.locked(fresh=fresh):

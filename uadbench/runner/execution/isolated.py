@@ -1,4 +1,4 @@
-"""Fit and predict in a child process that gets images and body masks alone; the caller scores what it returns."""
+"""Fit and predict in a child process that gets only images and body masks; the caller scores its output."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Isolated:
         plan: The job.
         device: cpu or cuda.
         numerics: Number format and layout to compute in.
-        hidden: Folders that the child must not see wherever they lie, beside the stores and the phantom cache.
+        hidden: Folders hidden from the child, in addition to the stores and the phantom cache.
         progress: Whether the child draws its progress on stderr.
-        checkpoint_seconds: Least time between checkpoints.
+        checkpoint_seconds: Minimum time between checkpoints.
     """
 
     plan: Plan
@@ -53,11 +53,11 @@ class Isolated:
     checkpoint_seconds: float = 30.0
 
     def fit(self, labelled: Sequence[Item], work: Path) -> Outcome:
-        """Fits into ``work/weights.safetensors``; checkpoints in ``work`` are gone on from.
+        """Fits and writes ``work/weights.safetensors``; resumes from checkpoints in ``work``.
 
         Args:
-            labelled: Items whose masks are lent, for a supervised method; empty otherwise.
-            work: Folder that the child may write.
+            labelled: Items whose masks are provided to a supervised method; empty otherwise.
+            work: Folder that the child may write to.
 
         Raises:
             JobFailed: If the child fails.
@@ -72,7 +72,7 @@ class Isolated:
             return self._run(FIT, lent, work)
 
     def probe(self) -> Numerics:
-        """Finds the number format and layout that the method computes fastest in.
+        """Finds the fastest number format and layout for the method.
 
         Raises:
             JobFailed: If the child fails, or returns something else.
@@ -89,11 +89,11 @@ class Isolated:
 
         Args:
             weights: The fitted state.
-            parts: What is predicted, by name.
-            maps: Where the maps go.
+            parts: Items to predict, by name.
+            maps: Output folder for the maps.
 
         Raises:
-            JobFailed: If the child fails, or returns something else than finite arrays of the right shapes.
+            JobFailed: If the child fails, or returns anything but finite arrays of the right shapes.
         """
         with TemporaryDirectory() as scratch, TemporaryDirectory() as output:
             lent, work = Path(scratch), Path(output)
@@ -137,14 +137,14 @@ class Isolated:
 
 
 def isolation() -> tuple[Isolation, str]:
-    """Returns how a child is kept apart on this machine, and why it has no namespace of its own ("" if it has)."""
+    """Returns how a child is isolated on this machine, and why it has no namespace ("" if it has)."""
     box = find_sandbox()
     return box.isolation, box.why
 
 
 def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None:
-    """Copies the arrays of a part after their types, shapes and values have been checked."""
-    back = np.argsort(lending_order(items))  # from the order of lending to that of the items
+    """Copies the arrays of a part after checking their types, shapes and values."""
+    back = np.argsort(lending_order(items))  # from the order of the copy to that of the items
     size, channels = plan.config.image_size, plan.train.channels
     shapes: dict[str, tuple[int, ...]] = {
         "maps.npy": (len(items), size, size),
@@ -172,7 +172,7 @@ def _chunks(array: np.ndarray) -> Iterable[np.ndarray]:
 
 
 def plain_file(file: Path) -> Path:
-    """Returns a file that the child left, if it is one: a link could lead anywhere.
+    """Returns a file written by the child if it is a plain file: a link could point anywhere.
 
     Raises:
         OSError: If it is missing or something else.
@@ -191,7 +191,7 @@ def _words(file: Path) -> str:
 
 
 def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:
-    """Stores the weights that a child left with the run.
+    """Stores the weights written by a child in the run's folder.
 
     Raises:
         JobFailed: If they are missing or not safetensors.

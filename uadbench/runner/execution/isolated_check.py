@@ -1,7 +1,7 @@
-"""The conformance kit for methods where ``run --isolated`` runs them: no data, no network, no other processes in sight.
+"""The conformance kit in the sandbox of ``run --isolated``: no data, no network, no other processes.
 
 ``python -m uadbench.runner.execution.isolated_check NAME WORK`` is the child, which imports the method; the parent
-reads what it says, and never imports it.
+reads its output and never imports the method.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from uadbench.testing.method_checks import check_method
 from uadbench.testing.results import CheckResult
 
 MODULE = "uadbench.runner.execution.isolated_check"
-LARGEST = 1_000_000  # bytes of what the child says
+LARGEST = 1_000_000  # bytes of the child's output
 
 
 class Checked(BaseModel):
-    """What the child says; it is shown, and nothing is computed from it."""
+    """The child's output; it is shown, and nothing is computed from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,13 +35,13 @@ class Checked(BaseModel):
 
 
 def check_isolated(name: str) -> tuple[list[CheckResult], str]:
-    """Runs the conformance kit on a method in a process kept apart.
+    """Runs the conformance kit on a method in an isolated process.
 
     Args:
         name: Registry name.
 
     Returns:
-        One result per check, and why the process had no namespace of its own ("" if it had).
+        One result per check, and why the process had no namespace ("" if it had).
 
     Raises:
         UnknownName: If there is no such method.

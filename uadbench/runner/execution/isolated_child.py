@@ -1,7 +1,7 @@
-"""The child of an isolated run: fits or predicts with nothing but lent images at hand.
+"""The child of an isolated run: fits or predicts with access only to the copied images.
 
-``python -m uadbench.runner.execution.isolated_child fit|predict|probe LENT WORK``. It is a program of its own; only the
-names of its files and ``Order`` are shared with the parent, which believes nothing that it finds in them.
+``python -m uadbench.runner.execution.isolated_child fit|predict|probe LENT WORK``. It is a separate program; only the
+names of its files and ``Order`` are shared with the parent, which trusts nothing in them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from uadbench.runner.storage.run_folder import RunFolder
 
 
 def main(phase: str, lent: Path, work: Path) -> int:
-    """Does one phase; returns the exit status."""
+    """Runs one phase and returns the exit status."""
     keep_memory()
     order = Order.model_validate_json((lent / ORDER).read_bytes())
     torch.set_num_threads(order.threads)
@@ -83,7 +83,7 @@ def _predict(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
 
 
 def _probe(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
-    """Finds the fastest numerics; the lent folder holds no image."""
+    """Finds the fastest numerics; the input folder contains no images."""
     del lent, work
     device, kind = torch.device(order.device), METHODS.load(order.method)
     config = kind.config_type.model_validate(order.config)

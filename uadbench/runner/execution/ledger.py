@@ -1,4 +1,4 @@
-"""The supervision ledger of a job: which labels and priors it takes."""
+"""The supervision ledger of a job: which labels and priors it uses."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from uadbench.runner.planning.plan import Plan
 
 
 def labelled_items(plan: Plan) -> list[Item]:
-    """Returns the items whose masks are lent to ``fit``: none unless the method is supervised."""
+    """Returns the items whose masks are passed to ``fit``: none unless the method is supervised."""
     job = plan.job
     return labelled_subset(plan.train.role(Role.LABELLED), job.method.supervision, plan.config, job.seed) or []
 
 
 def make_ledger(plan: Plan, polarity: int, threshold_labels: dict[str, str]) -> Ledger:
-    """Returns the supervision ledger: what the job takes of labels and priors.
+    """Returns the supervision ledger: the labels and priors that the job uses.
 
     Args:
         plan: The job.
-        polarity: The prior that the built method shows, 0 if none.
+        polarity: The prior of the built method, 0 if none.
         threshold_labels: Labels that each applied threshold rule consumed.
     """
     learns = plan.job.method.supervision != Supervision.NONE
     published, imported = plan.published, bool(plan.config.imported)
     preset = f"preset {plan.job.method.preset} of {plan.job.method.name}"
     return Ledger(
-        # What imported weights have learnt from is told by whoever trained them: no label of these data is counted.
+        # The training data of imported weights are only reported, so no label of these data is counted.
         # Masks that chose which slices of patients with lesions are healthy count as labels.
         train_pixel_labels=len(labelled_items(plan)) + plan.train.manifest.health_masks,
         train_image_labels=len(plan.train.role(Role.TRAIN)) if learns and not imported else 0,

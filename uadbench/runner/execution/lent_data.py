@@ -1,4 +1,4 @@
-"""A copy of what a method is lent: images and body masks, without truth, patients, cases or roles of other images."""
+"""A copy of a method's input: images and body masks, without lesion masks, patients, cases or roles."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _INDEX = "index.json"
 
 
 class _Index(BaseModel):
-    """Which images a copy holds.
+    """The images in a copy.
 
     Attributes:
         channels: Channels of each image.
-        dtype: Type of the intensities, that of the source: float16 of a store, float32 of made images.
-        masks: Whether lesion masks came along.
+        dtype: Type of the intensities, as in the source: float16 in a store, float32 for generated images.
+        masks: Whether lesion masks are included.
         uids: One opaque identifier per image.
         shapes: (channels, height, width) of each.
     """
@@ -42,16 +42,16 @@ def lend(pixels: Pixels, items: Sequence[Item], folder: Path, *, masks: bool = F
     """Writes a copy of some items.
 
     Args:
-        pixels: Where they are read.
-        items: Which, in the order that they are lent in.
-        folder: Where the copy goes.
-        masks: Whether their lesion masks go along: for the labelled images of a supervised method alone.
+        pixels: Source of the pixels.
+        items: Items to copy, in this order.
+        folder: Output folder of the copy.
+        masks: Whether lesion masks are included: only for the labelled images of a supervised method.
 
     Raises:
-        DataError: If masks of test items are asked for.
+        DataError: If masks of test items are requested.
     """
     if masks and any(item.role == Role.TEST for item in items):
-        raise DataError("Test masks are for the scorer alone.")
+        raise DataError("Only the scorer may read test masks.")
     folder.mkdir(parents=True)
     index = _Index(
         channels=pixels.channels,
@@ -72,7 +72,7 @@ def lend(pixels: Pixels, items: Sequence[Item], folder: Path, *, masks: bool = F
 
 
 class LentData:
-    """A copy opened for reading: reads like a store, and knows the truth only where it was lent.
+    """A copy opened for reading like a store, with lesion masks only if they were included.
 
     Args:
         folder: What ``lend`` wrote.
@@ -87,7 +87,7 @@ class LentData:
         self.items: list[Item] = []
         offset = 0
         for uid, shape in zip(index.uids, index.shapes, strict=True):
-            # Nothing but the identifier and the shape is known of an image here.
+            # Only the identifier and the shape of an image are known here.
             unknown: dict[str, Any] = {"case": "", "patient": "", "cohort": "", "lesion": False, "sha256": ""}
             self.items.append(Item(uid=uid, role=Role.TRAIN, shape=shape, offset=offset, **unknown))
             offset += shape[1] * shape[2]
@@ -106,10 +106,10 @@ class LentData:
         """Returns the truth, uint8 (h, w).
 
         Raises:
-            DataError: If it was not lent.
+            DataError: If the copy does not include it.
         """
         if self._mask is None:
-            raise DataError("The truth of these images was not lent.")
+            raise DataError("The lesion masks of these images are not available here.")
         return self._plane(self._mask, item)
 
     def _plane(self, array: NDArray[Any], item: Item) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What passes between an isolated run and its child, besides arrays."""
+"""Messages between an isolated run and its child, besides arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Number = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class Order(BaseModel):
-    """What the child is to do.
+    """Task for the child.
 
     Attributes:
         method: Registry name.
@@ -24,7 +24,7 @@ class Order(BaseModel):
         numerics: Number format and layout, as text.
         batch: Padded batch size of prediction.
         threads: Threads of torch, as many as the parent has: numbers may depend on it.
-        checkpoint_seconds: Least time between checkpoints.
+        checkpoint_seconds: Minimum time between checkpoints.
         progress: Whether to draw progress on stderr.
     """
 
@@ -43,7 +43,7 @@ class Order(BaseModel):
 
 
 class Outcome(BaseModel):
-    """What the child says of a phase; it is shown, and no number is computed from it."""
+    """The child's report on a phase; it is shown, and no number is computed from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

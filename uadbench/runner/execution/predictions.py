@@ -1,4 +1,4 @@
-"""The one way from images to raw maps, whoever asks: a run, an isolated child, a study, new images, or the detector."""
+"""From images to raw maps, shared by runs, isolated children, studies, new images and the detector."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def predict_each(
 
     Args:
         predict: The fitted method with its padded batch shape.
-        take: Reads the images at some places.
-        order: All places, in the order in which they are predicted.
-        packed: Whether a method may pack images of several batches into one network call; otherwise the calls of a
-            batch do not depend on what became of the others.
+        take: Reads the images at the given indices.
+        order: All indices, in the order of prediction.
+        packed: Whether a method may combine images of several batches in one network call; otherwise the calls of a
+            batch do not depend on the results of the others.
 
     Yields:
-        The places of a batch, and what was predicted there.
+        The indices of a batch, and their predictions.
     """
-    # The batch is halved where memory runs out: its size at the start says what is read throughout.
+    # The batch is halved if memory runs out; its initial size determines how many images are read at once.
     size = predict.batch
     parts = [list(order[start : start + size]) for start in range(0, len(order), size)]
     batches = (take(part) for part in parts)
@@ -45,14 +45,14 @@ def predict_each(
 def predict_items(
     predict: FixedBatchPredictor, batches: StoreBatches, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    """Predicts in an order that says nothing of the images, and writes in that of the batches.
+    """Predicts in an order that reveals nothing about the images, and writes in the order of the batches.
 
     The files are maps.npy (n, h, w), scores.npy (n,), reconstruction.npy (n, c, h, w) if any, and uids.json.
 
     Args:
         predict: The fitted method with its padded batch shape.
-        batches: What to predict.
-        folder: Where the files go; uids.json is written last and marks the folder as complete.
+        batches: Images to predict.
+        folder: Output folder; uids.json is written last and marks the folder as complete.
         advance: Called with the number of images done.
     """
     spec, total = batches.spec, len(batches)
@@ -72,7 +72,7 @@ def predict_items(
 def predict_batches(
     predict: FixedBatchPredictor, batches: StoreBatches
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predicts as ``predict_items`` does, into memory and without packing: studies share equal network calls.
+    """Predicts like ``predict_items``, but into memory and without packing: studies share equal network calls.
 
     Returns:
         Raw maps on the grid of the method, (n, h, w), and its own scores, (n,).
@@ -88,7 +88,7 @@ def predict_batches(
 def predict_arrays(
     predict: FixedBatchPredictor, images: NDArray[np.float32], bodies: NDArray[np.bool_], spec: ImageSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Predicts images that lie in no store.
+    """Predicts images that are not in a store.
 
     Args:
         predict: The fitted method with its padded batch shape.
@@ -110,11 +110,11 @@ def predict_arrays(
 
 
 def batch_by_content(images: NDArray[np.float32], bodies: NDArray[np.bool_], spec: ImageSpec) -> ImageBatch:
-    """Returns arrays as a batch; an image is named by its content, and gets the same map whatever its file is called.
+    """Returns arrays as a batch; uids are derived from the content, so the map does not depend on the file name.
 
     Args:
         images: Intensities in [-1, 1], (n, c, h, w).
         bodies: True inside the body, (n, h, w).
-        spec: Shape wanted.
+        spec: Required shape.
     """
     return resized_batch([sha256(image.tobytes()).hexdigest()[:16] for image in images], images, bodies, spec)

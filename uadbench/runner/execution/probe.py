@@ -1,4 +1,4 @@
-"""Which number format and layout a job computes fastest in: timed on its own networks, once per machine."""
+"""The fastest number format and layout of a job, timed on its own networks once per machine."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from uadbench.testing.fakes import InMemoryBatches, LocalFitContext
 from uadbench.testing.images import synthetic_images
 
 GAIN = 1.2
-"""How many times faster than the plain way another one must be to be taken."""
+"""Speed-up over the default at which another choice is selected."""
 SECONDS, SHARE = 2.0, 0.01
-"""A probe may take so many seconds, or this share of the job's own time if that is longer."""
+"""A probe may take this many seconds, or this share of the job's time if longer."""
 LEAST = 2  # images in a batch: batch normalisation needs two
-STEPS = 2  # of each phase: the first warms up, the second is timed
+STEPS = 2  # steps of each phase: the first is a warm-up, the second is timed
 
 Build = Callable[[MethodConfig, ImageSpec], Method]
 
@@ -46,20 +46,20 @@ def pick_numerics(
     cache: Path | None = None,
     probe: Callable[[], Numerics] | None = None,
 ) -> Numerics:
-    """Returns how to compute: what ``wanted`` says, or for ``auto`` what a short probe of the method finds fastest.
+    """Returns the requested numerics, or for ``auto`` the fastest in a short probe of the method.
 
-    Another layout or number format than the plain one is taken only where it is 1.2 times as fast for the whole job. A
-    precision that was asked for is not probed: ``fp32`` is channels first as published codes have it, ``bf16`` is
+    A layout or number format other than the default is selected only if it is 1.2 times as fast for the whole job. A
+    requested precision is not probed: ``fp32`` is channels first, as in published code, ``bf16`` is
     channels last.
 
     Args:
-        wanted: What the job asks for.
+        wanted: Precision requested by the job.
         build: Makes the untrained method.
         config: Its settings.
         spec: Shape of the images.
-        device: Where it will run.
-        cache: Folder of what was found before; by default the user's cache.
-        probe: How it is found; by default the method is timed in this process.
+        device: Device of the run.
+        cache: Folder of earlier results; by default the user's cache.
+        probe: Probe function; by default the method is timed in this process.
     """
     if wanted != "auto":
         return Numerics("bf16", "channels_last") if wanted == "bf16" else PLAIN
@@ -70,7 +70,7 @@ def pick_numerics(
     with contextlib.suppress(OSError, ValueError):
         return Numerics.parse(file.read_text())
     found = fastest(build, config, spec, device) if probe is None else probe()
-    if is_shared():  # good enough for this run, no knowledge for the next
+    if is_shared():  # good enough for this run, but not stored for the next
         return found
     with contextlib.suppress(OSError, UserError):  # without a cache the next run probes again
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,14 +81,14 @@ def pick_numerics(
 def fastest(build: Build, config: MethodConfig, spec: ImageSpec, device: torch.device) -> Numerics:
     """Times training steps in each way and returns the fastest by the rule of ``pick_numerics``.
 
-    A step passes forwards and backwards through the networks that predict later, so it decides for both. Where steps
-    are slow, a smaller batch stands for the whole one.
+    A training step runs forward and backward through the networks used for prediction, so it decides for both. If steps
+    are slow, a smaller batch is timed instead.
     """
     if build(config, spec).supervision == Supervision.NONE:
         return PLAIN
     small = _resized(config, LEAST)
     began = _clock(device)
-    whole = _fit_seconds(build, small, spec, device, PLAIN)  # warms up, and says what a bigger probe costs
+    whole = _fit_seconds(build, small, spec, device, PLAIN)  # warm-up, which shows the cost of a larger probe
     if not math.isfinite(whole) or whole == 0:  # it diverged, or has no steps
         return PLAIN
     image = whole / max(1, small.images_seen)  # seconds of training on one image
@@ -108,7 +108,7 @@ def _best(seconds: dict[Numerics, float], ways: list[Numerics], plain: Numerics)
 
 
 def _fit_seconds(build: Build, config: MethodConfig, spec: ImageSpec, device: torch.device, way: Numerics) -> float:
-    """Returns how long the whole fit would take by the time of a few steps of each phase."""
+    """Returns the time of the whole fit, extrapolated from a few steps of each phase."""
     count = max(4, getattr(config, "batch_size", 1))
     healthy = InMemoryBatches(synthetic_images(count, spec, part="train"), spec)
     lesions = InMemoryBatches(synthetic_images(count, spec, part="labelled", lesions=True), spec)
@@ -125,10 +125,10 @@ def _fit_seconds(build: Build, config: MethodConfig, spec: ImageSpec, device: to
 
 
 class _FewSteps(LocalFitContext):
-    """Makes the first steps of each phase and says how long all of them would take.
+    """Runs the first steps of each phase and extrapolates the time of all steps.
 
     Attributes:
-        seconds: Seconds of all steps of all phases, by the last one made.
+        seconds: Extrapolated seconds of all steps of all phases.
     """
 
     def __init__(self, device: torch.device, way: Numerics) -> None:
@@ -136,7 +136,7 @@ class _FewSteps(LocalFitContext):
         self.seconds = 0.0
 
     def steps(self, phase: str, start: int, total: int) -> Iterator[int]:
-        """Yields the first steps and times each until the next is asked for."""
+        """Yields the first steps and times each until the next is requested."""
         times: list[float] = []
         for step in range(min(total, STEPS)):
             began = _clock(self.device)
@@ -147,12 +147,12 @@ class _FewSteps(LocalFitContext):
 
 
 def _resized(config: MethodConfig, batch: int) -> MethodConfig:
-    """Returns the config with another batch size; it is not shown to anybody, so limits on it do not matter."""
+    """Returns the config with another batch size, for internal use and therefore without validation."""
     return config.model_copy(update={"batch_size": batch}) if "batch_size" in type(config).model_fields else config
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether a 3 x 3 convolution is faster in bfloat16: where it is emulated it is hundreds of times slower."""
+    """Whether a 3 x 3 convolution is faster in bfloat16; if emulated, it is hundreds of times slower."""
     return _convolution(device, torch.float32) > _convolution(device, torch.bfloat16)
 
 
@@ -170,12 +170,12 @@ def _convolution(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def is_shared() -> bool:
-    """Whether more work is waiting than there are cores, so that times say little."""
+    """Whether more work is waiting than there are cores, which makes times unreliable."""
     return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) + 0.5
 
 
 def _clock(device: torch.device) -> float:
-    """Returns seconds: on a CPU those that the process was given, which other work on the machine does not lengthen."""
+    """Returns seconds; on a CPU the processor time, which other load on the machine hardly affects."""
     return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
@@ -185,7 +185,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _machine(device: torch.device) -> dict[str, Any]:
-    """Returns what the times depend on."""
+    """Returns a key of everything that the times depend on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     capability = torch.backends.cpu.get_cpu_capability()
     return {"device": name, "capability": capability, "threads": torch.get_num_threads(), "torch": torch.__version__}

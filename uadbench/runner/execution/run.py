@@ -1,4 +1,4 @@
-"""Runs a job: fit, predict, score, store. An interrupted run goes on where it was."""
+"""Runs a job: fit, predict, score, store. An interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FIT_FILES = ("train_s.txt", "weights.safetensors")
 
 @dataclass(frozen=True)
 class _Execution:
-    """A plan on its way: where it runs and where its files go."""
+    """A plan in progress, with its device and folder."""
 
     plan: Plan
     folder: RunFolder
@@ -63,7 +63,7 @@ class _Execution:
     what: str = ""
 
     def doing(self, stage: str) -> str:
-        """What a progress bar says: the stage and of what."""
+        """Text of a progress bar: stage and job."""
         return f"{self.what}: {stage}" if self.what else f"{stage} {self.plan.job.method.name}"
 
     @property
@@ -85,7 +85,7 @@ def execute(
     isolated: bool = False,
     compiling: Compile = "auto",
 ) -> tuple[Record, Path, bool]:
-    """Runs a plan, or returns what is stored.
+    """Runs a plan, or returns the stored result.
 
     Args:
         plan: What to run.
@@ -102,11 +102,11 @@ def execute(
         compiling: Whether networks are called through torch.compile; a run that goes on keeps what it began with.
 
     Returns:
-        The record, the run's folder, and whether it was stored already.
+        The record, the run's folder, and whether it was already stored.
 
     Raises:
-        UserError: If its weights are to be imported and are not there.
-        JobFailed: If it failed; the record with its reason is stored.
+        UserError: If its weights must be imported and are missing.
+        JobFailed: If it failed; the record with the reason is stored.
     """
     keep_memory()
     folder = RunFolder(root / plan.job.id)
@@ -122,7 +122,7 @@ def execute(
         numerics = _numerics(plan, folder, target, compiling, isolated=isolated)
         execution = _Execution(plan, folder, target, numerics, console, checkpoint_seconds, before_fit, watcher, what)
         folder.save_job(plan.job)
-        # Shape and polarity: what `predict` builds the method from where the data are not at hand.
+        # Shape and polarity, from which `predict` builds the method without the data.
         folder.write_text("spec.json", json.dumps(asdict(plan.spec)))
         folder.write_text("new_images.json", json.dumps(_for_new_images(plan)))
         failure: JobFailed | None = None
@@ -141,14 +141,14 @@ def execute(
 
 
 def build_method(plan: Plan, device: torch.device) -> Method:
-    """Builds the untrained method; its initial weights depend on the seed alone."""
+    """Builds the untrained method; its initial weights depend only on the seed."""
     return build_seeded(plan.job.method.name, plan.config, plan.spec, plan.job.seed).to(device)
 
 
 def predict_roles(
     method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None, what: str = "predicting"
 ) -> tuple[int, list[str]]:
-    """Predicts every part that is scored into ``maps/<part>``.
+    """Predicts every scored part and writes ``maps/<part>``.
 
     Returns:
         The number of images, and notes for the record: whether memory forced a smaller batch.
@@ -192,7 +192,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
 
 
 def _execute_isolated(run: _Execution) -> Record:
-    """As ``_execute``, with the method in a child process; it is built here only after its maps are scored."""
+    """Like ``_execute``, with the method in a child process; it is built here only after its maps are scored."""
     plan, folder = run.plan, run.folder
     kind, why = isolation()
     child = Isolated(
@@ -227,7 +227,7 @@ def _execute_isolated(run: _Execution) -> Record:
 
 
 def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
-    """Fits the method, or loads the weights of this run or of one with the same fit; returns training seconds."""
+    """Fits the method, or loads the weights of this run or of a run with the same fit; returns training seconds."""
     plan, folder = run.plan, run.folder
     sibling = _fitted_sibling(run) if reuse else None
     if sibling is not None and not folder.weights_file.exists():
@@ -259,7 +259,7 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
 
 
 def _fitted_sibling(run: _Execution) -> Path | None:
-    """Finds a run that differs in test cohort, protocol or inference settings alone: one fit serves them all."""
+    """Finds a run that differs only in test cohort, protocol or inference settings, to share its fit."""
     pointer = _fit_pointer(run)
     if not pointer.exists():
         return None
@@ -272,7 +272,7 @@ def _fitted_sibling(run: _Execution) -> Path | None:
 
 
 def _fit_pointer(run: _Execution) -> Path:
-    """The file that names a run with this fit: one look, however many runs there are."""
+    """The file that points to a run with this fit, so that no search is needed."""
     return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
 
 
@@ -290,12 +290,12 @@ def _numerics(plan: Plan, folder: RunFolder, device: torch.device, compiling: Co
 
 
 def numerics_of(plan: Plan, device: torch.device, probe: Callable[[], Numerics] | None = None) -> Numerics:
-    """Returns what the precision of a job comes to on a device; ``auto`` is probed only for what can be a result.
+    """Resolves the precision of a job on a device; ``auto`` is probed only for runs that count as results.
 
     Args:
         plan: The job.
-        device: Where it will run.
-        probe: How ``auto`` is probed, if not in this process.
+        device: Device of the run.
+        probe: Probe for ``auto``, if not in this process.
     """
     wanted, name = plan.job.precision, plan.job.method.name
     if wanted == "auto" and not is_result(plan.job.method.preset):
@@ -320,7 +320,7 @@ def _record(run: _Execution, *, notes: Sequence[str] = (), **parts: Any) -> Reco
 
 
 def _for_new_images(plan: Plan) -> dict[str, Any]:
-    """Returns what `predict` needs of the store: its scale, and which calibration images are one case."""
+    """Returns what `predict` needs from the store: its scale, and which calibration images form a case."""
     intake = plan.train.manifest.intake
     numbers: dict[str, int] = {}
     cases = [numbers.setdefault(item.case, len(numbers)) for item in plan.train.role(Role.CALIB)]

@@ -1,8 +1,8 @@
-"""A process that sees neither the data's truth nor what makes it: namespaces by bubblewrap or by unshare.
+"""A process without access to lesion masks or their generators: namespaces by bubblewrap or unshare.
 
-What is not named here is not there: the new root holds the system's libraries, the interpreter, the packages on its
-path and the lent folders, read-only but for one. Stores, phantom caches, runs, the datasets' generators, other
-processes and the network are left out.
+The new root contains only the system's libraries, the interpreter, the packages on its
+path and the given folders, all but one read-only. Stores, phantom caches, runs, the datasets' generators, other
+processes and the network are not accessible.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import uadbench
 from uadbench.core.record import Isolation
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/opt")
-LENT, WORK = "/uadbench-lent", "/uadbench-work"  # where the two folders lie within
+LENT, WORK = "/uadbench-lent", "/uadbench-work"  # paths of the two folders in the sandbox
 PASSED_ON = ("OMP_", "MKL_", "OPENBLAS_", "TORCH_", "ATEN_", "ONEDNN_", "CUDA_", "NVIDIA_", "LD_LIBRARY", "LANG", "LC_")
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How the child is kept apart.
+    """How the child is isolated.
 
     Attributes:
-        isolation: ``namespace``, or ``handles`` where it is a process with a copy of the data and no more.
+        isolation: ``namespace``, or ``handles`` for a separate process with only a copy of the data.
         tool: bwrap, unshare or "".
         why: Why there is no namespace, "" if there is one.
     """
@@ -44,7 +44,7 @@ class Sandbox:
 
 @lru_cache(maxsize=1)
 def find_sandbox() -> Sandbox:
-    """Returns the best that works on this machine; each is tried."""
+    """Returns the best isolation that works on this machine, by trying each."""
     reasons: list[str] = []
     for tool in ("bwrap", "unshare"):
         if shutil.which(tool) is None:
@@ -69,14 +69,14 @@ def start(
     """Starts a Python module in the sandbox.
 
     Args:
-        box: What keeps it apart.
+        box: Isolation to use.
         arguments: Module and arguments; ``LENT`` and ``WORK`` in them stand for the two folders.
-        lent: Folder that it may read.
-        work: Folder that it may write.
-        hidden: Places to leave out where they lie within something that it sees.
+        lent: Folder that it can read.
+        work: Folder that it can write to.
+        hidden: Paths to hide inside accessible folders.
         gpu: Whether it gets the GPUs.
     """
-    lent, work = lent.resolve(), work.resolve()  # the child starts in another folder
+    lent, work = lent.resolve(), work.resolve()  # the child starts in another working directory
     places = {"LENT": LENT, "WORK": WORK} if box.tool else {"LENT": str(lent), "WORK": str(work)}
     command = [sys.executable, "-m", *(places.get(argument, argument) for argument in arguments)]
     if box.tool:
@@ -97,7 +97,7 @@ def status_of(child: subprocess.Popen[bytes]) -> int:
 def wrapped(
     box: Sandbox, command: list[str], lent: Path, work: Path | None, hidden: Iterable[Path], *, gpu: bool
 ) -> list[str]:
-    """Returns a command that runs another one in new namespaces."""
+    """Returns a command that runs another command in new namespaces."""
     seen = _visible()
     masked = [path for path in (*hidden, *_generators()) if any(path.is_relative_to(place) for place in seen)]
     build = _bubblewrap if box.tool == "bwrap" else _unshare
@@ -128,7 +128,7 @@ def _bubblewrap(
 def _unshare(
     command: list[str], seen: list[Path], masked: list[Path], lent: Mapping[str, Path | None], *, gpu: bool
 ) -> list[str]:
-    """The same by hand: a root of bind mounts, the old one detached, then all privileges dropped."""
+    """The same without bubblewrap: a root of bind mounts, the old root detached, all privileges dropped."""
     lines = ["set -e", 'root=$(mktemp -d); mount -t tmpfs tmpfs "$root"', 'cd "$root"', "mkdir -p proc dev tmp old"]
 
     def bind(source: Path, place: str, *, writable: bool = False) -> None:
@@ -165,7 +165,7 @@ def _unshare(
 
 
 def _visible() -> list[Path]:
-    """Returns what the child sees: never the folder of the project, but what it imports of it."""
+    """Returns the paths accessible to the child: never the project folder, only the modules it imports."""
     package = Path(uadbench.__file__).resolve().parent
     parts = [package, *(path.resolve() for path in (package / "methods", package / "experiments") if path.is_symlink())]
     paths = [Path(entry).resolve() for entry in sys.path if entry]
@@ -181,7 +181,7 @@ def _visible() -> list[Path]:
 
 
 def _generators() -> list[Path]:
-    """Returns where the datasets' code lies: built in, and of plug-ins."""
+    """Returns the paths of the datasets' code, built-in and from plug-ins."""
     places = [Path(uadbench.__file__).resolve().parent / "datasets"]
     for point in entry_points(group="uadbench.datasets"):
         top, *rest = point.module.split(".")
@@ -203,7 +203,7 @@ def _cache(variable: str, name: str) -> Path:
 
 
 def _environment(box: Sandbox, work: Path | None = None) -> dict[str, str]:
-    """Returns what the child knows of the environment: threads and libraries, no keys and no addresses."""
+    """Returns the child's environment variables: threads and libraries, no keys or addresses."""
     scratch = "/tmp" if box.tool or work is None else str(work)  # noqa: S108 (the sandbox's own)
     passed = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     caches = {"HF_HOME": str(_cache("HF_HOME", "huggingface")), "TORCH_HOME": str(_cache("TORCH_HOME", "torch"))}

@@ -1,4 +1,4 @@
-"""Building a method with initial weights that depend on the seed alone."""
+"""Building a method with initial weights that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uadbench.core.types import ImageSpec
 
 
 def build_seeded(name: str, config: MethodConfig, spec: ImageSpec, seed: int) -> Method:
-    """Builds an untrained method by name; its initial weights depend on the seed alone."""
+    """Builds an untrained method by name; its initial weights depend only on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("init", seed))
         return METHODS.load(name).build(config, spec)

@@ -1,1 +1,1 @@
-"""From what a user asks for to a frozen job with open data."""
+"""From a user's request to a frozen job with open data."""

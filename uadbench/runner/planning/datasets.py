@@ -17,12 +17,12 @@ from uadbench.data.storage.store import FORMAT, Store
 
 
 def open_source(dataset: str, source: str, progress: Progress) -> Store:
-    """Opens the phantom of a dataset (made on first use and cached) or a prepared folder.
+    """Opens the phantom of a dataset (simulated on first use and cached) or a prepared folder.
 
     Args:
         dataset: Registry name.
         source: "phantom" or the path of a prepared store.
-        progress: Called while the phantom is made.
+        progress: Called while the phantom is simulated.
 
     Raises:
         UnknownName: If there is no such dataset.
@@ -31,7 +31,7 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
     kind = DATASETS.load(dataset)
     if source != "phantom":
         if folds := fold_folders(Path(source)):
-            raise DataError(f"{source} holds {len(folds)} folds.", f"Name one of them here: {folds[0]}.")
+            raise DataError(f"{source} holds {len(folds)} folds.", f"Give one of them: {folds[0]}.")
         store = Store(Path(source))
         if store.manifest.dataset != dataset:
             raise DataError(
@@ -49,14 +49,14 @@ def open_source(dataset: str, source: str, progress: Progress) -> Store:
         try:
             check_fingerprint(dataset, maker.version, store.manifest.fingerprint)
         except DataError:
-            # Kept, it would outlive the repair of what made it.
+            # If it were kept, it would outlive the repair of its generator.
             shutil.rmtree(folder)
             raise
     return store
 
 
 def phantom_folder(dataset: str) -> Path:
-    """Returns where the phantom of a dataset is cached: for this generator, its parameters and this layout of stores.
+    """Returns the cache path of a dataset's phantom, for this generator, its parameters and this store format.
 
     Args:
         dataset: Registry name.

@@ -1,4 +1,4 @@
-"""From names and values to a plan: a job with its config and its open stores."""
+"""From names and values to a plan: a job with its config and open stores."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from uadbench.runner.planning.tuned_config import Tuned
 
 @dataclass(frozen=True)
 class Plan:
-    """A job with what it needs in memory.
+    """A job with its data.
 
     Attributes:
         job: The frozen definition.
         config: The method's resolved config.
         train: Store to train and calibrate on.
-        test: Store to test on (the same unless another cohort was asked for).
-        tuned: Where tuned values come from, if there are any.
+        test: Store to test on (the same unless another cohort was requested).
+        tuned: Origin of the tuned values, if any.
     """
 
     job: Job
@@ -45,18 +45,18 @@ class Plan:
 
     @property
     def published(self) -> Applied:
-        """The published values under the tuned ones and the overrides."""
+        """The published values, which tuned values and overrides take precedence over."""
         return published_values(type(self.config), self.job.method.preset, self.job.dataset)
 
     @property
     def fit_key(self) -> str:
-        """Hash of what defines the fit alone: equal for all test cohorts, protocols and inference settings."""
+        """Hash of what defines the fit: equal for all test cohorts, protocols and inference settings."""
         method, job = self.job.method, self.job
         return fit_key(method.name, method.version, self.config, job.dataset.fingerprint, job.seed, job.precision)
 
 
 def fit_key(name: str, version: str, config: MethodConfig, fingerprint: str, seed: int, precision: str) -> str:
-    """Returns the hash of what defines a fit: a method, its config less the keys of prediction, data and seed."""
+    """Returns the hash of what defines a fit: method, config without inference keys, data and seed."""
     inference = {"predict_batch", *config.INFERENCE}
     values = {key: value for key, value in config.model_dump(mode="json").items() if key not in inference}
     return stable_hash([name, version, values, fingerprint, seed, precision])
@@ -107,7 +107,7 @@ def method_part(
     tuned: Tuned | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[MethodConfig, MethodPart]:
-    """Returns the resolved config of a method and what a record says of it; all but the values is of its class.
+    """Returns the resolved config of a method and its entry in a record.
 
     Raises:
         UserError: If a name, a key or a value is not allowed.
@@ -117,7 +117,7 @@ def method_part(
     published = published_values(kind.config_type, preset, train).values
     config = kind.config_type.resolve(preset, base, overrides, published)
     values = config.model_dump(mode="json")
-    # Published values belong to the base row, as those of the preset do.
+    # Published values belong to the base row, like those of the preset.
     preset_values = kind.config_type.resolve(preset, base, published=published).model_dump(mode="json")
     part = MethodPart(
         name=method,
@@ -131,12 +131,12 @@ def method_part(
 
 
 def published_values(config_type: type[MethodConfig], preset: str, train: DatasetPart) -> Applied:
-    """Returns the published values that apply to a method's preset on the data that it learns from."""
+    """Returns the published values that apply to a method's preset on its training data."""
     return config_type.published(preset, train.modality, train.polarity)
 
 
 def dataset_part(store: Store) -> DatasetPart:
-    """Returns what a record says of a store."""
+    """Returns a store's entry in a record."""
     head = store.manifest
     return DatasetPart(
         name=head.dataset,
@@ -158,5 +158,5 @@ def _need(store: Store, role: Role) -> None:
         raise UserError(f"{store.manifest.dataset} has no 'labelled' patients.", "A supervised method needs them.")
     raise DataError(
         f"{store.manifest.dataset} ({store.manifest.recipe}) has no '{role}' patients.",
-        "Train on another set (--dataset TRAINING_SET --test-on this one) or use a baseline that learns nothing.",
+        "Train on another set (--dataset TRAINING_SET --test-on this one) or use a baseline without training.",
     )

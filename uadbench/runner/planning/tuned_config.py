@@ -1,4 +1,4 @@
-"""Reads experiments/tuned/METHOD/DATASET.yaml: values, and where they come from."""
+"""Reads experiments/tuned/METHOD/DATASET.yaml: values and their origin."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Tuned:
 
     Attributes:
         config: Config values.
-        labels: Labels that the tuning consumed, "none" if there were none.
+        labels: Labels that the tuning used, "none" if there were none.
         origin: One line on file, study, budget and preset.
-        preset: Preset of the study, "" if the file does not say.
+        preset: Preset of the study, "" if unknown.
         data_version: Version of its data, likewise.
         fingerprint: Fingerprint of its data, likewise.
     """
@@ -32,7 +32,7 @@ class Tuned:
     fingerprint: str = ""
 
     def misfit(self, preset: str, data: DatasetPart) -> str:
-        """Returns what differs between the study and a run, in one line; "" where they fit."""
+        """Returns the differences between the study and a run in one line; "" if there are none."""
         differing = []
         if self.preset != preset:
             differing.append(f"preset {self.preset or 'unknown'} (here {preset})")
@@ -46,13 +46,13 @@ def load_tuned(method: str, dataset: str) -> Tuned:
     """Returns the tuned values of a method on a dataset.
 
     Raises:
-        UserError: If there is no such file, or it holds no settings.
+        UserError: If there is no such file, or it contains no settings.
     """
     file = experiment_file(f"tuned/{method}", dataset)
     name = f"experiments/tuned/{method}/{dataset}.yaml"
     if not file.exists():
         raise UserError(
-            f"There is no tuned setting of {method} for {dataset} ({name}).",
+            f"There are no tuned settings of {method} for {dataset} ({name}).",
             f"Run without --tuned, or first: uadbench tune --method {method} --dataset {dataset}",
         )
     content: Any = read_yaml(file, "Repair it, or tune again.")
@@ -65,7 +65,7 @@ def load_tuned(method: str, dataset: str) -> Tuned:
     ]
     return Tuned(
         config=dict(content["config"]),
-        # A file that does not say so was not written by the tuner: its values may come from anywhere.
+        # A file without provenance was not written by the tuner: its values may come from anywhere.
         labels=str(content.get("labels", "unknown")),
         origin=f"{name} ({', '.join(known) or 'without provenance'})",
         preset=str(content.get("preset", "")),

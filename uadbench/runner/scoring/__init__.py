@@ -1,1 +1,1 @@
-"""Metrics of stored maps, whether of a run or of an external system."""
+"""Metrics of stored maps, from a run or an external system."""

@@ -1,4 +1,4 @@
-"""Scores the maps of an outside system: files found by name, checked against the data, stored like a run."""
+"""Scores the maps of an external system: files are found by name, checked against the data, and stored like a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from uadbench.runner.scoring.score_run import score_run
 from uadbench.runner.storage.run_folder import RunFolder
 
 ROLES = (Role.CALIB, Role.VAL, Role.TEST)
-UNRANKED = "No maps of the calib patients were given, so no honest threshold exists: never ranked."
+UNRANKED = "No maps of the calib patients were given, so there is no label-free threshold: never ranked."
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def score_external(
 
     Args:
         maps: ``calib/``, ``test/`` and optionally ``val/`` with one file per case or slice, or the test files alone.
-        claim: What is said of the system.
+        claim: Description of the system.
         store: The data.
         protocol: Rules of scoring.
         root: Folder under which ``<id>/`` is made.
-        fresh: Whether to replace an entry of the same name, version and seed.
+        fresh: Whether to replace an entry with the same name, version and seed.
 
     Returns:
         The record and its folder.
 
     Raises:
-        UserError: If the name is not allowed or such an entry is stored already.
+        UserError: If the name is not allowed or such an entry is already stored.
         DataError: If files are missing, too many, of another shape, or hold NaN or infinite values.
     """
     check_system_name(claim.name)
@@ -76,7 +76,7 @@ def score_external(
     run = RunFolder(root / job.id)
     if run.record() is not None and not fresh:
         raise UserError(
-            f"{claim.name} version {claim.version} seed {claim.seed} is stored already ({run.path}).",
+            f"{claim.name} version {claim.version} seed {claim.seed} is already stored ({run.path}).",
             "Give another --version or --seed, or replace it with --fresh.",
         )
     records: list[Record] = []
@@ -86,7 +86,7 @@ def score_external(
         for role, files in found.items():
             store_maps(part.maps / role.value, store.role(role), files, store.manifest.intake)
         records.append(_score(claim, job, store, protocol, part))
-        shutil.rmtree(run.path)  # last: bad files never cost what is stored
+        shutil.rmtree(run.path)  # last, so that bad files never destroy a stored entry
 
     with run.locked():
         try:
@@ -113,7 +113,7 @@ def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFol
             tuning_labels=claim.tuning_labels,
             checkpoint_rule="unknown",
             organ_masks_at_test=store.manifest.organ_masks,
-            defaults_from="stated by whoever gave the maps",
+            defaults_from="stated by the provider of the maps",
         ),
         env=environment(torch.device("cpu"), PLAIN),
         hashes=hashes,
@@ -145,7 +145,7 @@ def _job(claim: Claim, store: Store, protocol: Protocol, *, complete: bool) -> J
 
 
 def _folders(maps: Path) -> dict[Role, Path]:
-    """Returns the folder of each role: ``test/`` and its companions, or the folder itself for test alone."""
+    """Returns the folder of each role: ``test/`` and others, or the folder itself if there is only test."""
     if not maps.is_dir():
         raise DataError(f"{maps} is not a folder.", "Check --maps.")
     inside = sorted(path.name for path in maps.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -153,9 +153,9 @@ def _folders(maps: Path) -> dict[Role, Path]:
         return {Role.TEST: maps}
     known = {role.value for role in ROLES}
     if strange := [name for name in inside if name not in known]:
-        raise DataError(f"{maps} holds the folder {strange[0]}.", f"Use {', '.join(sorted(known))} alone.")
+        raise DataError(f"{maps} holds the folder {strange[0]}.", f"Use only {', '.join(sorted(known))}.")
     if Role.TEST.value not in inside:
         raise DataError(f"{maps} has no folder test.", "Put the maps of the test cases there.")
     if loose := [file.name for file in visible(maps) if file.parent == maps]:
-        raise DataError(f"{maps} holds {some(loose)} beside its folders.", "Move them into calib or test.")
+        raise DataError(f"{maps} holds {some(loose)} next to its folders.", "Move them into calib or test.")
     return {role: maps / role.value for role in ROLES if role.value in inside}

@@ -26,7 +26,7 @@ def match(folder: Path, items: Sequence[Item]) -> dict[str, Incoming]:
     """Returns the map of each case, or of each uid where slices have files of their own.
 
     Raises:
-        DataError: Naming files that fit no case, and cases without a file.
+        DataError: Listing files without a case, and cases without a file.
     """
     if not items:
         raise DataError(f"The dataset has no '{folder.name}' patients.", f"Remove {folder}.")
@@ -54,7 +54,8 @@ def match(folder: Path, items: Sequence[Item]) -> dict[str, Incoming]:
     missing = sorted({item.case for item in items if item.case not in files and item.uid not in files})
     if missing:
         raise DataError(
-            f"{folder} lacks maps of {len(missing)} of {len(cases)} cases: {some(missing)}.", "A row is never partial."
+            f"{folder} lacks maps of {len(missing)} of {len(cases)} cases: {some(missing)}.",
+            "Maps of all cases are required.",
         )
     return files
 
@@ -99,7 +100,7 @@ def _read(one: Incoming, items: Sequence[Item], intake: Intake | None) -> list[N
 
 def _array(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
     try:
-        # Mapped, not read: what a header claims takes no memory, and a file that is shorter is refused.
+        # Memory-mapped: the size in a header takes no memory, and a shorter file is refused.
         array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, MemoryError, TypeError) as error:
         raise DataError(f"{file} is not a readable NPY array.", "Save it with numpy.save.") from error
@@ -111,7 +112,7 @@ def _array(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
         raise DataError(
             f"{file} has the shape {array.shape} instead of {wanted}.", "Give the map on the native grid of the data."
         )
-    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite and is refused
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
         return list(array.reshape(wanted).astype(np.float32))
 
 
@@ -147,7 +148,7 @@ def _volume(one: Incoming, items: Sequence[Item], intake: Intake | None) -> list
     spacing = items[0].spacing
     if spacing is not None and last > first and not np.allclose((down, across), spacing, rtol=0.01):
         raise DataError(
-            f"{one.place} has {(down, across)} mm a pixel instead of {spacing}.",
+            f"{one.place} has {(down, across)} mm per pixel instead of {spacing}.",
             "Save the map with the affine of the original volume.",
         )
     return planes

@@ -17,7 +17,7 @@ COLUMNS = ("input", "reconstruction", "raw map", "prediction", "truth")
 
 
 class Overview(Figure):
-    """A figure that a notebook shows by itself, without a plotting backend."""
+    """A figure that a notebook displays without a plotting backend."""
 
     def _repr_png_(self) -> bytes:
         stream = io.BytesIO()

@@ -30,7 +30,7 @@ def pool_folds(runs: Sequence[Path], root: Path) -> tuple[Record, Path]:
         root: Root of runs.
 
     Raises:
-        DataError: If a run is not finished, the runs are not the same but for the fold, or a case is in two folds.
+        DataError: If a run is not finished, the runs differ in more than the fold, or a case is in two folds.
     """
     parts = [_finished(run) for run in runs]
     jobs = [RunFolder(run).job() for run in runs]
@@ -88,7 +88,7 @@ def pool_folds(runs: Sequence[Path], root: Path) -> tuple[Record, Path]:
 
 
 def pooled_dataset(parts: Sequence[DatasetPart]) -> DatasetPart:
-    """Returns what the pooled record says of its data: the folds together."""
+    """Returns the data entry of the pooled record, for all folds together."""
     first = parts[0]
     recipe = first.recipe.rpartition("-fold-")[0] or first.recipe
     return first.model_copy(
@@ -96,7 +96,7 @@ def pooled_dataset(parts: Sequence[DatasetPart]) -> DatasetPart:
             "recipe": f"{recipe}-{len(parts)}-folds",
             "fingerprint": stable_hash([part.fingerprint for part in parts], 64),
             "ranked": False,
-            "notes": [*first.notes, "Intervals describe: patients of one fold share a model."],
+            "notes": [*first.notes, "Intervals are descriptive: patients of one fold share a model."],
         }
     )
 
@@ -115,7 +115,7 @@ def pool_cases(runs: Sequence[Path]) -> pd.DataFrame:
 
 
 def _cases(run: Path) -> pd.DataFrame:
-    """Reads a table of cases to the last digit, which not every pandas does; names stay text."""
+    """Reads a table of cases with round-trip precision; names remain text."""
     with (run / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     table = pd.DataFrame(rows)

@@ -30,18 +30,18 @@ def rescore(
     Args:
         path: Folder of the run.
         protocol: Name of the protocol.
-        source: Where the run's data are, None for the phantom.
-        test_source: Where its test data are.
-        progress: Called while a phantom is made.
-        in_place: Bring the run's own record up to date, under its own protocol, where the scorer has learnt more
-            metrics since; otherwise the result goes to ``<run>/rescored/<protocol>/`` and the run stays as it is.
+        source: Prepared data of the run, None for the phantom.
+        test_source: Its prepared test data.
+        progress: Called while a phantom is simulated.
+        in_place: Update the run's own record, under its own protocol, if metrics were added to the scorer
+            since; otherwise the result is written to ``<run>/rescored/<protocol>/`` and the run is not changed.
 
     Returns:
         The new record and its folder.
 
     Raises:
-        DataError: If it is not a finished run, the data are others, or (in place) maps or weights changed since.
-        UserError: If ``in_place`` is asked for under another protocol than the run's.
+        DataError: If it is not a finished run, the data differ, or (in place) maps or weights have changed.
+        UserError: If ``in_place`` is requested under a protocol other than the run's.
     """
     run = open_run(path, source, test_source, progress)
     rules = load_protocol(protocol)
@@ -74,21 +74,21 @@ def rescore(
     )
     target.save_record(again)
     if in_place and not run.external:
-        # What was verified before is no longer what stands here.
+        # The earlier verification does not apply to the new record.
         (path / VERIFICATION).unlink(missing_ok=True)
     return again, target.path
 
 
 def _check_in_place(run: OpenRun, part: ProtocolPart) -> None:
-    """Refuses to give a new record to maps that are not those of the old one."""
+    """Refuses to write a new record if the maps differ from those of the old one."""
     before = run.record.protocol
     if before != part:
         was = before.name if before.name != part.name else f"version {before.version} of {before.name}"
         raise UserError(
             f"{run.folder.path.name} was scored under {was}, not {part.name} version {part.version}.",
-            "Leave out --in-place.",
+            "Remove --in-place.",
         )
     found = hash_files(run.folder.path)
     for name, known in run.record.hashes.items():
         if (name.startswith("maps/") or name == run.folder.weights_file.name) and found.get(name) != known:
-            raise DataError(f"{run.folder.path}/{name} is not what the record names.", REMAKE)
+            raise DataError(f"{run.folder.path}/{name} does not have the hash in the record.", REMAKE)

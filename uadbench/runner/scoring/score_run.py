@@ -1,4 +1,4 @@
-"""Scores stored maps and writes the tables behind a record, and overview.png. Needs no model."""
+"""Scores stored maps and writes the tables of a record and overview.png. Needs no model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def score_run(
         folder: The run.
         protocol: Rules.
         seed: Seed of the bootstrap.
-        present_only: Whether parts without stored maps are left out (outside systems); otherwise they are an error.
+        present_only: Whether parts without stored maps are skipped (external systems); otherwise they are an error.
         picture: Whether to draw overview.png.
 
     Returns:
@@ -73,7 +73,7 @@ def score_run(
     evaluation = replace(evaluation, threshold_labels=labels_of(evaluation, train))
     folder.write("cases.csv", lambda path: evaluation.cases.to_csv(path, index=False, lineterminator="\n"))
     folder.write_text("curves.json", json.dumps(evaluation.curves, indent=1, sort_keys=True, allow_nan=False))
-    cases[Role.TEST.value] = held(test_cases)  # from here on read a dozen times, without images
+    cases[Role.TEST.value] = held(test_cases)  # read a dozen times from here on, without images
     extras = (
         ("ladder.json", ladder_of(protocol, cases, seed)),
         ("gaps.json", gaps_of(evaluation, cases, seed)),
@@ -96,14 +96,14 @@ def labels_of(evaluation: Evaluation, train: Store) -> dict[str, str]:
 
 
 def thresholds_of(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
-    """Returns the headline rule and the threshold that each applied rule gave, ``map > threshold`` being predicted."""
+    """Returns the headline rule and the threshold of each applied rule (``map > threshold`` is lesion)."""
     # A threshold below every value may be minus infinity, which JSON does not know.
     values = {rule: max(value, LOWEST) for rule, value in evaluation.thresholds.items()}
     return {"headline": protocol.headline, "values": values}
 
 
 def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict[str, Any] | None:
-    """Returns what post-processing adds, tuned on synthetic lesions, or on val where there are none; None without."""
+    """Returns the gain of post-processing tuned on synthetic lesions, or else on val; None without either."""
     tuned_on = next((name for name in (SYNTHETIC, Role.VAL.value) if name in cases), None)
     if tuned_on is None or Role.CALIB.value not in cases:
         return None
@@ -113,7 +113,7 @@ def ladder_of(protocol: Protocol, cases: Mapping[str, Cases], seed: int) -> dict
 
 
 def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> dict[str, Any]:
-    """Returns oracle gap and protocol gap; None where no honest threshold exists."""
+    """Returns oracle gap and protocol gap; None if there is no label-free threshold."""
     strict, paper = (load_protocol(name) for name in GAP_BETWEEN)
     calib = cases.get(Role.CALIB.value)
     gap = None
@@ -124,7 +124,7 @@ def gaps_of(evaluation: Evaluation, cases: Mapping[str, Cases], seed: int) -> di
 
 
 def scored_parts(train: Store, test: Store) -> dict[str, tuple[Pixels, list[Item]]]:
-    """Returns what a method predicts and the scorer reads, by name: calib, synthetic, val and test, where present."""
+    """Returns the parts that are predicted and scored, by name: calib, synthetic, val and test, if present."""
     parts: dict[str, tuple[Pixels, list[Item]]] = {}
     calib = train.role(Role.CALIB)
     if calib:

@@ -1,4 +1,4 @@
-"""The raw maps of a role as files: written in order, complete once uids.json is there."""
+"""The raw maps of a role as files: written in order, complete once uids.json exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPLETE = "uids.json"
 
 
 def begin_maps(folder: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Makes an empty maps.npy in a folder that is incomplete from now on; returns it mapped into memory.
+    """Creates an empty, memory-mapped maps.npy in a folder and marks the folder as incomplete.
 
     Raises:
         DataError: If the disk does not hold it.
@@ -28,7 +28,7 @@ def begin_maps(folder: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def mapped(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Makes an NPY file whose space is reserved and maps it into memory.
+    """Creates a memory-mapped NPY file with its space allocated.
 
     Raises:
         DataError: If the disk does not hold it.
@@ -40,11 +40,11 @@ def mapped(file: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]
 
 
 def complete_maps(folder: Path, maps: NDArray[np.float32], uids: Sequence[str], scores: NDArray[Any] | None) -> None:
-    """Writes what stands beside maps; uids.json comes last and marks the folder as complete.
+    """Writes the files that accompany maps; uids.json is last and marks the folder as complete.
 
     Args:
-        folder: What ``begin_maps`` was given.
-        maps: What it returned.
+        folder: The folder passed to ``begin_maps``.
+        maps: The array that it returned.
         uids: Identifier of each image, in the order of the maps.
         scores: The method's own image scores, (n,), if it has them.
     """

@@ -1,4 +1,4 @@
-"""A stored run with the data it was made on: for verification, and its cases for the viewer."""
+"""A stored run with its data: for verification, and its cases for the viewer."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class OpenRun:
     """A finished run.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         record: Its record.
-        plan: Its job with open data.
+        plan: Its job with the data opened.
     """
 
     folder: RunFolder
@@ -38,20 +38,20 @@ class OpenRun:
 
     @property
     def external(self) -> bool:
-        """Whether the maps are those of an outside system, so that there is neither method nor weights."""
+        """Whether the maps are from an external system, without method and weights."""
         return self.plan.job.method.preset == EXTERNAL
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A finished run with its data, before its method is looked up: no code of a plug-in has been imported for it.
+    """A finished run with its data, before its method is looked up, so that no plug-in code is imported.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         record: Its record.
         job: The definition in config.yaml.
-        train: Store that it was trained and calibrated on.
-        test: Store that it was tested on.
+        train: Store for training and calibration.
+        test: Store for testing.
     """
 
     folder: RunFolder
@@ -62,7 +62,7 @@ class StoredRun:
 
     @property
     def external(self) -> bool:
-        """Whether the maps are those of an outside system."""
+        """Whether the maps are from an external system."""
         return self.job.method.preset == EXTERNAL
 
     def with_method(self, tuned: Tuned | None = None) -> OpenRun:
@@ -82,7 +82,7 @@ class StoredRun:
 
 
 def open_run(path: Path, source: str | None, test_source: str | None, progress: Progress) -> OpenRun:
-    """Opens a run with the data it was made on.
+    """Opens a run with its data.
 
     Raises:
         DataError: If it is not a finished run, or the data are not the same.
@@ -91,7 +91,7 @@ def open_run(path: Path, source: str | None, test_source: str | None, progress: 
 
 
 def open_stored(path: Path, source: str | None, test_source: str | None, progress: Progress) -> StoredRun:
-    """Opens a run with the data it was made on, without its method.
+    """Opens a run with its data, without its method.
 
     Raises:
         DataError: If it is not a finished run, or the data are not the same.
@@ -118,18 +118,18 @@ def _other_data(part: DatasetPart, store: Store) -> DataError:
         )
     return DataError(
         f"{told}, both of version {here.version}.",
-        "Name the folder that the run was made on with --source, or prepare the same raw files with the same recipe.",
+        "Give the folder that the run used with --source, or prepare the same raw files with the same recipe.",
     )
 
 
 def open_part(part: DatasetPart, source: str | None, progress: Progress) -> Store:
-    """Opens the data that a job names.
+    """Opens the data of a job.
 
     Raises:
-        DataError: If they are not there or have another fingerprint.
+        DataError: If they are missing or have another fingerprint.
     """
     if source is None and part.source != "phantom":
-        remedy = f"Name their folder with --source (in a report: --source {part.name}=FOLDER)."
+        remedy = f"Give their folder with --source (in a report: --source {part.name}=FOLDER)."
         raise DataError(f"The run used prepared data of {part.name}.", remedy)
     store = open_source(part.name, source or "phantom", progress)
     if store.manifest.fingerprint != part.fingerprint:
@@ -142,7 +142,7 @@ class RunOpener:
 
     Args:
         sources: Folder of prepared data by dataset name; the phantom of a dataset needs none.
-        progress: Called while a phantom is made.
+        progress: Called while a phantom is simulated.
     """
 
     def __init__(self, sources: Mapping[str, Path], progress: Progress) -> None:
@@ -154,7 +154,7 @@ class RunOpener:
         """Returns the calibration cases (maybe none) and the test cases of a run.
 
         Raises:
-            DataError: If its maps or its data are not there, or the data are not those of the run.
+            DataError: If its maps or data are missing, or the data are not those of the run.
         """
         folder = RunFolder(run)
         job = folder.job()

@@ -22,13 +22,13 @@ from uadbench.core.record import Record
 from uadbench.records.layout import RECORD, not_finished
 
 VERSION = 1
-"""Of the files in a run's folder, the first line of config.yaml; folders that say none came before and can be read."""
+"""Version of run folders, in the first line of config.yaml; older folders without one can still be read."""
 
 _VERSION_KEY = "folder_version"
 
 
 class InProgress(UserError):
-    """A run that another process holds at the moment."""
+    """A run that is locked by another process."""
 
 
 class RunFolder:
@@ -48,10 +48,10 @@ class RunFolder:
 
     @contextmanager
     def locked(self, *, fresh: bool = False) -> Generator[None]:
-        """Holds the run's lock; with ``fresh`` the folder is emptied first.
+        """Acquires the run's lock; with ``fresh`` the folder is emptied first.
 
         Raises:
-            InProgress: If another process holds it.
+            InProgress: If another process has locked it.
             DataError: If the folder cannot be written, or is of another version.
         """
         lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
@@ -86,11 +86,11 @@ class RunFolder:
             )
 
     def _version(self) -> str | None:
-        """Returns what the first line of config.yaml says; None if it says nothing."""
+        """Returns the version in the first line of config.yaml; None if there is none."""
         try:
             with self.job_file.open(encoding="utf-8") as file:
                 key, _, value = file.readline(100).partition(":")
-        except (OSError, UnicodeDecodeError):  # whoever reads it tells what is wrong with it
+        except (OSError, UnicodeDecodeError):  # the reader reports what is wrong with it
             return None
         return value.strip() if key == _VERSION_KEY else None
 
@@ -120,7 +120,7 @@ class RunFolder:
         return record
 
     def save_record(self, record: Record) -> None:
-        """Writes the record; with it a run has ended."""
+        """Writes the record, which marks the run as ended."""
         self.write_text(self.record_file.name, record.model_dump_json(indent=1))
 
     def job(self) -> Job:
@@ -144,7 +144,7 @@ class RunFolder:
         self.write_text(self.job_file.name, yaml.safe_dump(values, sort_keys=False))
 
     def write(self, name: str, write: Callable[[Path], object]) -> Path:
-        """Writes a file under a temporary name and renames it: a reader never sees half of it.
+        """Writes a file under a temporary name and renames it, so readers never see a partial file.
 
         Args:
             name: File name in the folder.
@@ -160,7 +160,7 @@ class RunFolder:
         return atomic_text(self.path / name, text)
 
     def save_weights(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Writes tensors as safetensors; tensors that share memory are written each on their own."""
+        """Writes tensors as safetensors; tensors that share memory are written separately."""
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
         self.write(self.weights_file.name, lambda path: save_file(tensors, path))
 

@@ -19,16 +19,16 @@ from uadbench.evaluation.cases import CaseMaps
 
 
 class StoredCases(Sequence[CaseMaps]):
-    """The cases of a role, made one at a time from stored maps; maps are resampled to the mask, never the reverse.
+    """The cases of a role, one at a time from stored maps; maps are resampled to the mask, never the reverse.
 
-    ``maps.npy`` is (n, h, w) on the grid of a method, or flat: the native grids of all items after one another, as
+    ``maps.npy`` is (n, h, w) on the grid of a method, or flat: the concatenated native grids of all items, as
     ``uadbench score`` writes them.
 
     Args:
         store: The data.
         items: Items of the role in stored order.
-        folder: What ``predict_items`` wrote.
-        masks: Whether the cases carry their truth: for the scorer alone.
+        folder: The output of ``predict_items``.
+        masks: Whether the cases include lesion masks, for the scorer only.
 
     Raises:
         DataError: If maps are missing or belong to other items.
@@ -49,7 +49,7 @@ class StoredCases(Sequence[CaseMaps]):
         sizes = [item.shape[1] * item.shape[2] for item in items]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
         if self._maps.shape[0] != (len(items) if self._maps.ndim == 3 else self._starts[-1]):
-            raise DataError(f"The maps in {folder} are not as many as their images.", REMAKE)
+            raise DataError(f"The number of maps in {folder} differs from the number of images.", REMAKE)
         reconstruction = folder / "reconstruction.npy"
         self._reconstruction = np.load(reconstruction, mmap_mode="r") if reconstruction.exists() else None
         self._cases = by_case(items)
@@ -98,7 +98,7 @@ class StoredCases(Sequence[CaseMaps]):
 
 
 def by_case(items: Sequence[Item]) -> list[list[tuple[int, Item]]]:
-    """Returns the items of each case with their places among all, in the order of cases and of their slices."""
+    """Returns the items of each case with their indices, in the order of cases and slices."""
     rows = sorted(enumerate(items), key=lambda row: (row[1].case, row[1].index))
     return [list(group) for _, group in groupby(rows, key=lambda row: row[1].case)]
 

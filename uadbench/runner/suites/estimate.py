@@ -1,4 +1,4 @@
-"""How long the rest of a suite will take, from what its methods have cost before."""
+"""Estimates the remaining time of a suite from measured costs of its methods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Estimate:
 
     Attributes:
         seconds: Time of the jobs that could be estimated, one after another.
-        unknown: How many could not: no job of their method and preset has been measured.
+        unknown: Number of jobs without a measurement of their method and preset.
     """
 
     seconds: float
@@ -28,18 +28,18 @@ class Estimate:
 
 
 class Costs:
-    """Measured seconds a job by method, preset and data.
+    """Measured seconds per job by method, preset and data.
 
-    A whole job's time, where this machine has run one (the job table), is taken before the cost in a record, which
-    holds training and prediction alone. A variant that was not measured is taken for its method, and a dataset that was
-    not measured for another.
+    The time of a whole job on this machine (from the job table) is preferred to the cost in a record, which
+    includes only training and prediction. An unmeasured variant uses its method's time, and an unmeasured dataset
+    that of another.
     """
 
     def __init__(self) -> None:
         self._whole: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._train: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._image: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        self._known: dict[str, float | None] = {}  # of a job, until there are other costs
+        self._known: dict[str, float | None] = {}  # default per job until costs are known
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Adds the costs in records."""
@@ -53,7 +53,7 @@ class Costs:
                 self._image[key].append(record.cost.predict_ms_per_image / 1000)
 
     def add_table(self, rows: Iterable[JobRow], planned: dict[str, PlannedRow]) -> None:
-        """Adds the times that jobs of this suite took."""
+        """Adds the measured times of jobs of this suite."""
         self._known.clear()
         for row in rows:
             if row.state != "done" or row.seconds is None or row.id not in planned:
@@ -62,7 +62,7 @@ class Costs:
                 self._whole[key].append(row.seconds)
 
     def of(self, planned: PlannedRow) -> float | None:
-        """Returns the seconds that a job is likely to take, or None if nothing like it has been measured."""
+        """Returns the estimated seconds of a job, or None if no similar job has been measured."""
         if planned.id not in self._known:
             self._known[planned.id] = self._of(planned)
         return self._known[planned.id]
@@ -87,13 +87,13 @@ class Costs:
 def stored_records(*folders: Path) -> list[Record]:
     """Returns the records in runs (``<id>/record.json``) and in folders of exported records.
 
-    Unreadable ones are left out, and one that stands in both counts once.
+    Unreadable records are skipped, and duplicates count once.
     """
     found: dict[str, Record] = {}
     for folder in folders:
         for file in [*folder.glob("*/record.json"), *folder.glob("*/*/*/*.json")]:
             if "." in file.stem:
-                continue  # a table beside a record
+                continue  # a table of a record
             try:
                 record = Record.model_validate_json(file.read_bytes())
             except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""The job table of a suite: who works on what, what ended, and why it failed. SQLite, shared by all workers.
+"""The job table of a suite: claims, outcomes and reasons for failures. SQLite, shared by all workers.
 
-The table is an index. Whether a job is done is said by its record, and whether a worker lives by a lock that the
-operating system frees at its death: so the table may be lost or out of date without a result being lost or doubled
+The table is only an index. A record shows that a job is done, and a lock that a worker is alive; the
+operating system releases it at death. So the table may be lost or outdated without losing or repeating a result
 (docs/explanation/scaling.md).
 """
 
@@ -23,12 +23,12 @@ from uadbench.core.errors import UserError
 State = Literal["queued", "claimed", "running", "done", "failed", "skipped"]
 OPEN = ("queued", "claimed", "running")
 
-# A job that takes its worker with it so many times (out of memory, say) is given up.
+# A job that kills its worker this many times (e.g. out of memory) is given up.
 MAX_ATTEMPTS = 3
 BUSY_SECONDS = 60.0
 
 VERSION = 1
-"""Of the table's columns, kept in SQLite's ``user_version``."""
+"""Version of the table's columns, stored in SQLite's ``user_version``."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY,
@@ -47,13 +47,13 @@ COLUMNS = "id, position, definition, state, reason, attempts, owner, changed, se
 
 @dataclass(frozen=True)
 class Entry:
-    """A job as it enters the table.
+    """A new job for the table.
 
     Attributes:
         id: Hash of the job.
         definition: What a worker needs to plan it (JSON).
         fit: Jobs with the same fit never run at once, so that the second finds the weights of the first.
-        stored: Whether its record is there.
+        stored: Whether its record exists.
         skipped: Why it cannot run here; "" if it can.
     """
 
@@ -66,16 +66,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job as it stands.
+    """The current state of a job.
 
     Attributes:
         id: Hash of the job.
         position: Place in the suite.
         definition: What a worker needs to plan it (JSON).
-        state: Where it is.
+        state: Its state.
         reason: Why it failed or was skipped.
-        attempts: How often a worker began it since the suite was started; 0 for a job that was stored before.
-        owner: Token of the worker that has it or had it last.
+        attempts: How often a worker started it since the suite was started; 0 for an already stored job.
+        owner: Token of its current or last worker.
         changed: When the state changed (seconds since 1970).
         seconds: How long it took, once it is done.
     """
@@ -95,7 +95,7 @@ class JobTable:
     """Claims and outcomes of the jobs of one suite.
 
     Args:
-        path: The SQLite file; its folder is made.
+        path: The SQLite file; its folder is created.
 
     Raises:
         UserError: From every method, if the file cannot be read or written.
@@ -105,7 +105,7 @@ class JobTable:
         self.path = path
         with self._clear_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # The rollback journal stays: write-ahead logging needs memory shared by all workers, so one machine.
+            # Rollback journal: write-ahead logging needs memory shared by all workers, so a single machine.
             self._base = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         with self._transaction():  # workers open it at the same time
             (found,) = self._base.execute("PRAGMA user_version").fetchone()
@@ -113,7 +113,7 @@ class JobTable:
             if columns and found != VERSION:
                 raise UserError(
                     f"{path} is a job table of version {found}, this is version {VERSION}.",
-                    "Delete it and start the suite again: what is done stands in the records.",
+                    "Delete it and start the suite again: finished jobs are found by their records.",
                 )
             self._base.execute(SCHEMA)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
@@ -123,9 +123,9 @@ class JobTable:
         self._base.close()
 
     def fill(self, entries: Sequence[Entry]) -> None:
-        """Enters the jobs of a suite that is started, again or for the first time.
+        """Adds the jobs of a suite that is started or restarted.
 
-        What is stored is done, what failed or was skipped before is tried again, and what a living worker has is left
+        Stored jobs are done, failed or skipped jobs are retried, and jobs of living workers are left
         alone.
         """
         now = time.time()
@@ -141,7 +141,7 @@ class JobTable:
                 )
 
     def claim(self, owner: str) -> JobRow | None:
-        """Gives the next job to a worker, or None if there is none at the moment.
+        """Assigns the next job to a worker, or returns None if there is currently none.
 
         Args:
             owner: Token of a worker that holds its lock (``worker_lock``).
@@ -150,7 +150,7 @@ class JobTable:
             found = self._base.execute(
                 f"SELECT {COLUMNS} FROM jobs WHERE state = 'queued' "  # noqa: S608 (fixed names)
                 "AND fit NOT IN (SELECT fit FROM jobs WHERE state IN ('claimed', 'running')) "
-                # A job that was given back because another process runs it goes behind the others.
+                # A job returned because another process runs it is moved to the end.
                 "ORDER BY owner IS NOT NULL, changed * (owner IS NOT NULL), position LIMIT 1"
             ).fetchone()
             if found is None:
@@ -162,17 +162,17 @@ class JobTable:
         return JobRow(*found)
 
     def start(self, job: str, owner: str) -> None:
-        """Says that the worker that claimed a job has begun it."""
+        """Marks a claimed job as started."""
         self._move(job, owner, "running", "", None)
 
     def finish(
         self, job: str, owner: str, state: Literal["done", "failed", "skipped"], reason: str, seconds: float
     ) -> None:
-        """Says how a job ended."""
+        """Records how a job ended."""
         self._move(job, owner, state, reason, seconds)
 
     def release(self, job: str, owner: str, reason: str) -> None:
-        """Gives a job back that another process is running; this is not an attempt."""
+        """Returns a job that another process is running; this does not count as an attempt."""
         with self._transaction():
             self._base.execute(
                 "UPDATE jobs SET state = 'queued', reason = ?, attempts = attempts - 1, changed = ? "
@@ -181,20 +181,20 @@ class JobTable:
             )
 
     def requeue_dead(self) -> list[str]:
-        """Puts the jobs of dead workers back, at most ``MAX_ATTEMPTS`` times; returns their ids."""
+        """Requeues the jobs of dead workers, at most ``MAX_ATTEMPTS`` times; returns their ids."""
         with self._clear_errors():
             owned = self._base.execute("SELECT DISTINCT owner FROM jobs WHERE state IN ('claimed', 'running')")
             dead = [owner for (owner,) in owned.fetchall() if not self._lives(owner)]
         jobs: list[str] = []
         for owner in dead:
             with self._transaction():
-                # Found again inside the transaction: another worker may have looked at the same moment.
+                # Checked again inside the transaction: another worker may have done the same.
                 found = self._base.execute(
                     "SELECT id, attempts FROM jobs WHERE owner = ? AND state IN ('claimed', 'running')", (owner,)
                 ).fetchall()
                 for job, attempts in found:
                     state = "failed" if attempts >= MAX_ATTEMPTS else "queued"
-                    reason = f"Its worker died {attempts} times, the last time without a word (out of memory?)."
+                    reason = f"Its worker died {attempts} times, the last time without a message (out of memory?)."
                     self._base.execute(
                         "UPDATE jobs SET state = ?, reason = ?, owner = NULL, changed = ? WHERE id = ?",
                         (state, reason if state == "failed" else "its worker died", time.time(), job),
@@ -217,7 +217,7 @@ class JobTable:
 
     @contextmanager
     def worker_lock(self) -> Generator[str]:
-        """Yields a fresh token for a worker and holds its lock: while it is held, its jobs are left to it."""
+        """Yields a new token for a worker and holds its lock, which protects its jobs."""
         owner = uuid4().hex[:12]
         file = self._lock_file(owner)
         file.parent.mkdir(parents=True, exist_ok=True)

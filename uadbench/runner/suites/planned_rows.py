@@ -1,4 +1,4 @@
-"""The rows of a suite with their data opened: the plan of each job, or why it cannot run here."""
+"""The rows of a suite with opened data: the plan of each job, or why it cannot run here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uadbench.runner.suites.suite import Row, Suite, registered, rows
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row with its plan, or the reason why it cannot run here (data that are absent)."""
+    """A row with its plan, or the reason why it cannot run here (missing data)."""
 
     row: Row
     plan: Plan | None
@@ -24,16 +24,16 @@ class PlannedRow:
 
     @property
     def id(self) -> str:
-        """The job's id; without data there is no job, and the row's hash stands for it."""
+        """The job's id, or the row's hash if there is no job because data are missing."""
         return self.row.key if self.plan is None else self.plan.job.id
 
 
 def plans(suite: Suite, progress: Progress, base: Path = Path()) -> list[PlannedRow]:
-    """Opens the data of a suite and plans every row; a row whose data are absent has a reason instead.
+    """Opens the data of a suite and plans every row; a row with missing data has a reason instead.
 
     Args:
         suite: The suite.
-        progress: Called while phantoms are made.
+        progress: Called while phantoms are simulated.
         base: Folder that relative sources start from.
     """
     opened: dict[tuple[str, str], Store | UserError] = {}
@@ -45,12 +45,12 @@ def open_row(row: Row, progress: Progress, base: Path, opened: dict[tuple[str, s
 
     Args:
         row: The row.
-        progress: Called while phantoms are made.
+        progress: Called while phantoms are simulated.
         base: Folder that relative sources start from.
-        opened: Stores that are open already, and errors that were met; added to.
+        opened: Stores already open and errors so far; updated.
 
     Raises:
-        UserError: If its data are absent or do not suit the method.
+        UserError: If its data are missing or do not suit the method.
     """
     train = _open(row.dataset, row.source, progress, base, opened)
     test = _open(row.test_on, row.test_source, progress, base, opened) if row.test_on else None

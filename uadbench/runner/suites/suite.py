@@ -1,4 +1,4 @@
-"""Suites: methods x datasets x seeds x variants in one file. What is in it, read without torch and without data."""
+"""Suite files: methods x datasets x seeds x variants, read without torch and data."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from uadbench.core.job import Seed, method_label
 from uadbench.core.reading import read_yaml
 from uadbench.core.record import stable_hash
 
-MAX_JOBS = 5000  # of a suite with all that it includes
-MAX_INCLUDED = 5  # suites within one another
+MAX_JOBS = 5000  # maximum number of jobs of a suite including its includes
+MAX_INCLUDED = 5  # maximum depth of includes
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 SEE = "See experiments/suites/smoke.yaml."
 
 
 class Suite(BaseModel):
-    """What a suite file holds.
+    """Contents of a suite file.
 
-    A dataset that is used from two folders, as two cohorts, is told apart by a suffix: ``brain_mri@mslub``.
+    A suffix distinguishes two folders (cohorts) of the same dataset: ``brain_mri@mslub``.
 
     Attributes:
         name: Name of the suite.
-        include: Other suites in the same folder, by name, whose jobs are part of this one.
+        include: Other suites in the same folder, by name, whose jobs are added to this one.
         preset: Preset of every method.
         protocol: Rules of scoring.
         seeds: Training seeds.
         methods: Registry names.
-        datasets: Registry names, perhaps with a suffix; their phantoms are used unless ``sources`` says otherwise.
+        datasets: Registry names, optionally with a suffix; their phantoms are used unless ``sources`` lists a folder.
         sources: Prepared folder of a dataset.
-        test_on: Where a dataset's methods are tested, if not on the dataset itself.
-        variants: Further rows of a method, each a set of config values.
-        folds: Number of folds of a dataset whose source is a folder of folds: every job is run once per fold, and the
-            cases of all folds make one record.
-        plain: Whether a method that has variants is also run without any.
+        test_on: Test datasets of a training dataset, if not itself.
+        variants: Additional rows of a method, each a set of config values.
+        folds: Number of folds of a dataset whose source is a folder of folds: every job runs once per fold, and the
+            cases of all folds form one record.
+        plain: Whether a method with variants also runs without one.
         tuned: Whether the committed tuned settings are used (experiments/tuned); jobs that have none are skipped.
-        included: What ``include`` names, filled in by ``load_suite``.
+        included: The suites in ``include``, filled in by ``load_suite``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,7 @@ class Suite(BaseModel):
 
     @property
     def exports(self) -> bool:
-        """Whether there are records to export: those of preset smoke are not results."""
+        """Whether records are exported: those of preset smoke are not results."""
         return any(is_result(row.preset) for row in rows(self))
 
 
@@ -77,13 +77,13 @@ class Row(BaseModel):
         method: Registry name.
         dataset: Data to train on, as named in the suite.
         source: "phantom" or a prepared folder.
-        test_on: Data to test on, if others.
+        test_on: Data to test on, if different.
         test_source: Their source.
         seed: Training seed.
         preset: Preset of the method.
         protocol: Rules of scoring.
         tuned: Whether the committed tuned settings are used.
-        fold: Number of the fold, 0 where there are none.
+        fold: Number of the fold, 0 without folds.
         overrides: Config values of the variant.
     """
 
@@ -111,24 +111,24 @@ class Row(BaseModel):
 
     @property
     def data(self) -> str:
-        """The data as a person names them: ``train`` or ``train -> test``, and the fold."""
+        """Readable name of the data: ``train`` or ``train -> test``, and the fold."""
         if self.fold:
             return f"{self.dataset}, fold {self.fold}"
         return f"{self.dataset} -> {self.test_on}" if self.test_on else self.dataset
 
     @cached_property
     def key(self) -> str:
-        """Hash of everything that makes the row another one, with the config resolved."""
+        """Hash of everything that defines the row, with the config resolved."""
         config = config_type(self.method).resolve(self.preset, None, self.overrides)
         return stable_hash([self.model_dump(exclude={"overrides"}), config.model_dump(mode="json")])
 
 
 def load_suite(path: Path) -> Suite:
-    """Reads a suite with all that it includes and checks every name in it.
+    """Reads a suite with its includes and checks every name in it.
 
     Raises:
         UserError: If a file is missing or malformed, suites include each other in a circle, a name is unknown, a value
-            is not allowed, or a job stands there twice.
+            is not allowed, or a job occurs twice.
     """
     suite = _read(path, ())
     seen: dict[str, Row] = {}
@@ -137,16 +137,16 @@ def load_suite(path: Path) -> Suite:
     for row in rows(suite):
         if row.key in seen:
             raise UserError(
-                f"{path}: {row.label} on {row.data} with seed {row.seed} stands there twice.", "Take one of them out."
+                f"{path}: {row.label} on {row.data} with seed {row.seed} occurs twice.", "Remove one of them."
             )
         seen[row.key] = row
     if not seen:
-        raise UserError(f"{path} holds no job.", "Give it methods, datasets and seeds, or let it include a suite.")
+        raise UserError(f"{path} contains no jobs.", "Add methods, datasets and seeds, or include a suite.")
     return suite
 
 
 def rows(suite: Suite) -> Iterator[Row]:
-    """Yields the rows, seed by seed, so that a suite that is stopped early holds complete seeds."""
+    """Yields the rows seed by seed, so that a suite stopped early has complete seeds."""
     for inner in suite.included:
         yield from rows(inner)
     for seed, dataset, method in product(suite.seeds, suite.datasets, suite.methods):
@@ -172,7 +172,7 @@ def rows(suite: Suite) -> Iterator[Row]:
 
 
 def registered(dataset: str) -> str:
-    """Returns the registry name of a dataset as a suite names it: what stands before ``@``."""
+    """Returns the registry name of a dataset in a suite: the part before ``@``."""
     return dataset.partition("@")[0]
 
 
@@ -180,7 +180,7 @@ def _read(path: Path, within: tuple[Path, ...]) -> Suite:
     here = path.resolve()
     if here in within:
         circle = " -> ".join(each.stem for each in [*within[within.index(here) :], here])
-        raise UserError(f"Suites include each other in a circle: {circle}.", "Take one include out.")
+        raise UserError(f"Suites include each other in a circle: {circle}.", "Remove one include.")
     if not path.exists():
         known = ", ".join(experiment_names("suites"))
         raise UserError(f"There is no suite {path}.", f"Those in experiments/suites: {known}.")

@@ -1,4 +1,4 @@
-"""Runs a suite: fills the job table, starts workers, and tells what ends until nothing is open."""
+"""Runs a suite: fills the job table, starts workers, and reports finished jobs until none is open."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class SuiteRun:
 
     Args:
         suite: What to run.
-        root: Root of the runs, on a folder that all workers see.
-        records: Where each record is exported to as its job ends (those of preset smoke are not).
-        progress: Called while phantoms are made.
+        root: Parent folder of the runs, accessible to all workers.
+        records: Folder to which each record is exported when its job ends (except for preset smoke).
+        progress: Called while phantoms are simulated.
 
     Raises:
         UserError: If two rows turn out to be the same job, or the job table cannot be used.
@@ -47,20 +47,20 @@ class SuiteRun:
             twice = next(each for each in self.planned if self.by_id[each.id] is not each)
             raise UserError(
                 f"{twice.row.label} on {twice.row.data} is the same job as another row: the data are the same.",
-                "Take one of them out.",
+                "Remove one of them.",
             )
-        # A suite whose jobs have changed has a table of its own: what is done is known from the records.
+        # A changed suite gets a new table: finished jobs are known from the records.
         digest = stable_hash(sorted(self.by_id), 8)
         self._table_file = self.root / ".suites" / f"{suite.name}-{digest}.sqlite"
 
     def stored(self, planned: PlannedRow) -> Record | None:
-        """Returns the record of a job that is done, here or, from the exported records, on another machine."""
+        """Returns the record of a finished job, from this machine or from the exported records of another."""
         if planned.plan is None:
             return None
         try:
             record = RunFolder(self.root / planned.id).record()
         except DataError:
-            return None  # damaged: the worker that gets the job says so
+            return None  # damaged: the worker that gets the job reports it
         if record is not None and record.status == "done":
             return record
         return exported_record(planned.plan.job, self.records)
@@ -116,7 +116,7 @@ class SuiteRun:
         return entries
 
     def _pool(self) -> None:
-        """Makes and exports one record of all folds of a job, where all of them ended well."""
+        """Writes and exports one record of all folds of a job if all of them succeeded."""
         groups: defaultdict[str, list[PlannedRow]] = defaultdict(list)
         for planned in self.planned:
             if planned.row.fold:
@@ -130,7 +130,7 @@ class SuiteRun:
                     export_record(record, folder, self.records)
 
     def _export(self, plan: Plan, record: Record) -> None:
-        """Exports what ended before it could be exported, or was scored anew; another run's record stays."""
+        """Exports records not exported yet or rescored since; records of other runs are not changed."""
         folder = self.root / plan.job.id
         if not is_result(plan.job.method.preset) or not (folder / "record.json").exists():
             return

@@ -1,4 +1,4 @@
-"""What a worker is told, and what an executor is: importing this imports no torch."""
+"""The task of a worker and the interface of an executor; importing this does not import torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from uadbench.core.job import Compile
 
 @dataclass(frozen=True)
 class Work:
-    """What a worker is told: all paths are on folders that every worker sees.
+    """The task of a worker; all paths are accessible to every worker.
 
     Attributes:
         table: The job table.
         root: Root of the runs.
-        records: Where records are exported to.
+        records: Folder for exported records.
         base: Folder that relative sources start from.
         device: auto, cpu or cuda.
         threads: Threads of a worker on the CPU.
@@ -39,19 +39,19 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many workers there are to be."""
+        """The number of workers."""
         ...
 
     def start(self, task: Work, jobs: int) -> None:
-        """Starts the workers, no more than there are jobs.
+        """Starts the workers, at most one per job.
 
         Raises:
-            UserError: If what they need is not there.
+            UserError: If requirements are missing.
         """
         ...
 
     def tend(self) -> None:
-        """Called about twice a second: replaces workers that died.
+        """Called about twice per second; replaces dead workers.
 
         Raises:
             JobFailed: If they die faster than they can be replaced.
@@ -59,12 +59,12 @@ class Executor(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ends the workers; their jobs can be claimed by others afterwards. Called exactly once."""
+        """Ends the workers; others can then claim their jobs. Called exactly once."""
         ...
 
 
 def check_options(options: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """Refuses options that an executor does not know.
+    """Refuses unknown options of an executor.
 
     Raises:
         UnknownName: If there is one.

@@ -1,7 +1,7 @@
-"""A worker of a suite: claims a job, runs it, exports its record, claims the next, until the suite is over.
+"""A worker of a suite: claims a job, runs it, exports its record, claims the next, until the suite has ended.
 
-Every executor starts workers and nothing else: which machine they are on makes no difference to them, as long as they
-see the same folders.
+Executors only start workers, which can be on any machine as long as they
+can access the same folders.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ IDLE_SECONDS = 0.5
 
 
 def work(task: Work, ending: Event | None = None) -> int:
-    """Works until no job of the suite is open, and returns how many jobs this worker ended.
+    """Works until no job of the suite is open, and returns how many jobs this worker finished.
 
-    It waits while others have the last jobs: should one of them die, its job is taken over.
+    It waits while others run the last jobs, to take over if one of them dies.
 
     Args:
         task: The suite's table and folders.
-        ending: Set by the handler of a signal that asks this worker to end. The exit which the handler raises may come
-            out of a library as another error, and the job that it ends has not failed: it stays claimed and is taken
+        ending: Set by the handler of a signal that ends this worker. The exit raised by the handler may come
+            out of a library as another error, and the interrupted job has not failed: it stays claimed and is taken
             over.
 
     Raises:
@@ -69,7 +69,7 @@ def _run(
     opened: dict[tuple[str, str], Store | UserError],
     ending: Event,
 ) -> bool:
-    """Runs a claimed job and says in the table how it ended; a job in progress elsewhere is given back."""
+    """Runs a claimed job and records its outcome in the table; a job in progress elsewhere is returned."""
     began = time.monotonic()
     row = Row.model_validate_json(claimed.definition)
     try:
@@ -79,7 +79,7 @@ def _run(
         return True
     try:
         if plan.job.id != claimed.id:
-            raise JobFailed(f"{row.data} is not the same here as where the suite was started: another fingerprint.")
+            raise JobFailed(f"{row.data} has a different fingerprint here than where the suite was started.")
         table.start(claimed.id, owner)
         _execute(plan, task, export=row.fold == 0)
     except InProgress as error:
@@ -91,7 +91,7 @@ def _run(
         table.finish(claimed.id, owner, "failed", str(error), time.monotonic() - began)
     except Exception as error:
         _leave_if(ending)
-        # One method's bug, or a full disk, must not take the rest of the suite with it.
+        # A bug in one method, or a full disk, must not stop the rest of the suite.
         _keep_traceback(task.root / claimed.id)
         text = " ".join(f"{type(error).__name__}: {error}".split())
         table.finish(claimed.id, owner, "failed", text, time.monotonic() - began)
@@ -116,4 +116,4 @@ def _keep_traceback(folder: Path) -> None:
     try:
         RunFolder(folder).write_text("error.txt", traceback.format_exc())
     except OSError:
-        return  # the folder cannot be written, which is what the reason says
+        return  # the folder cannot be written, as the reason states

@@ -1,4 +1,4 @@
-"""MLflow: one run of an experiment per job, in a database file or on a server, by its client."""
+"""MLflow: one run of an experiment per job, in a database file or on a server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SQLITE = "sqlite:///"
 
 
 class MLflow:
-    """Runs in a store of MLflow; the experiment is called after the dataset.
+    """Runs in an MLflow store; the experiment has the name of the dataset.
 
     Args:
         address: Address of the store; None for ``MLFLOW_TRACKING_URI``, or else ``mlflow.db`` below ``root``.
@@ -42,7 +42,7 @@ class MLflow:
                 f"Give {SQLITE}runs/mlflow.db or http://HOST:PORT.",
             )
         self._files: str | None = (
-            None  # a server knows where to keep files; beside a database file they lie in a folder
+            None  # a server manages its own files; for a database file they are in a folder next to it
         )
         if self._address.startswith(SQLITE):
             file = Path(self._address.removeprefix(SQLITE)).resolve()
@@ -51,17 +51,17 @@ class MLflow:
         try:
             self._client = MlflowClient(tracking_uri=self._address)
             self._client.search_experiments(max_results=1)
-        except Exception as error:  # drivers, databases and servers each have their own
+        except Exception as error:  # drivers, databases and servers each raise their own errors
             raise UserError(
                 f"MLflow cannot use {hidden(self._address)}: {hidden(error)}.", "Check --track-to."
             ) from error
 
     def holds(self, tracked_id: str) -> bool:
-        """Whether a finished run of this id is there."""
+        """Whether there is a finished run with this id."""
         return any(status == "FINISHED" for _, status in self._runs(tracked_id))
 
     def open(self, tracked: Tracked) -> MLflowLog:
-        """Begins a run, or goes on with an interrupted one."""
+        """Starts a run, or resumes an interrupted one."""
         left = [run for run, status in self._runs(tracked.id) if status in ("RUNNING", "KILLED")]
         if left:
             run_id = left[0]
@@ -79,7 +79,7 @@ class MLflow:
             return found.experiment_id
         try:
             return self._client.create_experiment(name, artifact_location=self._files)
-        except MlflowException:  # another process has just made it
+        except MlflowException:  # another process has just created it
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 raise
@@ -107,14 +107,14 @@ class MLflowLog:
         self._sent = time.monotonic()
 
     def step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Notes scalars of a training step; they are sent in batches."""
+        """Logs scalars of a training step, sent in batches."""
         now = int(time.time() * 1000)
         self._waiting += [Metric(name, value, now, step) for name, value in scalars.items()]
         if len(self._waiting) >= BATCH or time.monotonic() - self._sent > WAIT:
             self._send()
 
     def finish(self, status: Status, scalars: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
-        """Notes the final numbers and keeps the pictures."""
+        """Logs the final metrics and images."""
         self.step(0, scalars)
         self._send()
         for file in pictures.values():

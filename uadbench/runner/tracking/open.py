@@ -1,4 +1,4 @@
-"""Opens an experiment tracker by name; a package of the extra ``tracking`` is imported only then."""
+"""Opens an experiment tracker by name and only then imports packages of the extra ``tracking``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uadbench.runner.tracking.tracker import Tracker
 TRACKERS = ("tensorboard", "mlflow")
 INSTALL = "pip install 'uadbench[tracking]'"
 
-# Read when MLflow is imported: nobody but the store that was asked for is told of a run, and a server that is down
+# Read when MLflow is imported: no telemetry is sent, and a server that is down
 # costs seconds, not minutes.
 MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,4 +1,4 @@
-"""TensorBoard: one folder of event files a run, by lightning-fabric's logger."""
+"""TensorBoard: one folder of event files per run, with lightning-fabric's logger."""
 
 from __future__ import annotations
 
@@ -15,33 +15,35 @@ from uadbench.core.errors import UserError
 from uadbench.runner.tracking.tracker import Status, Tracked
 
 FINISHED = ".finished"
-"""Marks the folder of a run that came to its end."""
+"""Marks the folder of a finished run."""
 
 
 class TensorBoard:
     """Event files in ``<folder>/<group>/<name>-<id>``.
 
     Args:
-        folder: What ``tensorboard --logdir`` is given.
+        folder: Folder for ``tensorboard --logdir``.
 
     Raises:
-        UserError: If the folder cannot be made.
+        UserError: If the folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"The folder {folder} cannot be made: {error.strerror}.", "Choose --track-to.") from error
+            raise UserError(
+                f"The folder {folder} cannot be created: {error.strerror}.", "Choose --track-to."
+            ) from error
         self._folder = folder
 
     def holds(self, tracked_id: str) -> bool:
-        """Whether a finished log of this id is there."""
+        """Whether there is a finished log with this id."""
         names = (f"*-{tracked_id}", f"*-{tracked_id}-*")
         return any(any(self._folder.glob(f"*/{name}/{FINISHED}")) for name in names)
 
     def open(self, tracked: Tracked) -> TensorBoardLog:
-        """Begins a log, or goes on with an interrupted one; a finished one is kept beside it."""
+        """Starts a log, or resumes an interrupted one; a finished one is kept."""
         group = self._folder / _word(tracked.group)
         base = name = f"{_word(tracked.name)}-{tracked.id}"
         number = 1
@@ -57,7 +59,7 @@ class TensorBoardLog:
     Args:
         group: Folder of its group.
         name: Its folder there.
-        tracked: What it is of.
+        tracked: The tracked run or trial.
     """
 
     def __init__(self, group: Path, name: str, tracked: Tracked) -> None:
@@ -68,14 +70,14 @@ class TensorBoardLog:
         self._logger.experiment.add_text("job", f"| | |\n|---|---|\n{rows}")
 
     def step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Notes scalars of a training step."""
+        """Logs scalars of a training step."""
         self._logger.log_metrics(scalars, step)
 
     def finish(self, status: Status, scalars: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
-        """Notes the final numbers, as scalars and in the table of hyper-parameters, and the pictures."""
+        """Logs the final metrics, as scalars and in the hyper-parameter table, and the images."""
         try:
             if status != "interrupted":
-                # One column a number in the table of hyper-parameters: the ends of intervals would fill it.
+                # One column per metric in the hyper-parameter table, without the limits of intervals.
                 ends = {name: value for name, value in scalars.items() if name.endswith(("_low", "_high"))}
                 self._logger.log_metrics(ends, 0)
                 columns = {name: value for name, value in scalars.items() if name not in ends}

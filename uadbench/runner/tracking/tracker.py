@@ -1,7 +1,7 @@
-"""Experiment trackers: a run told to TensorBoard or MLflow while it happens. They watch, and change nothing.
+"""Experiment trackers: log a run to TensorBoard or MLflow while it happens, without changing it.
 
 A tracker sees the job, each report of the training, and the finished record. Neither the job's id nor a number depends
-on it, the time it takes is not counted as training, and one that fails on the way costs its own log alone.
+on it, its time is not counted as training, and a failing tracker loses only its own log.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Tracked:
     """What is tracked: a run, or a trial of a study.
 
     Attributes:
-        id: Names it for good; a second log of the same id goes on with the first if that was interrupted.
-        group: What it is compared with: a dataset, or a study.
-        name: What a reader calls it.
-        params: Hyper-parameters and all else that defines it.
+        id: Permanent identifier; a second log with the same id continues the first if that was interrupted.
+        group: Group for comparison: a dataset or a study.
+        name: Readable name.
+        params: Hyper-parameters and everything else that defines it.
     """
 
     id: str
@@ -43,40 +43,40 @@ class Log(Protocol):
     """The log of one tracked thing."""
 
     def step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Notes scalars of a training step."""
+        """Logs scalars of a training step."""
         ...
 
     def finish(self, status: Status, scalars: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
-        """Notes what came out, and closes the log.
+        """Logs the results and closes the log.
 
         Args:
-            status: How it ended; an interrupted one may go on.
-            scalars: Final numbers.
+            status: How it ended; an interrupted log can be resumed.
+            scalars: Final metrics.
             pictures: PNG files by name.
         """
         ...
 
 
 class Tracker(Protocol):
-    """A place that keeps logs."""
+    """A store of logs."""
 
     def holds(self, tracked_id: str) -> bool:
-        """Whether a finished log of this id is there."""
+        """Whether there is a finished log with this id."""
         ...
 
     def open(self, tracked: Tracked) -> Log:
-        """Begins a log, or goes on with an interrupted one."""
+        """Starts a log, or resumes an interrupted one."""
         ...
 
 
 @dataclass
 class Tracking:
-    """A tracker, and what may be told to it.
+    """A tracker with its permissions and state.
 
     Attributes:
-        tracker: Where to.
-        say: Told one line if the tracker fails; the run goes on without it.
-        include_images: Whether pictures of real patients may leave the run's folder.
+        tracker: The tracker.
+        say: Called with one line if the tracker fails; the run continues without it.
+        include_images: Whether images of real patients may leave the run's folder.
         stopped: Whether the tracker has failed.
     """
 
@@ -91,14 +91,16 @@ class Tracking:
             return None
         try:
             return call(self.tracker)
-        except Exception as error:  # whatever a server, a disk or a package does: a run is worth more than its log
+        except (
+            Exception
+        ) as error:  # whatever a server, a disk or a package raises: a run is more important than its log
             self.stopped = True
-            self.say(f"Tracking stopped ({type(error).__name__}): {hidden(error)}; the run goes on.")
+            self.say(f"Tracking stopped ({type(error).__name__}): {hidden(error)}; the run continues.")
             return None
 
     @contextmanager
     def watching(self, job: Job) -> Generator[Watcher]:
-        """Yields what the runner tells of a job; an exception leaves the log interrupted."""
+        """Yields the log of a job; an exception leaves it marked as interrupted."""
         watcher = Watcher(self, job)
         try:
             yield watcher
@@ -107,7 +109,7 @@ class Tracking:
 
 
 class Watcher:
-    """Tells a tracker of one job.
+    """Logs one job to a tracker.
 
     Args:
         tracking: The tracker.
@@ -121,16 +123,16 @@ class Watcher:
 
     @property
     def told_before(self) -> bool:
-        """Whether a finished log of the job is there."""
+        """Whether there is a finished log of the job."""
         return bool(self._tracking.tell(lambda tracker: tracker.holds(self._job.id)))
 
     def step(self, phase: str, step: int, scalars: Mapping[str, float]) -> None:
-        """Tells what a step of a phase reported."""
+        """Logs the report of a step."""
         named = {plain_name(f"{phase}/{name}"): value for name, value in scalars.items()}
         self._tracking.tell(lambda tracker: self._opened(tracker).step(step, named))
 
     def finish(self, record: Record, folder: Path) -> None:
-        """Tells what came out."""
+        """Logs the results."""
         picture = folder / "overview.png"
         shown = picture.is_file() and (self._tracking.include_images or _of_phantoms(record))
         self._tracking.tell(self._opened)
@@ -140,7 +142,7 @@ class Watcher:
     def close(
         self, status: Status, scalars: Mapping[str, float] | None = None, pictures: Mapping[str, Path] | None = None
     ) -> None:
-        """Closes the log if one was begun."""
+        """Closes the log if there is one."""
         log, self._log = self._log, None
         if log is not None:
             self._tracking.tell(lambda _: log.finish(status, scalars or {}, pictures or {}))
@@ -152,7 +154,7 @@ class Watcher:
 
 
 def tracked_job(job: Job) -> Tracked:
-    """Returns a job as trackers see it: its parts by name, the method's settings as ``config.KEY``."""
+    """Returns the parameters of a job for trackers, with the method's settings as ``config.KEY``."""
     tested = job.test_on or job.dataset
     params: dict[str, Value] = {
         "id": job.id,
@@ -174,9 +176,9 @@ def tracked_job(job: Job) -> Tracked:
 
 
 def final_scalars(record: Record) -> dict[str, float]:
-    """Returns the metrics of a record with their intervals, and its cost, under names that trackers take.
+    """Returns the metrics of a record with their intervals, and its cost, under names that trackers accept.
 
-    ``dice@healthy-fpr@0.01`` becomes ``test/dice/healthy-fpr/0.01``, its interval ends in ``_low`` and ``_high``.
+    ``dice@healthy-fpr@0.01`` becomes ``test/dice/healthy-fpr/0.01``, its interval limits end in ``_low`` and ``_high``.
     """
     scalars: dict[str, float] = {}
     for key, metric in record.metrics.items():
@@ -187,7 +189,7 @@ def final_scalars(record: Record) -> dict[str, float]:
 
 
 def plain_name(key: str) -> str:
-    """Returns a name that both trackers take: letters, digits, ``_``, ``-``, ``.`` and ``/``."""
+    """Returns a name that both trackers accept: letters, digits, ``_``, ``-``, ``.`` and ``/``."""
     return re.sub(r"[^\w./-]", "_", key.replace("@", "/"), flags=re.ASCII)
 
 

@@ -1,6 +1,6 @@
-"""Where the workers of a suite run. An executor starts workers and tends them; the job table does the rest.
+"""Executors start and monitor the workers of a suite; the job table does the rest.
 
-Importing this imports no torch: a worker process sets its threads and its GPU before torch looks.
+Importing this does not import torch: a worker process sets its threads and GPU before torch reads them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def make_executor(name: str, workers: int | None, device: str, options: Mapping[
 
     Args:
         name: local, ray or slurm.
-        workers: How many workers; None for what the place offers.
+        workers: Number of workers; None for the executor's default.
         device: auto, cpu or cuda.
-        options: Settings of the place (docs/how-to/cluster.md).
+        options: Options of the executor (docs/how-to/cluster.md).
 
     Raises:
         UnknownName: If there is no such executor or option.

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: one a GPU where there are GPUs, else as many as asked for on the CPU."""
+"""Workers as processes on this machine: one per GPU if there are GPUs, otherwise the requested number on the CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uadbench.runner.suites.work import Work, check_options
 
 STOP_SECONDS = 20.0
 
-# So many deaths in a row without a living worker between them mean that workers cannot live here at all.
+# After this many deaths in a row without a living worker, workers cannot run here at all.
 MAX_DEATHS = 12
 
 
@@ -26,8 +26,8 @@ class LocalExecutor:
     """N processes.
 
     Args:
-        workers: How many.
-        gpus: GPUs to spread them over; 0 for the CPU.
+        workers: Number of workers.
+        gpus: GPUs to distribute them over; 0 for the CPU.
     """
 
     def __init__(self, workers: int, gpus: int) -> None:
@@ -40,7 +40,7 @@ class LocalExecutor:
 
     @classmethod
     def make(cls, workers: int | None, device: str, options: Mapping[str, Any]) -> LocalExecutor:
-        """Returns an executor with a worker a GPU, or one worker on the CPU, unless told otherwise.
+        """Returns an executor with one worker per GPU, or one on the CPU, unless specified otherwise.
 
         Raises:
             UnknownName: If an option is given: there are none.
@@ -76,7 +76,7 @@ class LocalExecutor:
             if self._deaths >= MAX_DEATHS * self.workers:
                 raise JobFailed(
                     f"{self._deaths} workers died (the last with exit code {process.exitcode}). Run one job alone with "
-                    "uadbench run to see why; with too little memory take fewer --workers."
+                    "uadbench run to see why; if memory is short, use fewer --workers."
                 )
             self._spawn(number, self._task)
 
@@ -107,17 +107,17 @@ def threads_each(workers: int) -> int:
 
 
 def _worker_process(task: Work, gpu: str | None) -> None:
-    """What a process does. The environment is set before torch is imported, which reads it once."""
+    """The main function of a worker process. It sets the environment before torch is imported, which reads it once."""
     os.environ["OMP_NUM_THREADS"] = str(task.threads)
     if gpu is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[int(gpu)] if visible else gpu
-    # Ctrl-C reaches the whole group of processes: the parent alone answers it and then ends its workers one by one.
+    # Ctrl-C reaches the whole process group: only the parent handles it and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ending = threading.Event()
 
     def leave(number: int, _frame: FrameType | None) -> None:
-        """Ends the process as an exception does: temporary files are removed and locks freed."""
+        """Ends the process like an exception: temporary files are removed and locks released."""
         ending.set()
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice (by the group and by the parent), it ends once
         sys.exit(128 + number)
@@ -130,14 +130,14 @@ def _worker_process(task: Work, gpu: str | None) -> None:
     try:
         work(task, ending)
     except UserError as error:
-        # The job table is out of reach: the parent meets the same error and tells it.
+        # The job table is not accessible: the parent gets the same error and reports it.
         sys.exit(f"uadbench: {error}")
-    # It ends by itself: a request to end would only break into the last clearing up.
+    # It is already ending: another signal would only interrupt its cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:
-    """Ends this process once its parent is gone, however that died: no worker goes on unseen."""
+    """Ends this process if its parent dies for any reason, so that no worker is orphaned."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -1,4 +1,4 @@
-"""Workers as tasks of a live Ray cluster, which starts them anew, elsewhere if need be, when a process or node dies."""
+"""Workers as tasks of a Ray cluster, which restarts them, possibly elsewhere, if a process or node dies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from uadbench.runner.suites.work import Work, check_options
 STOP_SECONDS = 20.0
 CONNECT_SECONDS = 10.0
 
-# A job that kills its worker three times is given up, so a worker that dies more often has another reason.
+# A job that kills its worker three times is given up, so more deaths have another cause.
 MAX_RETRIES = 50
 
 
 class RayExecutor:
-    """N tasks, each of which works until the suite is over.
+    """N tasks, each of which works until the suite has ended.
 
     Args:
-        workers: How many; None for what the cluster's CPUs or GPUs allow.
+        workers: Number of workers; None for the number that the cluster's CPUs or GPUs allow.
         device: auto, cpu or cuda.
-        address: Address of the cluster; "auto" for the one that this machine is part of.
-        cpus: CPUs of a worker.
-        gpus: GPUs of a worker; None for one where the cluster has any. Fractions let workers share a GPU.
+        address: Address of the cluster; "auto" for the one that this machine belongs to.
+        cpus: CPUs per worker.
+        gpus: GPUs per worker; None for one if the cluster has any. Fractions let workers share a GPU.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class RayExecutor:
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"There is no Ray cluster at '{address}': {_first_line(error)}.",
-                "Start one with ray start --head, or name it: --option address=HOST:6379.",
+                "Start one with ray start --head, or specify it: --option address=HOST:6379.",
             ) from error
         there = self._ray.cluster_resources()
         use_gpus = device != "cpu" and there.get("GPU", 0) > 0
@@ -65,7 +65,7 @@ class RayExecutor:
         return cls(workers, device, **options)
 
     def start(self, task: Work, jobs: int) -> None:
-        """Submits the tasks; those that the cluster has no room for wait until it has."""
+        """Submits the tasks; tasks that do not fit wait for free resources."""
         self.workers = min(self.workers, jobs)
         remote = self._ray.remote(_ray_worker).options(
             num_cpus=self._cpus, num_gpus=self._gpus, max_retries=MAX_RETRIES, name="uadbench"
@@ -73,10 +73,10 @@ class RayExecutor:
         self._tasks = [remote.remote(replace(task, threads=self._cpus)) for _ in range(self.workers)]
 
     def tend(self) -> None:
-        """Looks whether tasks have ended.
+        """Checks whether tasks have ended.
 
         Raises:
-            JobFailed: If all did, although jobs are open.
+            JobFailed: If all have ended although jobs are open.
         """
         if not self._tasks:
             return
@@ -89,7 +89,7 @@ class RayExecutor:
                     raise JobFailed(f"The last worker on the Ray cluster failed: {_first_line(error)}") from error
 
     def stop(self) -> None:
-        """Interrupts the tasks, kills those that do not end, and leaves the cluster as it is."""
+        """Interrupts the tasks, kills those that do not end, and leaves the cluster running."""
         for force in (False, True):
             if self._tasks:
                 for each in self._tasks:
@@ -105,10 +105,10 @@ def _ray_worker(task: Work) -> int:
 
 
 def _reach(address: str) -> None:
-    """Tries the address once: Ray itself goes on trying for minutes.
+    """Tries the address once: Ray itself retries for minutes.
 
     Raises:
-        OSError: If nobody answers.
+        OSError: If there is no response.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdigit():

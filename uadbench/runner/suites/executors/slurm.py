@@ -1,4 +1,4 @@
-"""Workers as SLURM jobs, by submitit. Cluster ``local`` runs the same scripts without SLURM, ``debug`` runs in here."""
+"""Workers as SLURM jobs, by submitit. Cluster ``local`` runs the same scripts without SLURM, ``debug`` in-process."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ CLUSTERS = ("slurm", "local", "debug")
 STOP_SECONDS = 20.0
 MAX_DEATHS = 12
 
-# How often a worker may come back after its time was up: a suite may take weeks of days.
+# How often a worker may be requeued after reaching its time limit: a suite may take weeks.
 REQUEUES = 1000
 
-# Settings that submitit knows on every cluster; any other name is one of sbatch, e.g. partition or account.
+# Settings of submitit on every cluster; other names are passed to sbatch, e.g. partition or account.
 GENERIC = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node", "stderr_to_stdout")
 DAY = 24 * 60
 
 
 class SlurmWorker:
-    """What a SLURM job does; when its time is up it is queued again, and its run goes on from the last checkpoint."""
+    """The main function of a SLURM job; at its time limit it is requeued and resumes from the last checkpoint."""
 
     def __init__(self, task: Work) -> None:
         self.task = task
-        # Made in the job: an event cannot be pickled.
+        # Created in the job, because an event cannot be pickled.
         self._ending: Event | None = None
 
     def __call__(self) -> int:
-        """Works until the suite is over."""
+        """Works until the suite has ended."""
         from uadbench.runner.suites.worker import work
 
         self._ending = Event()
         return work(self.task, self._ending)
 
     def checkpoint(self) -> Any:
-        """Called by submitit before the job is ended from outside: returns what is to be queued again."""
+        """Called by submitit before the job is ended externally; returns the job to requeue."""
         from submitit.helpers import DelayedSubmission
 
         if self._ending is not None:
@@ -51,7 +51,7 @@ class SlurmExecutor:
     """N jobs of a SLURM cluster.
 
     Args:
-        workers: How many.
+        workers: Number of workers.
         device: auto, cpu or cuda; a worker gets one GPU unless it is cpu.
         cluster: slurm, local or debug.
         settings: Settings of submitit and sbatch.
@@ -87,7 +87,7 @@ class SlurmExecutor:
         """Submits the jobs as one array.
 
         Raises:
-            UserError: If there is no SLURM here, or a setting is not allowed.
+            UserError: If SLURM is not available, or a setting is not allowed.
         """
         from submitit import AutoExecutor
 
@@ -98,16 +98,16 @@ class SlurmExecutor:
             self._executor = AutoExecutor(
                 folder=task.table.parent / "slurm", cluster=self._cluster, slurm_max_num_timeout=REQUEUES
             )
-            # No array size limit of ours: SLURM's own rules say how many run at once.
+            # No limit on the array size: SLURM's own limits determine how many run at once.
             self._executor.update_parameters(name="uadbench", slurm_array_parallelism=self.workers, **named)
             with self._executor.batch():
                 self._jobs = [self._executor.submit(self._worker) for _ in range(self.workers)]
         except (RuntimeError, NameError, AssertionError, TypeError, ValueError) as error:
             text = " ".join(str(error).split())
-            raise UserError(f"SLURM does not take the workers: {text}", "See docs/how-to/cluster.md.") from error
+            raise UserError(f"SLURM refuses the workers: {text}", "See docs/how-to/cluster.md.") from error
 
     def tend(self) -> None:
-        """Submits a job again that ended badly.
+        """Resubmits a failed job.
 
         Raises:
             JobFailed: If they fail again and again.
@@ -121,11 +121,11 @@ class SlurmExecutor:
                 continue
             self._deaths += 1
             if self._deaths >= MAX_DEATHS * self.workers:
-                raise JobFailed(f"{self._deaths} workers failed; the last says: {str(error).splitlines()[-1:]}")
+                raise JobFailed(f"{self._deaths} workers failed; the last error was: {str(error).splitlines()[-1:]}")
             self._jobs.append(self._executor.submit(self._worker))
 
     def stop(self) -> None:
-        """Cancels what still runs."""
+        """Cancels running jobs."""
         for job in self._jobs:
             job.cancel()
         deadline = time.monotonic() + STOP_SECONDS
