@@ -21,7 +21,7 @@ from uadbench.cli import app
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import UserError
 from uadbench.core.job import Job
-from uadbench.core.record import Record
+from uadbench.core.record import Fold, Record
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.export import export_record
@@ -141,6 +141,18 @@ CLAIMS: dict[str, tuple[Change, str]] = {
         lambda record: record["cost"].update(train_images_seen=0),
         "cost.train_images_seen is 0",
     ),
+    "a cost left out, by which a training is known": (
+        lambda record: record.update(cost=None),
+        "cost is missing",
+    ),
+    "a number written otherwise, which gives another id": (
+        lambda record: record["method"]["config"].update(steps=float(record["method"]["config"]["steps"])),
+        "method.config.steps is 20.0",
+    ),
+    "another version of the protocol": (
+        lambda record: record["protocol"].update(version="99"),
+        "has other rules than the file of that name",
+    ),
 }
 NEEDS_THE_DATA = {"phantom as real, recipe too"}
 
@@ -186,10 +198,10 @@ def test_a_claim_that_contradicts_the_registry_reaches_nothing(
     assert any(words in line for line in found), found
     refused, ranks = accepts(board / "records")
     assert ranks == []
-    assert any(words in reason for reason in refused) or kind in ("a method version before the first", EARLIER), refused
+    assert any(words in reason for reason in refused) or kind in UNRANKED, refused
 
 
-EARLIER = "an earlier dataset version"
+UNRANKED = {"a method version before the first", "an earlier dataset version", "another version of the protocol"}
 
 
 def empty(base: Path) -> Path:
@@ -274,8 +286,9 @@ def repack(run: Path, bundle: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.parametrize("cost", ["told", "left out"])
 def test_one_training_as_three_seeds_is_neither_ranked_nor_taken(
-    supervised: Path, tiny_store: Path, tmp_path: Path
+    supervised: Path, tiny_store: Path, tmp_path: Path, cost: str
 ) -> None:
     board, store = tmp_path / "board", Store(tiny_store)
     for seed in range(3):
@@ -283,9 +296,13 @@ def test_one_training_as_three_seeds_is_neither_ranked_nor_taken(
         evaluation, hashes = score_run(store, store, RunFolder(copy), load_protocol("strict-v1"), seed, picture=False)
         metrics = {key: metric.model_dump() for key, metric in evaluation.metrics.items()}
         forge(copy, lambda record, s=seed, m=metrics, h=hashes: record.update(seed=s, metrics=m, hashes=h))
+        if cost == "left out":
+            forge(copy, lambda record: record.update(cost=None))
         exported(copy, board)
     found = audit(board, progress=no_progress).problems
     assert any("seeds 0 and 1 have the same weights: one training is one seed" in line for line in found), found
+    if cost == "left out":
+        return
     entries, refusals = read_entries([board / "records"], vouch)
     (row,) = make_leaderboard(entries, refusals).arenas[0].tables[0].rows
     assert row.rank is None
@@ -330,3 +347,26 @@ def test_a_claimed_rerun_without_a_base_counts_as_reported(run: Path, tmp_path: 
     file.with_name(f"{file.stem}.verification.json").write_text('{"level": "rerun"}')
     assert audit(board, progress=no_progress).levels == {"reported": 1}
     assert audit(board, progress=no_progress, base=board).levels == {"rerun": 1}
+
+
+def test_isolation_cannot_be_added_to_a_level_that_stood_before(run: Path, tmp_path: Path) -> None:
+    board = exported(run, tmp_path / "board")
+    (file,) = (path for path in (board / "records").rglob("*.json") if "." not in path.stem)
+    level = file.with_name(f"{file.stem}.verification.json")
+    level.write_text('{"level": "rerun"}')
+    base = shutil.copytree(board, tmp_path / "base")
+    level.write_text('{"level": "rerun", "isolated": "namespace"}')
+    found = audit(board, progress=no_progress, base=base).problems
+    assert any("it claims isolation by namespace, but nothing shows it" in line for line in found), found
+    assert audit(board, progress=no_progress, base=board).problems == []
+
+
+def test_the_images_of_each_fold_count(run: Path) -> None:
+    record = Record.model_validate_json((run / "record.json").read_bytes())
+    assert record.cost is not None
+    fold = Fold(record="0" * 16, fingerprint="a", weights="", patients=6)
+    seen = 2 * record.cost.train_images_seen
+    cost = record.cost.model_copy(update={"train_images_seen": seen})
+    assert vouch(record.model_copy(update={"folds": [fold, fold], "cost": cost})) == ([], "")
+    (problem,), _ = vouch(record.model_copy(update={"folds": [fold], "cost": cost}))
+    assert f"cost.train_images_seen is {seen}" in problem

@@ -32,7 +32,10 @@ def repeated_training(records: Sequence[Record]) -> str:
 
 
 def _draws(record: Record) -> bool:
-    """Whether the seed affects the training; the number of images is checked against the registered config."""
+    """Whether the seed affects the training, which a record that does not say its cost may not deny.
+
+    The number of images is checked against the registered config.
+    """
     if record.method.preset == EXTERNAL:
         return True
-    return record.cost is not None and record.cost.train_images_seen > 0
+    return record.cost is None or record.cost.train_images_seen > 0

@@ -99,7 +99,7 @@ def audit(leaderboard: Path, *, progress: Progress, base: Path | None = None) ->
     for file, record in entries.items():
         # Without the earlier leaderboard, only the submitted bundle supports a claim.
         shown = found.bundles.get(record.id, "reported")
-        found.levels[shown if base is None else _level(records / file)] += 1
+        found.levels[shown if base is None else _verified(records / file).level] += 1
     return found
 
 
@@ -237,15 +237,19 @@ def _compare_base(
 ) -> None:
     """Checks that a submission claims only what it shows."""
     for file, record in entries.items():
-        before, claimed = base / file, _level(records / file)
+        before, claimed = base / file, _verified(records / file)
         same = before.is_file() and before.read_bytes() == (records / file).read_bytes()
         if not same and record.schema_version < SCHEMA:
             found.note(file, "it was written by an earlier version, without a hash of every file")
         if not same and file in superseded:
             found.note(file, superseded[file])
-        shown = max(_level(before) if same else "reported", found.bundles.get(record.id, "reported"), key=LEVELS.index)
-        if LEVELS.index(claimed) > LEVELS.index(shown):
-            found.note(file, f"it claims the level {claimed}, but the submission shows {shown}")
+        old = _verified(before) if same else Verified(level="reported")
+        shown = max(old.level, found.bundles.get(record.id, "reported"), key=LEVELS.index)
+        if LEVELS.index(claimed.level) > LEVELS.index(shown):
+            found.note(file, f"it claims the level {claimed.level}, but the submission shows {shown}")
+        # A bundle is not rerun here, so that isolation can only have stood there before.
+        if claimed.isolated not in ("none", old.isolated):
+            found.note(file, f"it claims isolation by {claimed.isolated}, but nothing shows it")
     if _content(records.parent / EARLIER) != _content(base.parent / EARLIER):
         found.note(EARLIER, "a submission must not change the list of earlier records")
     there = {path.relative_to(base).as_posix() for path in base.rglob("*.json")}
@@ -259,9 +263,9 @@ def _content(file: Path) -> bytes | None:
     return file.read_bytes() if file.is_file() else None
 
 
-def _level(file: Path) -> Level:
-    """Returns the verification level of a record."""
+def _verified(file: Path) -> Verified:
+    """Returns the verification level and the isolation that a record claims."""
     try:
-        return Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes()).level
+        return Verified.model_validate_json(file.with_name(f"{file.stem}.{VERIFICATION}").read_bytes())
     except (OSError, ValidationError):
-        return "reported"
+        return Verified(level="reported")

@@ -8,6 +8,7 @@ checked there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -136,9 +137,12 @@ def _check_settings(record: Record) -> list[str]:
         )
     used, supervised = ledger.train_pixel_labels > 0, part.supervision == Supervision.MASKS
     if used < supervised or (used > supervised and record.dataset.source == "phantom"):
-        problems.append(f"record.json: ledger.train_pixel_labels contradicts supervision {part.supervision}")
-    if record.cost is not None and record.cost.train_images_seen != config.images_seen:
-        problems.append(_differs("cost.train_images_seen", record.cost.train_images_seen, config.images_seen))
+        problems.append(f"record.json: ledger.train_pixel_labels does not go with supervision {part.supervision}")
+    seen = config.images_seen * max(1, len(record.folds))  # each fold is a fit
+    if record.cost is None:
+        problems.append("record.json: cost is missing, which every run has")
+    elif record.cost.train_images_seen != seen:
+        problems.append(_differs("cost.train_images_seen", record.cost.train_images_seen, seen))
     return problems
 
 
@@ -181,8 +185,13 @@ def _differences(what: str, ours: dict[str, Any], theirs: dict[str, Any]) -> Ite
     for key, value in ours.items():
         if key == "config":
             yield from _differences(f"{what}.config", value, theirs[key])
-        elif key not in theirs or theirs[key] != value:
+        elif key not in theirs or _written(theirs[key]) != _written(value):
             yield _differs(f"{what}.{key}", theirs.get(key), value)
+
+
+def _written(value: Any) -> str:
+    """Returns a value as the id hashes it: 20.0 is another job than 20."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _differs(what: str, claimed: object, registered: object) -> str:

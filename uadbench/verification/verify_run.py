@@ -204,7 +204,8 @@ def _compare_job(run: StoredRun) -> list[str]:
     for name in ("method", "seed", "dataset", "test_on", "protocol"):
         if getattr(record, name) != getattr(job, name):
             problems.append(f"record.json: {name} is not that of config.yaml")
-    if load_protocol(record.protocol.name).hash != record.protocol.hash:
+    rules = load_protocol(record.protocol.name)
+    if (rules.hash, rules.version) != (record.protocol.hash, record.protocol.version):
         problems.append(f"record.json: protocol {record.protocol.name} has other rules than the file of that name")
     for claimed, store in ((record.dataset, run.train), (record.test_on, run.test)):
         if claimed is None:
