@@ -14,9 +14,10 @@ from scipy.stats import t
 
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
-from uadbench.core.errors import UserError
+from uadbench.core.errors import DataError, UserError
 from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Metric
+from uadbench.data.reading.npy import map_npy
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.records.layout import sha256_of
@@ -147,7 +148,7 @@ def _below(found: Metric, claimed: Metric, what: str) -> list[str]:
 def _same(ours: Path, theirs: Path) -> bool:
     rtol, atol = TOLERANCES[ours.name]
     try:
-        one, other = np.load(ours, mmap_mode="r"), np.load(theirs, mmap_mode="r")
-        return one.shape == other.shape and bool(np.allclose(one, other, rtol=rtol, atol=atol))
-    except (OSError, ValueError, EOFError):
+        one, other = map_npy(ours), map_npy(theirs)
+    except DataError:
         return False
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=rtol, atol=atol))

@@ -18,6 +18,7 @@ from uadbench.core.errors import DataError, JobFailed
 from uadbench.core.numerics import Numerics
 from uadbench.core.record import Isolation
 from uadbench.core.roles import Role
+from uadbench.data.reading.npy import map_npy
 from uadbench.data.storage.batches import lending_order
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.runner.execution.lent_data import lend
@@ -131,9 +132,10 @@ class Isolated:
         if status != 0:
             raise JobFailed(_words(work / FAILED) or f"The isolated process of {phase} ended with status {status}.")
         try:
-            return Outcome.model_validate_json(plain_file(work / RESULT).read_bytes())
+            outcome = Outcome.model_validate_json(_start_of(work / RESULT))
         except (OSError, ValidationError) as error:
             raise JobFailed(f"The isolated process of {phase} left no result.") from error
+        return outcome.model_copy(update={"notes": [_line(note) for note in outcome.notes]})
 
 
 def isolation() -> tuple[Isolation, str]:
@@ -157,11 +159,12 @@ def _take(source: Path, target: Path, plan: Plan, items: Sequence[Item]) -> None
         if name == "reconstruction.npy" and not (source / name).exists():
             continue
         try:
-            array = np.load(plain_file(source / name), mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            array = map_npy(plain_file(source / name))
+        except (OSError, DataError) as error:
             raise JobFailed(f"The isolated process left no readable {source.name}/{name}.") from error
-        finite = all(bool(np.isfinite(part).all()) for part in _chunks(array))
-        if array.dtype != dtype or array.shape != shapes[name] or not finite:
+        # Values come last: a file with holes may claim more of them than can ever be looked at.
+        expected = array.dtype == dtype and array.shape == shapes[name]
+        if not expected or not all(bool(np.isfinite(part).all()) for part in _chunks(array)):
             raise JobFailed(f"The isolated process left {source.name}/{name} of another type or shape, or not finite.")
         np.save(target / name, array[back])
     RunFolder(target).write_text("uids.json", json.dumps([item.uid for item in items]))
@@ -184,10 +187,24 @@ def plain_file(file: Path) -> Path:
 
 def _words(file: Path) -> str:
     try:
-        text = plain_file(file).read_bytes()[:LARGEST_WORDS].decode(errors="replace")
+        return _line(_start_of(file).decode(errors="replace"))
     except OSError:
         return ""
+
+
+def _line(text: str) -> str:
+    """Returns what a child says as one line that moves no cursor."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _start_of(file: Path) -> bytes:
+    """Returns the start of what a child left; all of it would fill the memory.
+
+    Raises:
+        OSError: If it is missing or no plain file.
+    """
+    with plain_file(file).open("rb") as stream:
+        return stream.read(LARGEST_WORDS)
 
 
 def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:

@@ -81,7 +81,14 @@ def start(
     command = [sys.executable, "-m", *(places.get(argument, argument) for argument in arguments)]
     if box.tool:
         command = wrapped(box, command, lent, work, hidden, gpu=gpu)
-    return subprocess.Popen(command, cwd="/" if box.tool else work, env=_environment(box, work))  # noqa: S603 (built here)
+    # What the method prints is no answer of this program, and what is typed is not for it.
+    return subprocess.Popen(  # noqa: S603 (built here)
+        command,
+        cwd="/" if box.tool else work,
+        env=_environment(box, work),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.__stderr__.fileno() if sys.__stderr__ else subprocess.DEVNULL,
+    )
 
 
 def status_of(child: subprocess.Popen[bytes]) -> int:

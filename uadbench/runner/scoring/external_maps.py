@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from uadbench.data.preprocessing.intake import Intake, squared
 from uadbench.data.reading.folder import visible
 from uadbench.data.reading.formats import format_of, stem_of
 from uadbench.data.reading.incoming import Incoming, discover, read_any_volume, read_stored
+from uadbench.data.reading.npy import map_npy
 from uadbench.data.reading.volume import axial, slices_last, slicing_axis
 from uadbench.data.storage.store import Item
 from uadbench.runner.storage.maps import begin_maps, complete_maps
@@ -99,13 +99,7 @@ def _read(one: Incoming, items: Sequence[Item], intake: Intake | None) -> list[N
 
 
 def _array(file: Path, items: Sequence[Item]) -> list[NDArray[np.float32]]:
-    try:
-        # Memory-mapped: the size in a header takes no memory, and a shorter file is refused.
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError, TypeError) as error:
-        raise DataError(f"{file} is not a readable NPY array.", "Save it with numpy.save.") from error
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{file} holds {array.dtype} instead of real numbers.", "Save it as float32.")
+    array = map_npy(file, "Save it as float32 with numpy.save.")
     _, h, w = items[0].shape
     wanted = (len(items), h, w)
     if array.shape != wanted and not (len(items) == 1 and array.shape == (h, w)):

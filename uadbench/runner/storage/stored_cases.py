@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from uadbench.core.errors import REMAKE, DataError
 from uadbench.core.reading import read_json
+from uadbench.data.reading.npy import map_npy
 from uadbench.data.storage.store import Item, Pixels
 from uadbench.evaluation.cases import CaseMaps
 
@@ -39,19 +40,23 @@ class StoredCases(Sequence[CaseMaps]):
         self._masks = masks
         try:
             uids = read_json(folder / "uids.json")
-            self._maps = np.load(folder / "maps.npy", mmap_mode="r")
-            scores = folder / "scores.npy"
-            self._scores = np.load(scores) if scores.exists() else None
         except (OSError, ValueError) as error:
             raise DataError(f"The maps in {folder} are missing or damaged.", REMAKE) from error
+        self._maps = map_npy(folder / "maps.npy", REMAKE)
+        scores, reconstruction = folder / "scores.npy", folder / "reconstruction.npy"
+        self._scores = map_npy(scores, REMAKE) if scores.exists() else None
+        self._reconstruction = map_npy(reconstruction, REMAKE) if reconstruction.exists() else None
         if uids != [item.uid for item in items]:
             raise DataError(f"The maps in {folder} belong to other images.", REMAKE)
         sizes = [item.shape[1] * item.shape[2] for item in items]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
-        if self._maps.shape[0] != (len(items) if self._maps.ndim == 3 else self._starts[-1]):
-            raise DataError(f"The number of maps in {folder} differs from the number of images.", REMAKE)
-        reconstruction = folder / "reconstruction.npy"
-        self._reconstruction = np.load(reconstruction, mmap_mode="r") if reconstruction.exists() else None
+        for array, shapes in (
+            (self._maps, {(3, len(items)), (1, int(self._starts[-1]))}),
+            (self._scores, {(1, len(items))}),
+            (self._reconstruction, {(4, len(items))}),
+        ):
+            if array is not None and (array.ndim, *array.shape[:1]) not in shapes:
+                raise DataError(f"The number of maps in {folder} differs from the number of images.", REMAKE)
         self._cases = by_case(items)
 
     def __len__(self) -> int:
