@@ -216,6 +216,40 @@ def test_a_changed_case_table_is_refused(tmp_path: Path) -> None:
     assert "table of cases" in refusals[0].reason
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "case,patient,ap\n,,\n",
+        "case,patient,ap,lesion\na,b,abc,True\n",
+        "case,patient,ap,lesion\na,b,0.5,perhaps\n",
+        "case,patient,ap,lesion\na,b,inf,True\n",
+        "case,patient,ap,lesion\na,b,0.5,True\na,b,0.5,True\n",
+        "case,patient,ap,lesion\na,b\nb,q,1,2,3,4,5,6\n",
+        "case,patient,ap\n\0,\0,\0\n",
+        "",
+    ],
+)
+def test_a_table_of_cases_that_is_none_costs_its_own_row(tmp_path: Path, table: str) -> None:
+    records = tmp_path / "records"
+    three_seeds(records, "intensity", 0.5)
+    record = make_record("dae", hashes={"cases.csv": hashlib.sha256(table.encode()).hexdigest()})
+    bad = write(records, record)
+    bad.with_name(f"{bad.stem}.cases.csv").write_text(table)
+    build_report(records, None, tmp_path)
+    (refusal,) = read_entries([records])[1]
+    assert refusal.file == bad.relative_to(records).as_posix()
+    assert "table of cases cannot be read" in refusal.reason
+
+
+def test_a_case_may_be_called_na(tmp_path: Path) -> None:
+    write(tmp_path / "records", make_record(), {"NA": 0.5, "null": 0.4, "1e5": 0.3})
+    build_report(tmp_path / "records", None, tmp_path)
+    ((entry,), refusals) = read_entries([tmp_path / "records"])
+    assert refusals == []
+    assert entry.cases is not None
+    assert list(entry.cases["case"]) == ["NA", "null", "1e5"]
+
+
 def test_what_strangers_wrote_is_harmless_everywhere(tmp_path: Path) -> None:
     label = '=HYPERLINK("http://x")|<script>alert(1)</script>[a](javascript:b)$\\input{x}'
     three_seeds(tmp_path / "records", "synomaly", 0.5, method__label=label, dataset__notes=["<img src=x onerror=1>"])

@@ -16,6 +16,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from uadbench.core.errors import DataError
 from uadbench.core.record import DatasetPart, Isolation, Record
+from uadbench.records.cases import parse_cases
 from uadbench.records.curves import Curves
 from uadbench.records.gaps import Gaps, Ladder
 from uadbench.records.layout import EARLIER, VERIFICATION, Level, Verified, sha256_of
@@ -247,8 +248,13 @@ def _cases(file: Path, record: Record) -> pd.DataFrame | None:
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.hashes.get("cases.csv"):
         raise ValueError("its table of cases does not have the hash in the record")
-    table = pd.read_csv(file, dtype={"case": str, "patient": str})
-    return table if {"case", "patient", "ap"} <= set(table.columns) else None
+    try:
+        table = parse_cases(content, {"case", "patient", "ap"})
+    except ValueError as error:
+        raise ValueError(f"its table of cases cannot be read: {' '.join(str(error).split())}") from error
+    for name in {"kind", "cohort"} & set(table.columns):
+        table[name] = table[name].where(table[name] != "")
+    return table
 
 
 def _beside(kind: type[Beside], name: str, record_file: Path, start: str, record: Record) -> Beside | None:

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ from uadbench.evaluation.protocol.thresholds import CHOSEN
 from uadbench.evaluation.scoring.folds import fold_metrics
 from uadbench.evaluation.scoring.gaps import oracle_gap
 from uadbench.evaluation.scoring.summary import summarise
+from uadbench.records.cases import NAMES, parse_cases
 from uadbench.runner.scoring.score_run import GAP_BETWEEN
 from uadbench.verification.claims import earlier_rules
 
@@ -36,9 +36,7 @@ FROM_MAPS = {
     "image_ece",
 }
 """Metrics that cannot be computed from the case table."""
-NAMES = ("case", "patient", "kind", "cohort")
 NEEDED = {*NAMES, "lesion", "pixels", "lesion_pixels", "ap", "auroc", "image_score", "own_score", "aupro"}
-MOST_COLUMNS = 300
 # Names that could be a formula in a spreadsheet, markup on a page or a path are not allowed.
 # Slices of a volume have their number after a slash.
 _NAME = re.compile(r"\w[\w .,:()+-]{0,199}(/\d{1,6})?")
@@ -108,21 +106,11 @@ def read_cases(file: Path) -> pd.DataFrame:
         ValueError: If columns are missing or too many, or a name is not allowed.
         OSError: If it cannot be read.
     """
-    columns = list(pd.read_csv(file, nrows=0).columns)
-    if len(columns) > MOST_COLUMNS or not set(columns) >= NEEDED:
-        lacking = ", ".join(sorted(NEEDED - set(columns)))
-        raise ValueError(f"it has {len(columns)} columns" + (f" and lacks {lacking}" if lacking else ""))
-    numbers = {name: np.float64 for name in columns if name not in (*NAMES, "lesion")}
-    kinds: dict[str, Any] = {**dict.fromkeys(NAMES, str), "lesion": np.bool_, **numbers}
-    table = pd.read_csv(file, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
+    table = parse_cases(file.read_bytes(), NEEDED)
     for column in NAMES:
         for name in table[column].unique():
             if not _NAME.fullmatch(name) and (name or column in ("case", "patient")):
                 raise ValueError(f"{column} {name[:60]!r} is not a name")
-    if not table["case"].is_unique:
-        raise ValueError("a case occurs twice")
-    if np.isinf(table[list(numbers)].to_numpy(np.float64)).any():
-        raise ValueError("a number is infinite")
     return table
 
 
