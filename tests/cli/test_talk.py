@@ -48,6 +48,20 @@ def lines_of(record: Record, folder: Path, width: int, verdict: str = "", **valu
     return console.export_text().rstrip("\n").splitlines()
 
 
+def test_without_lesions_the_end_speaks_of_false_alarms(tmp_path: Path) -> None:
+    healthy = {"value": 0.0096, "low": None, "high": None, "n_patients": 8, "unit": "1", "higher_is_better": False}
+    record = stored_row(tmp_path, "synomaly", 0.5)
+    metrics = {key: metric.model_copy(update={"value": None}) for key, metric in record.metrics.items()}
+    metrics["healthy_fp_fraction"] = next(iter(metrics.values())).model_copy(update=healthy)
+    lines = lines_of(record.model_copy(update={"metrics": metrics}), tmp_path / "runs" / record.id, 80, "verdict")
+    text = "\n".join(lines)
+    assert "contain no lesion" in text
+    assert "False positives on healthy test images" in text
+    assert "0.010" in text
+    assert "undefined" not in text
+    assert "verdict" not in text
+
+
 def test_a_run_ends_in_at_most_eight_lines_of_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = stored_row(tmp_path, "synomaly", 0.5)
     bar = stored_row(tmp_path, "mean_residual", 0.3)

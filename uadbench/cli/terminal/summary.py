@@ -15,6 +15,8 @@ from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.words import metric_words
 
 HEADLINE = ("case_ap", DICE, "pixel_auroc")
+WITHOUT_LESIONS = ("healthy_fp_fraction", "image_false_alarm_error")
+"""What a test of healthy images alone can say."""
 
 
 def print_summary(
@@ -33,12 +35,16 @@ def print_summary(
     data = record.test_on or record.dataset
     title = f"[bold]{escape(record.method.label)}[/bold] on [bold]{data.name}[/bold] ({data.source} {data.version})"
     _line(console, "; ".join([f"{title}, preset {record.method.preset}, seed {record.seed}", *notes]))
-    for key in HEADLINE:
+    lesions = any(record.metrics[key].value is not None for key in HEADLINE if key in record.metrics)
+    if record.metrics and not lesions:
+        _line(console, "  The test images contain no lesion: only false alarms are measured.")
+    for key in HEADLINE if lesions else WITHOUT_LESIONS:
         if key in record.metrics:
-            name = metric_words(key, short=True)
-            _line(console, f"  {name:<29}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
+            name = metric_words(key, short=True).ljust(29 if lesions else 40)
+            _line(console, f"  {name}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
     smoke = not is_result(record.method.preset)
-    _line(console, "Preset smoke is only a functional test and is never ranked." if smoke else escape(verdict))
+    if smoke or lesions:
+        _line(console, "Preset smoke is only a functional test and is never ranked." if smoke else escape(verdict))
     rank = "" if standing is None or smoke else f"Rank {standing.rank} of {standing.rows} stored rows by case AP. "
     cost = record.cost
     if cost is not None or rank:
