@@ -210,7 +210,7 @@ def test_a_device_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> Non
         pytest.skip("this machine has CUDA")
     found = uadbench("run", "--method", "position", "--dataset", "carotid_us", "--device", "cuda", cwd=tmp_path)
     assert found.returncode == 2
-    assert "no CUDA device" in found.stderr
+    assert "No CUDA device" in found.stderr
     assert list(tmp_path.iterdir()) == []
 
 
