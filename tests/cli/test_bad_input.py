@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from tests.support.shipped import METHOD_NAMES
 from uadbench.cli import app
 from uadbench.core.catalog import METHODS, config_type
 from uadbench.core.config import PRESET_NAMES, MethodConfig
-from uadbench.core.errors import UserError
+from uadbench.core.errors import JobFailed, UserError
 from uadbench.datasets.folder.options import Options, read_options
 from uadbench.records.read import read_entries
 
@@ -266,6 +267,58 @@ def test_a_hostile_config_of_a_run_is_one_line(here: Path, text: str) -> None:
     (run / "record.json").write_text(json.dumps(make_record()))
     (run / "config.yaml").write_text(text)
     assert "config.yaml" in refused(["evaluate", "--run", str(run)])
+
+
+@pytest.mark.parametrize("place", ["run/config.yaml", "run/record.json", "board/records/a/b/c/0123456789abcdef.json"])
+def test_a_pipe_is_not_waited_for(here: Path, place: str) -> None:
+    (here / "run").mkdir()
+    (here / "run/record.json").write_text(json.dumps(make_record()))
+    (here / place).parent.mkdir(parents=True, exist_ok=True)
+    (here / place).unlink(missing_ok=True)
+    os.mkfifo(here / place)
+    if place.startswith("run"):
+        refused(["verify", "run"])
+    else:
+        result = CliRunner().invoke(app, ["verify", "board"])
+        assert isinstance(result.exception, JobFailed)
+        assert "0123456789abcdef.json" in result.output
+
+
+def test_a_bundle_that_is_a_pipe_is_not_waited_for(here: Path) -> None:
+    os.mkfifo(here / "a.zip")
+    assert "not a readable bundle" in refused(["verify", "a.zip"])
+
+
+HOSTILE_TEXT = "x[/bold] \x1b[2J\u202e[noise=coarse]"
+
+
+def test_show_prints_what_strangers_wrote_as_it_is(here: Path) -> None:
+    record = make_record(method__label=HOSTILE_TEXT, dataset__version=HOSTILE_TEXT, dataset__notes=[HOSTILE_TEXT])
+    record["metrics"][HOSTILE_TEXT] = record["metrics"]["case_ap"]
+    record["env"].update(device=HOSTILE_TEXT, precision=HOSTILE_TEXT)
+    (here / "run").mkdir()
+    (here / "run/record.json").write_text(json.dumps(record))
+    said = CliRunner().invoke(app, ["show", "run"], env={"COLUMNS": "300"})
+    assert said.exception is None
+    assert not {"\x1b", "\u202e"} & {*said.output}
+    assert said.output.count("x[/bold] ?[2J?[noise=coarse]") >= 5
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"oracle_gap": {}}', '{"protocol_gap": {"from": "a"}}', '"x"', "[" * 9999])
+@pytest.mark.parametrize("name", ["gaps.json", "ladder.json"])
+def test_show_names_a_damaged_table(here: Path, name: str, text: str) -> None:
+    (here / "run").mkdir()
+    (here / "run/record.json").write_text(json.dumps(make_record()))
+    (here / "run" / name).write_text(text)
+    assert name in refused(["show", "run"])
+
+
+def test_an_error_moves_no_cursor(here: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "uadbench", "verify", "\x1b[2J\u202ex"], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("uadbench: ?[2J?x does not exist.")
 
 
 def test_verify_names_what_it_was_given(here: Path) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from uadbench.cli.terminal import complete
 from uadbench.cli.terminal.console import progress_bar, to_stdout
-from uadbench.core.errors import JobFailed, UnknownName, UserError
+from uadbench.core.errors import JobFailed, UnknownName, UserError, harmless
 
 if TYPE_CHECKING:
     from uadbench.core.record import Record
@@ -103,7 +103,7 @@ def verify(
         )
     problems += result.problems
     for problem in problems:
-        to_stdout().print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+        to_stdout().print(harmless(problem), style="red", markup=False, highlight=False, soft_wrap=True)
     if problems:
         _say_what_differs(folder)
         raise JobFailed(f"{run} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")

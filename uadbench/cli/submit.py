@@ -10,7 +10,7 @@ import typer
 
 from uadbench.cli.arguments import check_sources
 from uadbench.cli.terminal.console import progress_bar, to_stdout
-from uadbench.core.errors import DataError, JobFailed
+from uadbench.core.errors import DataError, JobFailed, harmless
 
 if TYPE_CHECKING:
     from uadbench.records.layout import Again
@@ -56,7 +56,7 @@ def check_submission(
         DataError: If it is not a bundle.
         JobFailed: If it does not verify.
     """
-    if not is_zipfile(bundle):
+    if not (bundle.is_file() and is_zipfile(bundle)):
         raise DataError(f"{bundle} is not a readable bundle.", "Write it again.")
     from uadbench.verification.check_bundle import check_bundle
 
@@ -64,7 +64,7 @@ def check_submission(
         result = check_bundle(bundle, source, test_source, progress, records=accept, again=again)
     problems = result.problems
     for problem in problems:
-        to_stdout().out(problem, style="red", highlight=False)
+        to_stdout().out(harmless(problem), style="red", highlight=False)
     if problems:
         raise JobFailed(f"{bundle} does not verify: {len(problems)} problem{'s' if len(problems) > 1 else ''}.")
     if result.level == "reported":

@@ -15,6 +15,11 @@ def cut(text: str, limit: int = 80) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 3] + "..."
 
 
+def harmless(text: str) -> str:
+    """Returns text of a stranger without characters that move a cursor, colour a terminal or turn its direction."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
 REMAKE = "If the run is yours, run it again with --fresh; otherwise ask its author for a complete copy."
 """Remedy for a damaged file of a run that may be somebody else's."""
 

@@ -177,8 +177,8 @@ def _record_files(folder: Path) -> Iterator[Path]:
 
 
 def _read(file: Path) -> Entry:
-    if file.is_symlink() or file.stat().st_size > MAX_RECORD_BYTES:
-        raise ValueError("it is a link or too large for a record")
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_RECORD_BYTES:
+        raise ValueError("it is a link, no file, or too large for a record")
     record = Record.model_validate_json(file.read_bytes())
     _check(record, file)
     start = _start(file, record)

@@ -114,6 +114,8 @@ def _known_files(records: Path, found: Audit) -> list[str]:
                 found.note(relative, "it is a link")
             elif path.is_dir() or relative == ".gitkeep":
                 continue
+            elif not path.is_file():
+                found.note(relative, "it is not a file")
             elif (place := _PLACE.fullmatch(relative)) is None or place[2] not in ("json", VERIFICATION, *TABLES):
                 found.note(relative, "this file is not allowed in a leaderboard")
             elif path.stat().st_size > (limit := LIMITS["record.json"] if place[2] == "json" else LARGEST_TEXT):
@@ -135,7 +137,7 @@ def _checked_record(records: Path, file: str, files: list[str], found: Audit) ->
         return None
     try:
         record = Record.model_validate_json((records / file).read_bytes())
-    except ValidationError:
+    except (OSError, ValidationError):
         return None  # the report's rules have named it
     before = len(found.problems)
     tested = record.test_on or record.dataset

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from uadbench.core.errors import JobFailed, UserError
+from uadbench.core.errors import JobFailed, UserError, harmless
 from uadbench.core.files import FULL
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -55,7 +55,7 @@ def guarded(app: Callable[[], object]) -> int:
         if code is None:
             raise
         if text:
-            print(f"uadbench: {text}", file=sys.stderr)  # noqa: T201 (the one place that talks to a person on error)
+            print(f"uadbench: {harmless(text)}", file=sys.stderr)  # noqa: T201 (the one place that talks to a person on error)
         return code
     return 0
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from uadbench.core.errors import REMAKE, DataError, harmless
 from uadbench.core.reading import read_json
 from uadbench.core.record import Metric, Record
+from uadbench.records.gaps import Gaps, Ladder
 from uadbench.records.words import metric_words, rule_words
 
 LADDER = ("erosion", "blur", "median", "smallest")
@@ -19,10 +22,12 @@ SECONDARY = ("iou", "precision", "recall", "healthy_fp_fraction")
 
 def print_record(console: Console, record: Record, baselines: Sequence[Record], folder: Path) -> None:
     """Prints every metric with interval and rule, the best trivial baseline, cost and files."""
+    record = Record.model_validate(_harmless(record.model_dump()))
     data = record.test_on or record.dataset
+    label, version, preset = map(escape, (record.method.label, data.version, record.method.preset))
     console.print(
-        f"\n[bold]{record.method.label}[/bold] on [bold]{data.name}[/bold] ({data.source}, v{data.version}), "
-        f"protocol {record.protocol.name}, preset {record.method.preset}, seed {record.seed}"
+        f"\n[bold]{label}[/bold] on [bold]{escape(data.name)}[/bold] ({data.source}, v{version}), "
+        f"protocol {escape(record.protocol.name)}, preset {preset}, seed {record.seed}"
     )
     for note in data.notes:
         console.print(f"Note: {note}", style="yellow", markup=False)
@@ -38,13 +43,17 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
             continue
         ceiling = "" if metric.ceiling is None else f"{metric.ceiling:.3f}"
         table.add_row(
-            metric_words(key), _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines)
+            escape(metric_words(key)), _number(metric.value), _interval(metric), ceiling, _best(key, metric, baselines)
         )
     console.print(table)
     if len(shown) < len(record.metrics):
         console.print("record.json also has IoU, precision, recall and false positives at the other rules.")
     if undefined:
-        console.print(f"Undefined on these data: {'; '.join(metric_words(key) for key in undefined)}.", highlight=False)
+        console.print(
+            f"Undefined on these data: {'; '.join(metric_words(key) for key in undefined)}.",
+            highlight=False,
+            markup=False,
+        )
     key = record.metrics.get("case_ap")
     best = _best_value("case_ap", True, baselines)
     if key is not None and key.value is not None and best is not None and key.value <= best[0]:
@@ -56,7 +65,8 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
         console.print(
             f"Training {cost.train_s:.0f} s, prediction {cost.predict_ms_per_image:.1f} ms per image, "
             f"{cost.parameters / 1e6:.2f} M parameters, peak {cost.peak_gb:.2f} GB, "
-            f"{record.env.precision} on {record.env.device}."
+            f"{record.env.precision} on {record.env.device}.",
+            markup=False,
         )
     weights = ", weights.safetensors" if "weights.safetensors" in record.hashes else ""
     console.print(f"Files: {folder}/ (record.json, cases.csv, overview.png, maps/{weights})")
@@ -65,7 +75,20 @@ def print_record(console: Console, record: Record, baselines: Sequence[Record], 
 def _read(file: Path) -> dict[str, Any]:
     """Returns a table of a record; empty if an older version wrote none."""
     content = read_json(file, finite=False) if file.exists() else None
-    return content or {}
+    kind = Gaps if file.name == "gaps.json" else Ladder
+    try:
+        return {} if content is None else {**_harmless(kind.model_validate(content).model_dump(by_alias=True), escape)}
+    except ValueError as error:
+        raise DataError(f"{file} is damaged.", REMAKE) from error
+
+
+def _harmless(value: Any, mark: Callable[[str], str] = str) -> Any:
+    """Returns plain values whose texts are harmless on a terminal; ``mark`` quotes what would be markup."""
+    if isinstance(value, dict):
+        return {_harmless(key): _harmless(part, mark) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_harmless(part, mark) for part in value]
+    return mark(harmless(value)) if isinstance(value, str) else value
 
 
 def _print_gaps(console: Console, gaps: dict[str, Any]) -> None:

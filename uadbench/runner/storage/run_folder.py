@@ -87,6 +87,8 @@ class RunFolder:
 
     def _version(self) -> str | None:
         """Returns the version in the first line of config.yaml; None if there is none."""
+        if not self.job_file.is_file():  # a pipe would wait for ever
+            return None
         try:
             with self.job_file.open(encoding="utf-8") as file:
                 key, _, value = file.readline(100).partition(":")
@@ -104,6 +106,8 @@ class RunFolder:
         if not self.record_file.exists():
             return None
         try:
+            if not self.record_file.is_file():
+                raise OSError(f"{self.record_file} is not a file")
             return Record.model_validate_json(self.record_file.read_bytes())
         except (OSError, ValueError) as error:
             raise _unreadable(self.record_file) from error
