@@ -14,6 +14,7 @@ from uadbench.core.reading import read_json
 from uadbench.core.types import ImageSpec
 from uadbench.evaluation.protocol.protocol import load_protocol
 from uadbench.inference.answers import Calibration, read_calibration
+from uadbench.records.environment import recorded_numerics
 from uadbench.runner.execution.device import pick_device
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.seeded import build_seeded
@@ -70,7 +71,8 @@ def load_fitted(path: Path, device: str = "auto", rule: str | None = None) -> Fi
         raise DataError(f"{path}/weights.safetensors does not fit its method.", REMAKE) from error
     method.to(target)
     fraction = load_protocol(job.protocol.name).image_top_fraction
-    predict = FixedBatchPredictor(method, job.seed, config.predict_batch, target)
+    numerics = recorded_numerics(record.env)
+    predict = FixedBatchPredictor(method, job.seed, config.predict_batch, target, numerics=numerics)
     return Fitted(path, job, predict, spec, fraction, dataset, read_calibration(path, rule))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import uadbench
-from uadbench.core.numerics import Numerics
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Environment
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "lightning-fabric")
@@ -43,6 +43,14 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
         notes=list(notes),
         cpu=cpu_features(),
     )
+
+
+def recorded_numerics(env: Environment) -> Numerics:
+    """Returns how a record says that its run computed; unknown words, as of an outside system, mean the plain way."""
+    try:
+        return Numerics.parse(f"{env.precision} {env.layout}{' compiled' if env.compiled else ''}")
+    except ValueError:
+        return PLAIN
 
 
 def cpu_features() -> dict[str, str]:

@@ -15,11 +15,11 @@ from scipy.stats import t
 from uadbench.core.catalog import DATASETS
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import DataError, UserError
-from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.record import Metric
 from uadbench.data.reading.npy import map_npy
 from uadbench.data.storage.store import Store
 from uadbench.evaluation.protocol.protocol import load_protocol
+from uadbench.records.environment import recorded_numerics
 from uadbench.records.layout import sha256_of
 from uadbench.runner.execution.compiling import compile_networks
 from uadbench.runner.execution.fit import fit_on_store
@@ -49,9 +49,9 @@ def compare_rerun(run: OpenRun, *, isolated: bool) -> list[str]:
             _apart(run.plan, run).predict(run.folder.weights_file, parts, maps)
         else:
             method = build_method(run.plan, device)
-            compile_networks(method, _numerics(run))
+            compile_networks(method, recorded_numerics(run.record.env))
             method.load_state_dict(run.folder.load_weights())
-            predict_roles(method, run.plan, maps, device, None)
+            predict_roles(method, run.plan, maps, device, recorded_numerics(run.record.env), None)
         problems = [
             f"maps/{name}: the weights give different ones"
             for name in sorted(file.relative_to(maps).as_posix() for file in maps.glob("*/*.npy"))
@@ -101,10 +101,10 @@ def _refit(run: OpenRun, plan: Plan, folder: RunFolder, *, isolated: bool) -> Me
     else:
         device = torch.device("cpu")
         method = build_method(plan, device)
-        compile_networks(method, _numerics(run))
-        context = RunFitContext(folder, plan.job.seed, device, _numerics(run), None)
+        compile_networks(method, recorded_numerics(run.record.env))
+        context = RunFitContext(folder, plan.job.seed, device, recorded_numerics(run.record.env), None)
         fit_on_store(method, plan.train, plan.spec, plan.config, plan.job.seed, context)
-        predict_roles(method, plan, folder.maps, device, None)
+        predict_roles(method, plan, folder.maps, device, recorded_numerics(run.record.env), None)
     rules = load_protocol(run.record.protocol.name)
     evaluation = score_run(plan.train, plan.test, folder, rules, plan.job.seed, picture=False)[0]
     return _with_interval(evaluation.metrics[KEY], evaluation.cases)
@@ -124,15 +124,12 @@ def _with_interval(metric: Metric, cases: pd.DataFrame) -> Metric:
 
 
 def _apart(plan: Plan, run: OpenRun) -> Isolated:
-    return Isolated(plan, "cpu", _numerics(run), hidden=[run.folder.path, run.plan.train.path, run.plan.test.path])
-
-
-def _numerics(run: OpenRun) -> Numerics:
-    env = run.record.env
-    try:
-        return Numerics.parse(f"{env.precision} {env.layout}{' compiled' if env.compiled else ''}")
-    except ValueError:
-        return PLAIN
+    return Isolated(
+        plan,
+        "cpu",
+        recorded_numerics(run.record.env),
+        hidden=[run.folder.path, run.plan.train.path, run.plan.test.path],
+    )
 
 
 def _below(found: Metric, claimed: Metric, what: str) -> list[str]:

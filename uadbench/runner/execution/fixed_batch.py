@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from uadbench.core.errors import JobFailed
 from uadbench.core.method import BatchWithNoise, Method, StreamingMethod
+from uadbench.core.numerics import PLAIN, Numerics
 from uadbench.core.seeding import torch_generator
 from uadbench.core.types import ImageBatch, Prediction
 
@@ -44,6 +46,8 @@ class FixedBatchPredictor:
         batch: FixedBatchPredictor batch size.
         device: Device of the method.
         say: Called with the note when the batch is halved.
+        numerics: How the run computes. Weights are laid out accordingly; bfloat16 is left to the method, since the maps
+            of most leave the tolerance of ``verify --rerun`` in it.
 
     Attributes:
         batch: Current padded batch size.
@@ -51,8 +55,17 @@ class FixedBatchPredictor:
     """
 
     def __init__(
-        self, method: Method, seed: int, batch: int, device: torch.device, say: Callable[[str], object] | None = None
+        self,
+        method: Method,
+        seed: int,
+        batch: int,
+        device: torch.device,
+        say: Callable[[str], object] | None = None,
+        *,
+        numerics: Numerics = PLAIN,
     ) -> None:
+        if numerics.channels_last and isinstance(method, nn.Module):
+            method.to(memory_format=torch.channels_last)
         self.method = method
         self.seed = seed
         self.batch = batch

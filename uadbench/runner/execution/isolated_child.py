@@ -73,7 +73,9 @@ def _predict(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
     device, spec = torch.device(order.device), ImageSpec(**order.spec)
     method.load_state_dict(RunFolder(lent).load_weights())
     console = _console(order)
-    predict = FixedBatchPredictor(method, order.seed, order.batch, device, console.print if console else None)
+    say = console.print if console else None
+    numerics = Numerics.parse(order.numerics)
+    predict = FixedBatchPredictor(method, order.seed, order.batch, device, say, numerics=numerics)
     began = time.monotonic()
     for part in sorted(path for path in lent.iterdir() if path.is_dir()):
         data = LentData(part)

@@ -146,7 +146,13 @@ def build_method(plan: Plan, device: torch.device) -> Method:
 
 
 def predict_roles(
-    method: Method, plan: Plan, maps: Path, device: torch.device, console: Console | None, what: str = "predicting"
+    method: Method,
+    plan: Plan,
+    maps: Path,
+    device: torch.device,
+    numerics: Numerics,
+    console: Console | None,
+    what: str = "predicting",
 ) -> tuple[int, list[str]]:
     """Predicts every scored part and writes ``maps/<part>``.
 
@@ -159,7 +165,9 @@ def predict_roles(
     parts = scored_parts(plan.train, plan.test)
     total = sum(len(items) for _, items in parts.values())
     shown = console or Console(quiet=True)
-    predict = FixedBatchPredictor(method, plan.job.seed, plan.config.predict_batch, device, shown.print)
+    predict = FixedBatchPredictor(
+        method, plan.job.seed, plan.config.predict_batch, device, shown.print, numerics=numerics
+    )
     with Progress(console=shown, disable=console is None, transient=True) as bar:
         task = bar.add_task(what, total=total)
         for name, (pixels, items) in parts.items():
@@ -174,7 +182,9 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     compile_networks(method, run.numerics)
     train_seconds = _fit(method, run, reuse=not fresh)
     began = time.monotonic()
-    images, notes = predict_roles(method, plan, folder.maps, run.device, run.console, f"2/3 {run.doing('predicting')}")
+    images, notes = predict_roles(
+        method, plan, folder.maps, run.device, run.numerics, run.console, f"2/3 {run.doing('predicting')}"
+    )
     seconds = time.monotonic() - began
     notes += compile_notes(method, run.numerics)
     rules = load_protocol(plan.job.protocol.name)
