@@ -64,8 +64,9 @@ class FixedBatchPredictor:
         *,
         numerics: Numerics = PLAIN,
     ) -> None:
-        if numerics.channels_last and isinstance(method, nn.Module):
-            method.to(memory_format=torch.channels_last)
+        network: object = method
+        if numerics.channels_last and isinstance(network, nn.Module):
+            network.to(memory_format=torch.channels_last)
         self.method = method
         self.seed = seed
         self.batch = batch
