@@ -64,9 +64,8 @@ class FixedBatchPredictor:
         *,
         numerics: Numerics = PLAIN,
     ) -> None:
-        network: object = method
-        if numerics.channels_last and isinstance(network, nn.Module):
-            network.to(memory_format=torch.channels_last)
+        if numerics.channels_last:
+            _lay_out_channels_last(method)
         self.method = method
         self.seed = seed
         self.batch = batch
@@ -152,6 +151,11 @@ class FixedBatchPredictor:
         maps, scores, restored = zip(*parts, strict=True)
         pictures = [part for part in restored if part is not None]
         return np.concatenate(maps), np.concatenate(scores), np.concatenate(pictures) if pictures else None
+
+
+def _lay_out_channels_last(method: object) -> None:
+    if isinstance(method, nn.Module):
+        method.to(memory_format=torch.channels_last)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
