@@ -47,7 +47,7 @@ def find(source: Path) -> Layout:
     images, _ = discover(source, visible(source))
     what = f"{len(images)} images and nothing that says which are healthy" if images else "no image"
     raise DataError(
-        f"{source} holds {what}: no layout that folder knows.",
+        f"{source} holds {what}: no known layout.",
         f"Expected {KNOWN}. Put healthy images into normal/, or list all in a metadata.csv.",
     )
 

@@ -140,7 +140,7 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
     if volumes and pictures:
         few = min(volumes, pictures, key=len)
         for n in few:
-            kind = "volume" if few is volumes else "picture"
+            kind = "volume" if few is volumes else "2-D image"
             made.faults[n] = _fault(
                 rows[n].place,
                 f"{rows[n].place} is a {kind}: the folder mixes volumes and 2-D images, which have no common scale.",

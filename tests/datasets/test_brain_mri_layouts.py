@@ -91,7 +91,7 @@ def test_pddpm_takes_its_own_splits(tmp_path: Path) -> None:
 def test_pddpm_split_that_names_what_is_not_there(tmp_path: Path) -> None:
     root = pddpm(tmp_path / "raw")
     (root / "splits/IXI_test.csv").write_text("img_path\n/Train/ixi/t2/IXI999-Guys-0001-T2.nii.gz")
-    with pytest.raises(DataError, match="names IXI999"):
+    with pytest.raises(DataError, match="lists IXI999"):
         prepare(root, tmp_path / "out")
 
 

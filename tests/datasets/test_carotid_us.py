@@ -134,10 +134,10 @@ def _break(folder: Path, what: str) -> None:
     ("what", "words"),
     [
         ("missing", "not in"),
-        ("truncated", "truncated or no image"),
-        ("no image", "truncated or no image"),
+        ("truncated", "truncated or not an image"),
+        ("no image", "truncated or not an image"),
         ("constant", "constant"),
-        ("shape", "does not fit"),
+        ("shape", "does not match"),
         ("empty mask", "vessel mask is empty"),
         ("column", "lacks the column 'acquisition'"),
         ("traversal", "leaves the source folder"),

@@ -249,5 +249,5 @@ def test_a_split_that_is_given_is_never_overridden(tmp_path: Path) -> None:
 def test_volumes_and_pictures_are_prepared_apart(tmp_path: Path) -> None:
     raw = volumes(tmp_path / "raw", lambda data: data)
     put(raw / "normal" / "a.png", picture(0)[0])
-    with pytest.raises(DataError, match=r"a\.png is a picture: the folder mixes volumes and pictures"):
+    with pytest.raises(DataError, match=r"a\.png is a 2-D image: the folder mixes volumes and 2-D images"):
         prepare(raw, tmp_path / "out")

@@ -67,7 +67,7 @@ def test_chaos_stands_beside_btcv_and_moves_none_of_its_patients(raw: Path, tmp_
     [
         ("no Ground", "no folder Ground"),
         ("mask missing", "6 slices .* 5 masks"),
-        ("inverted", "of other slices"),
+        ("inverted", "belongs to other slices"),
         ("other size", "has the shape"),
         ("slice missing", "missing slices"),
         ("truncated", "no readable"),

@@ -380,7 +380,7 @@ def test_a_patient_of_chaos_that_cannot_be_used_costs_none_of_the_others(liver_r
     assert "none" in none
     assert "--roi FILE or DIR" in none
     assert "inverted" in inverted
-    assert "of other slices" in inverted
+    assert "belongs to other slices" in inverted
 
 
 def test_a_liver_without_a_usable_mask_is_named(liver_run: Path, tmp_path: Path) -> None:

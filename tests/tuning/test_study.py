@@ -92,7 +92,7 @@ def test_a_longer_study_or_one_of_another_kind_is_kept(tuned: tuple[Tuning, Path
     assert result.file is not None
     before = result.file.read_text()
     for options in ({"trials": 2, "settings": 1}, {"preset": "quick", "trials": 9}):
-        with pytest.raises(UserError, match="holds another study"):
+        with pytest.raises(UserError, match="contains another study"):
             run(tiny_store, folder, name="another", **options)  # before any trial
     assert result.file.read_text() == before
     content = yaml.safe_load(before)
@@ -336,7 +336,7 @@ def test_thinning_keeps_every_patient(tiny_store: Path) -> None:
         (["--method", "dae", "--pruner", "best"], "--pruner is not allowed"),
         (["--method", "dae", "--storage", "nonsense"], "not a database URL"),
         (["--method", "dae", "--storage", "postgresql://me:hunter2@localhost:1/none"], "storage|driver"),
-        (["--method", "dae", "--study", "../up"], "is not a name"),
+        (["--method", "dae", "--study", "../up"], "is not a valid name"),
         (["--method", "deadalus"], "Unknown method"),
         (["--method", "dae", "--preset", "fast"], "Unknown preset"),
     ],

@@ -300,7 +300,7 @@ def test_an_exported_record_is_compared_with_its_run(finished: Finished, tmp_pat
         f"{file.name}: metrics is not that of the run",
         f"{table.name}: it is not that of the run",
     ]
-    with pytest.raises(DataError, match="no run"):
+    with pytest.raises(DataError, match="does not exist"):
         compare_exported(file, tmp_path / "nowhere")
 
 
