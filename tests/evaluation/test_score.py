@@ -285,7 +285,7 @@ def test_one_choice_at_a_time_explains_the_protocol_gap(calib: list[CaseMaps]) -
         ({"maps": np.full((1, SIDE, SIDE), np.nan, np.float32)}, "NaN"),
         ({"maps": np.zeros((1, SIDE, SIDE + 1), np.float32)}, "do not fit"),
         ({"mask": None}, "no mask"),
-        ({"body": np.zeros((1, SIDE, SIDE), bool)}, "inside the body"),
+        ({"body": np.zeros((1, SIDE, SIDE), bool)}, "outside the body"),
         ({"own_score": float("inf")}, "image score"),
     ],
 )

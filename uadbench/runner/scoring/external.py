@@ -113,7 +113,7 @@ def _score(claim: Claim, job: Job, store: Store, protocol: Protocol, run: RunFol
             tuning_labels=claim.tuning_labels,
             checkpoint_rule="unknown",
             organ_masks_at_test=store.manifest.organ_masks,
-            defaults_from="stated by the provider of the maps",
+            defaults_from="stated by whoever gave the maps",
         ),
         env=environment(torch.device("cpu"), PLAIN),
         hashes=hashes,

@@ -96,7 +96,7 @@ def pooled_dataset(parts: Sequence[DatasetPart]) -> DatasetPart:
             "recipe": f"{recipe}-{len(parts)}-folds",
             "fingerprint": stable_hash([part.fingerprint for part in parts], 64),
             "ranked": False,
-            "notes": [*first.notes, "Intervals are descriptive: patients of one fold share a model."],
+            "notes": [*first.notes, "Intervals describe: patients of one fold share a model."],
         }
     )
 
