@@ -202,7 +202,7 @@ def _bomb(path: Path) -> None:
         ("mixed series", "mixes volumes and 2-D images"),
         ("double slice", "two slices at one position"),
         ("bad dicom", "not a readable DICOM"),
-        ("empty", "no known layout"),
+        ("empty", "holds no image"),
         ("out", "Cannot write"),
     ],
 )

@@ -100,7 +100,7 @@ def test_statistics_do_not_depend_on_chunks() -> None:
 
 def test_statistics_need_images_and_bodies() -> None:
     images = synthetic_images(2, SPEC).images
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="training set is empty"):
         mean_image(InMemoryBatches(TrainBatch(images.select([])), SPEC))
     bodiless = ImageBatch(images.uid, images.image, torch.zeros_like(images.body))
     with pytest.raises(DataError, match="body"):

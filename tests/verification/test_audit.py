@@ -150,7 +150,11 @@ TABLES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "a path": ("cases.csv", lambda text: first_column(text, "/etc/passwd"), "is not a name"),
     "markup": ("cases.csv", lambda text: first_column(text, "<script>"), "is not a name"),
     "a case twice": ("cases.csv", lambda text: text + text.rstrip("\n").rsplit("\n", 1)[1] + "\n", "twice"),
-    "words for numbers": ("cases.csv", lambda text: text.replace("True,", "perhaps,"), "not a table of cases"),
+    "words for numbers": (
+        "cases.csv",
+        lambda text: text.replace("True,", "perhaps,"),
+        "its table of cases cannot be read",
+    ),
     "no table": ("cases.csv", lambda _: "case,patient,ap\na,b,1\n", "lacks"),
     "another oracle gap": (
         "gaps.json",
