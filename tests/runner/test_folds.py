@@ -190,7 +190,7 @@ def test_the_pooled_record_holds_all_patients_and_no_number_across_models(
     assert [fold.patients for fold in record.folds] == [3, 2, 2]
     assert len({fold.fingerprint for fold in record.folds}) == FOLDS
     assert not record.dataset.ranked
-    assert any("ntervals are descriptive" in note for note in record.dataset.notes)
+    assert any("ntervals describe" in note for note in record.dataset.notes)
 
 
 def test_a_pooled_record_verifies_and_a_change_is_named(
