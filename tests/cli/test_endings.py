@@ -99,11 +99,14 @@ def test_a_signal_that_an_import_turns_into_another_error_is_still_one(
         except BaseException as error:
             raise RecursionError("maximum recursion depth exceeded") from error
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    # A shell that starts a job in the background lets it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert guarded(app) == code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert "repeat the command to resume" in capsys.readouterr().err
 
 

@@ -118,7 +118,7 @@ def test_the_one_folder_of_an_archive_is_looked_into(tmp_path: Path) -> None:
     assert len(store.items) == 8
     assert "Read from Dataset_with_GT/." in store.manifest.notes
     put(raw.parent / "more" / "a.png", picture(0)[0])
-    with pytest.raises(DataError, match="no layout that folder knows"):
+    with pytest.raises(DataError, match="no known layout"):
         prepare(tmp_path / "raw", tmp_path / "more")
 
 
