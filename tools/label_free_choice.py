@@ -65,7 +65,7 @@ FILE = "choice.json"
 HEAD = """# {count} settings per method, drawn from its search space with seed {seed} by tools/label_free_choice.py:
 # do not edit. The study of label-free choice (docs/explanation/choice.md); families, mixture and settings were
 # committed before any test metric of it was read. {runs} runs of preset quick: days of idle cores. A set that is not
-# prepared is skipped; how the two real ones are prepared is said in real.yaml.
+# prepared is skipped; real.yaml states how to prepare the two real ones.
 """
 
 
