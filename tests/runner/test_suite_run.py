@@ -18,6 +18,7 @@ from uadbench.core.record import Record
 from uadbench.core.registry import Registry
 from uadbench.records.export import exported_record
 from uadbench.records.layout import TABLES
+from uadbench.runner.execution.run import execute
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.suites.estimate import Costs, stored_records
 from uadbench.runner.suites.executors import make_executor
@@ -335,3 +336,25 @@ def test_a_job_that_breaks_while_its_worker_is_ended_has_not_failed(
     rows = list(run.run(Ended(), "cpu"))[-1]
     assert [row.state for row in rows] == ["done", "done"]
     assert sorted(row.attempts for row in rows) == [1, 2]
+
+
+def test_a_worker_whose_exit_was_swallowed_takes_no_further_job(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = write_suite(tmp_path, store)
+    ending = Event()
+
+    def deaf(*arguments: Any, **options: Any) -> Any:
+        ending.set()
+        return execute(*arguments, **options)
+
+    class Deaf(InThisProcess):
+        def start(self, task: Work, jobs: int) -> None:
+            with monkeypatch.context() as patched, pytest.raises(SystemExit):
+                patched.setattr("uadbench.runner.suites.worker.execute", deaf)
+                work(task, ending)
+            assert sorted(row.state for row in JobTable(task.table).rows()) == ["done", "queued"]
+            super().start(task, jobs)
+
+    run = SuiteRun(load_suite(suite), tmp_path / "runs", tmp_path / "records", no_progress)
+    assert states(list(run.run(Deaf(), "cpu"))[-1]) == ["done", "done"]

@@ -50,6 +50,7 @@ def work(task: Work, ending: Event | None = None) -> int:
     table = JobTable(task.table)
     with table.worker_lock() as owner:
         while True:
+            _leave_if(ending)  # a library may also have swallowed the exit
             claimed = table.claim(owner)
             if claimed is not None:
                 ended += _run(claimed, owner, table, task, opened, ending)
