@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from tests.support.command import uadbench
 from tests.support.report_records import PATIENTS, make_record, store
 from uadbench.cli.terminal import complete
 from uadbench.cli.terminal.interrupt import kept
@@ -26,10 +27,6 @@ from uadbench.core.record import Record
 from uadbench.records.words import metric_words
 
 SCORED = "dice@healthy-fpr@0.01"
-
-
-def uadbench(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "uadbench", *arguments], capture_output=True, text=True, cwd=cwd)
 
 
 def stored_row(root: Path, method: str, value: float, seed: int = 0, **changes: object) -> Record:
@@ -55,11 +52,15 @@ def test_without_lesions_the_end_speaks_of_false_alarms(tmp_path: Path) -> None:
     metrics["healthy_fp_fraction"] = next(iter(metrics.values())).model_copy(update=healthy)
     lines = lines_of(record.model_copy(update={"metrics": metrics}), tmp_path / "runs" / record.id, 80, "verdict")
     text = "\n".join(lines)
-    assert "contain no lesion" in text
+    assert "no lesion mask: only false alarms" in text
     assert "False positives on healthy test images" in text
     assert "0.010" in text
     assert "undefined" not in text
     assert "verdict" not in text
+    metrics["image_auroc"] = metrics["healthy_fp_fraction"].model_copy(update={"value": 0.813, "n_patients": 24})
+    lines = lines_of(record.model_copy(update={"metrics": metrics}), tmp_path / "runs" / record.id, 80, "verdict")
+    assert any("only image scores and false alarms" in line for line in lines)
+    assert any("Image AUROC" in line and "0.813" in line for line in lines), "abnormal images with labels alone"
 
 
 def test_a_run_ends_in_at_most_eight_lines_of_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,11 +205,8 @@ def test_a_suite_is_found_by_name(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_leaves_nothing_behind(tmp_path: Path) -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has CUDA")
-    found = uadbench("run", "--method", "position", "--dataset", "carotid_us", "--device", "cuda", cwd=tmp_path)
+    job = ("run", "--method", "position", "--dataset", "carotid_us", "--device", "cuda")
+    found = uadbench(*job, cwd=tmp_path, environment={"CUDA_VISIBLE_DEVICES": ""})
     assert found.returncode == 2
     assert "No CUDA device" in found.stderr
     assert list(tmp_path.iterdir()) == []

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tests.support.processors import FEATURES, PLAIN_LIBM, PLAIN_NUMPY
+from tests.support.processors import FEATURES, PLAIN_LIBM, PLAIN_NUMPY, ROOT, python
 from uadbench.core.catalog import DATASETS
 from uadbench.core.phantom_fingerprint import committed_phantom
 from uadbench.core.rounding import NUDGE, above, rounded, watched
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "phantom_steadiness.py"
 PHANTOMS = ("brain_mri", "carotid_us", "liver_ct")
 SAFE = 100
@@ -52,17 +48,9 @@ class Made:
 
 def make(environment: dict[str, str], file: Path, *arguments: str, program: str = "") -> Made:
     """Makes a few patients of all phantoms in another process."""
-    start = [sys.executable, "-c", program] if program else [sys.executable, str(TOOL)]
-    done = subprocess.run(
-        [*start, *arguments, *(["--values", str(file)] if file.name else [])],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    start = ("-c", program) if program else (str(TOOL),)
+    keep = ("--values", str(file)) if file.name else ()
+    rows = [json.loads(line) for line in python(*start, *arguments, *keep, environment=environment).splitlines()]
     margins = {f"{row['dataset']}: {name}": value for row in rows for name, value in row["margins"].items()}
     values = dict(np.load(file)) if file.name else {}
     return Made({row["dataset"]: row["made"] for row in rows}, margins, values)

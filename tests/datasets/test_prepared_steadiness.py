@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +17,7 @@ from tests.support import (
     momot_data,
     sweep_data,
 )
-from tests.support.processors import PLAIN
-
-from .test_phantom_steadiness import ROOT
+from tests.support.processors import PLAIN, python
 
 PREPARE = """
 import json, sys
@@ -78,16 +73,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepared(raw: Path, out: Path, environment: dict[str, str]) -> dict[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE, str(raw), str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(python("-c", PREPARE, str(raw), str(out), environment=environment))
 
 
 @pytest.mark.slow

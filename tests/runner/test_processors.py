@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from tests.support.command import uadbench
 from tests.support.processors import PLAIN
 
 pytestmark = pytest.mark.slow
@@ -21,16 +19,11 @@ KEPT = ("config.yaml", "weights.safetensors", "train_s.txt", "log.jsonl")
 """What a run folder holds between fit and predict."""
 
 
-def uadbench(*arguments: str | Path, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "uadbench", *map(str, arguments)]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def run(method: str, out: Path, environment: dict[str, str], *more: str) -> dict[str, Any]:
     job = ["run", "--method", method, "--dataset", "carotid_us", "--precision", "fp32", "--json", "--out", out]
-    return json.loads(uadbench(*job, *more, environment=environment))
+    done = uadbench(*map(str, job), *more, environment=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("method", ["synomaly", "autoencoder"])
@@ -52,7 +45,8 @@ def test_the_same_weights_score_alike(method: str, tmp_path: Path) -> None:
 def test_runs_of_two_processors_share_a_row(tmp_path: Path) -> None:
     for seed, environment in enumerate(({}, PLAIN)):
         run("intensity", tmp_path / "runs", environment, "--preset", "quick", "--seed", str(seed))
-    uadbench("report", "--records", tmp_path / "runs", "--out", tmp_path / "board", environment={})
+    done = uadbench("report", "--records", str(tmp_path / "runs"), "--out", str(tmp_path / "board"))
+    assert done.returncode == 0, done.stderr
     rows = pd.read_csv(tmp_path / "board" / "leaderboard" / "leaderboard.csv")
     ours = rows[(rows["method"] == "intensity") & (rows["metric"] == "case_ap")]
     assert len(ours) == 1

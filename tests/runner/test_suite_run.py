@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -313,48 +314,45 @@ def test_workers_that_cannot_live_end_the_suite(store: Path, tmp_path: Path) -> 
     assert executor.stopped
 
 
+class Ended(InThisProcess):
+    """An executor whose first worker is asked to end during its first job; then another one works."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, first: Callable[..., Any], left: list[str]) -> None:
+        super().__init__()
+        self._monkeypatch, self._first, self._left = monkeypatch, first, left
+
+    def start(self, task: Work, jobs: int) -> None:
+        ending = Event()
+
+        def run(*arguments: Any, **options: Any) -> Any:
+            ending.set()
+            return self._first(*arguments, **options)
+
+        with self._monkeypatch.context() as patched, pytest.raises(SystemExit):
+            patched.setattr("uadbench.runner.suites.worker.execute", run)
+            work(task, ending)
+        assert sorted(row.state for row in JobTable(task.table).rows()) == self._left
+        super().start(task, jobs)
+
+
 def test_a_job_that_breaks_while_its_worker_is_ended_has_not_failed(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library may turn the exit that a signal's handler raises into an error of its own."""
-    suite = write_suite(tmp_path, store)
-    ending = Event()
 
     def broken(*_: Any, **__: Any) -> None:
-        ending.set()
         raise ImportError("a module was not loaded to its end")
 
-    class Ended(InThisProcess):
-        def start(self, task: Work, jobs: int) -> None:
-            with monkeypatch.context() as patched, pytest.raises(SystemExit):
-                patched.setattr("uadbench.runner.suites.worker.execute", broken)
-                work(task, ending)
-            assert {row.state for row in JobTable(task.table).rows()} == {"queued", "running"}
-            super().start(task, jobs)
-
-    run = SuiteRun(load_suite(suite), tmp_path / "runs", tmp_path / "records", no_progress)
-    rows = list(run.run(Ended(), "cpu"))[-1]
-    assert [row.state for row in rows] == ["done", "done"]
+    executor = Ended(monkeypatch, broken, ["queued", "running"])
+    run = SuiteRun(load_suite(write_suite(tmp_path, store)), tmp_path / "runs", tmp_path / "records", no_progress)
+    rows = list(run.run(executor, "cpu"))[-1]
+    assert states(rows) == ["done", "done"]
     assert sorted(row.attempts for row in rows) == [1, 2]
 
 
 def test_a_worker_whose_exit_was_swallowed_takes_no_further_job(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = write_suite(tmp_path, store)
-    ending = Event()
-
-    def deaf(*arguments: Any, **options: Any) -> Any:
-        ending.set()
-        return execute(*arguments, **options)
-
-    class Deaf(InThisProcess):
-        def start(self, task: Work, jobs: int) -> None:
-            with monkeypatch.context() as patched, pytest.raises(SystemExit):
-                patched.setattr("uadbench.runner.suites.worker.execute", deaf)
-                work(task, ending)
-            assert sorted(row.state for row in JobTable(task.table).rows()) == ["done", "queued"]
-            super().start(task, jobs)
-
-    run = SuiteRun(load_suite(suite), tmp_path / "runs", tmp_path / "records", no_progress)
-    assert states(list(run.run(Deaf(), "cpu"))[-1]) == ["done", "done"]
+    executor = Ended(monkeypatch, execute, ["done", "queued"])
+    run = SuiteRun(load_suite(write_suite(tmp_path, store)), tmp_path / "runs", tmp_path / "records", no_progress)
+    assert states(list(run.run(executor, "cpu"))[-1]) == ["done", "done"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 from numpy._core._multiarray_umath import (  # pyright: ignore[reportMissingTypeStubs]
     __cpu_dispatch__,  # pyright: ignore[reportPrivateImportUsage]
     __cpu_features__,  # pyright: ignore[reportPrivateImportUsage]
@@ -19,3 +24,19 @@ PLAIN_TORCH = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", 
 
 PLAIN = {**PLAIN_NUMPY, **PLAIN_LIBM, **PLAIN_TORCH, "OPENBLAS_CORETYPE": "Nehalem"}
 """The least of what a processor of this kind offers."""
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(*arguments: str, environment: dict[str, str]) -> str:
+    """Returns what Python prints with these arguments, in one thread unless the environment says otherwise."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -15,7 +15,9 @@ from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.words import metric_words
 
 HEADLINE = ("case_ap", DICE, "pixel_auroc")
-WITHOUT_LESIONS = ("healthy_fp_fraction", "image_false_alarm_error")
+IMAGES = ("image_auroc", "image_ap")
+"""What a test can say whose abnormal images have labels but no masks."""
+FALSE_ALARMS = ("healthy_fp_fraction", "image_false_alarm_error")
 """What a test of healthy images alone can say."""
 
 
@@ -35,10 +37,11 @@ def print_summary(
     data = record.test_on or record.dataset
     title = f"[bold]{escape(record.method.label)}[/bold] on [bold]{data.name}[/bold] ({data.source} {data.version})"
     _line(console, "; ".join([f"{title}, preset {record.method.preset}, seed {record.seed}", *notes]))
-    lesions = any(record.metrics[key].value is not None for key in HEADLINE if key in record.metrics)
+    lesions, labels = _any_of(HEADLINE, record), _any_of(IMAGES, record)
     if record.metrics and not lesions:
-        _line(console, "  The test images contain no lesion: only false alarms are measured.")
-    for key in HEADLINE if lesions else WITHOUT_LESIONS:
+        known = "only image scores and" if labels else "only"
+        _line(console, f"  The test images have no lesion mask: {known} false alarms are measured.")
+    for key in HEADLINE if lesions else (*(IMAGES if labels else ()), *FALSE_ALARMS):
         if key in record.metrics:
             name = metric_words(key, short=True).ljust(29 if lesions else 40)
             _line(console, f"  {name}[bold]{_value(record.metrics[key])}[/bold]{_rest(record.metrics[key])}")
@@ -55,6 +58,10 @@ def print_summary(
         _line(console, f"Pooled from {len(record.folds)} folds: {', '.join(fold.record for fold in record.folds)}.")
     picture = folder / "overview.png"
     _line(console, f"{picture if picture.exists() else folder}; all metrics: uadbench show {shown}")
+
+
+def _any_of(keys: Iterable[str], record: Record) -> bool:
+    return any(record.metrics[key].value is not None for key in keys if key in record.metrics)
 
 
 def _value(metric: Metric) -> str:

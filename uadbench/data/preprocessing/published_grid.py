@@ -17,7 +17,7 @@ PAPER_SIZE = (128, 128)
 """The grid of Synomaly's images, (rows, columns)."""
 
 STEPS = 4096
-"""Steps of a unit in which intensities are stored: float16 holds each of [-1, 1] to at most half a step."""
+"""Steps of a unit in which intensities are stored: float16 rounds none in [-1, 1] by more than one step."""
 
 
 def published_image(plane: NDArray[np.floating]) -> NDArray[np.float32]:
