@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# Read once, when torch loads its threads: on shared cores, spinning threads take the time that working ones need
-# (a training step three times as long beside one other job; docs/explanation/performance.md).
+
+def _nothing_else_runs() -> bool:
+    try:
+        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]) <= 1
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+# Read once, when torch loads its threads. Threads that spin while they wait make a training step a fifth faster on idle
+# cores, but beside another job they take the time of working ones (docs/explanation/performance.md): they spin briefly
+# if nothing else runs now, and not at all otherwise.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if _nothing_else_runs():
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 if TYPE_CHECKING:
     from uadbench.api import (

@@ -74,7 +74,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown test data": ({"test_on": {"carotid_us": ["carotid@b"]}}, "Did you mean carotid_us"),
     "method twice": ({"methods": ["intensity", "intensity"]}, "occurs twice"),
     "seed twice": ({"seeds": [0, 0]}, "occurs twice"),
-    "variant that is the preset": ({"variants": {"ddpm": [{"noise": "gaussian"}]}}, "occurs twice"),
+    "variant twice": ({"variants": {"ddpm": [{"noise": "coarse"}, {"noise": "coarse"}]}}, "occurs twice"),
     "job of an included suite": ({"include": ["other"]}, "occurs twice"),
     "include of itself": ({"include": ["s"]}, "circle: s -> s"),
     "include in a circle": ({"include": ["round"]}, "circle: s -> round -> s"),

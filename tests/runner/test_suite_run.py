@@ -207,6 +207,19 @@ def test_two_rows_that_are_one_job_are_refused(store: Path, tmp_path: Path) -> N
         run_all(tmp_path, suite)
 
 
+def test_a_variant_with_the_values_of_the_plain_row_runs_once(tmp_path: Path) -> None:
+    variants = {"synomaly": [{"sigma": 3.0}, {"sigma": 7.0}]}
+    for modality, differs in (
+        ("us-carotid", 3.0),
+        ("mr-brain-flair", 7.0),
+    ):  # 7 is published for the carotid, 3 the preset's
+        folder = tmp_path / modality
+        store = write_store(folder / "store", frames=1, modality=modality)
+        suite = load_suite(write_suite(folder, store, methods=["synomaly"], variants=variants))
+        run = SuiteRun(suite, folder / "runs", folder / "records", no_progress)
+        assert [planned.row.overrides for planned in run.planned] == [{}, {"sigma": differs}]
+
+
 def test_smoke_records_are_not_exported(store: Path, tmp_path: Path) -> None:
     rows, _, _ = run_all(tmp_path, write_suite(tmp_path, store, preset="smoke", methods=["intensity"]))
     assert states(rows) == ["done"]
@@ -292,6 +305,20 @@ def test_bench_prints_jobs_and_fails_if_one_fails(store: Path, tmp_path: Path) -
     assert "failed before" in dry.stdout
     records = list((tmp_path / "leaderboard" / "records").rglob("intensity/????????????????.json"))
     assert [Record.model_validate_json(file.read_bytes()).status for file in records] == ["done"]
+
+
+def test_an_isolated_suite_gives_the_same_numbers_and_says_so(store: Path, tmp_path: Path) -> None:
+    suite = load_suite(write_suite(tmp_path, store, methods=["mean_residual"]))
+    metrics: list[Any] = []
+    for isolated in (False, True):
+        run = SuiteRun(suite, tmp_path / f"runs-{isolated}", tmp_path / f"records-{isolated}", no_progress)
+        rows = list(run.run(InThisProcess(), "cpu", isolated=isolated))[-1]
+        assert states(rows) == ["done"]
+        record = run.stored(run.planned[0])
+        assert record is not None
+        assert (record.env.isolated != "none") == isolated
+        metrics.append(record.metrics)
+    assert metrics[0] == metrics[1]
 
 
 def test_workers_that_cannot_live_end_the_suite(store: Path, tmp_path: Path) -> None:

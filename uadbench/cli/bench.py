@@ -46,6 +46,9 @@ def bench(
     compile_: Annotated[
         str, typer.Option("--compile", help="auto, on or off: networks through torch.compile.")
     ] = "auto",
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Fit and predict in processes that see only images and body masks.")
+    ] = False,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="Executor option key=value, e.g. partition=gpu.")
     ] = None,
@@ -72,7 +75,7 @@ def bench(
         _print_jobs(run, costs, place.workers)
         return
     with _interrupts() as asked:
-        rows = _watch(run, run.run(place, device, compiling), costs, asked)
+        rows = _watch(run, run.run(place, device, compiling, isolated=isolated), costs, asked)
     counts = Counter(row.state for row in rows)
     to_stdout().out(_summary(rows), highlight=False)
     if counts["failed"]:

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from uadbench.nn.group_norm import group_norm
+
 Resample = Literal["up", "down"] | None
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Returns a group normalisation with 32 groups, or the largest number with at least 4 channels per group."""
-    groups = math.gcd(32, channels)
-    while groups > 1 and channels // groups < 4:
-        groups //= 2
-    return nn.GroupNorm(groups, channels)
 
 
 class ZeroConv2d(nn.Conv2d):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from uadbench.nn.blocks import Attention, ResBlock, TimeEmbedding, ZeroConv2d, group_norm
+from uadbench.nn.blocks import Attention, ResBlock, TimeEmbedding, ZeroConv2d
+from uadbench.nn.group_norm import group_norm
 
 
 class PlainUNet(nn.Module):

@@ -135,11 +135,13 @@ def load_suite(path: Path) -> Suite:
     if sum(1 for _ in islice(rows(suite), MAX_JOBS + 1)) > MAX_JOBS:
         raise UserError(f"{path} holds more than {MAX_JOBS} jobs.", "Divide it into several suites.")
     for row in rows(suite):
-        if row.key in seen:
+        # A variant that gives a value of the preset may still differ from the plain row, where another is published.
+        key = stable_hash(row.model_dump(mode="json"))
+        if key in seen:
             raise UserError(
                 f"{path}: {row.label} on {row.data} with seed {row.seed} occurs twice.", "Remove one of them."
             )
-        seen[row.key] = row
+        seen[key] = row
     if not seen:
         raise UserError(f"{path} contains no jobs.", "Add methods, datasets and seeds, or include a suite.")
     return suite

@@ -41,7 +41,7 @@ class SuiteRun:
         self.base = Path.cwd()
         self.root = root.absolute()
         self.records = records.absolute()
-        self.planned = plans(suite, progress)
+        self.planned = _distinct(plans(suite, progress))
         self.by_id = {planned.id: planned for planned in self.planned}
         if len(self.by_id) < len(self.planned):
             twice = next(each for each in self.planned if self.by_id[each.id] is not each)
@@ -69,8 +69,16 @@ class SuiteRun:
         """Opens the job table if the suite was started before."""
         return JobTable(self._table_file) if self._table_file.exists() else None
 
-    def run(self, executor: Executor, device: str, compiling: Compile = "auto") -> Generator[list[JobRow]]:
+    def run(
+        self, executor: Executor, device: str, compiling: Compile = "auto", *, isolated: bool = False
+    ) -> Generator[list[JobRow]]:
         """Runs every job that is not stored; yields the jobs as they stand, about twice a second.
+
+        Args:
+            executor: Starts the workers.
+            device: auto, cpu or cuda.
+            compiling: Whether networks are called through torch.compile.
+            isolated: Whether methods run in a child process that gets images and body masks alone.
 
         Raises:
             JobFailed: If workers cannot be kept alive.
@@ -82,7 +90,8 @@ class SuiteRun:
         try:
             if not table.is_over():
                 yield table.rows()
-                task = Work(self._table_file, self.root, self.records, self.base, device, compiling=compiling)
+                places = (self._table_file, self.root, self.records, self.base)
+                task = Work(*places, device, compiling=compiling, isolated=isolated)
                 try:
                     executor.start(task, len(open_jobs(table.rows())))
                     while not table.is_over():
@@ -137,6 +146,18 @@ class SuiteRun:
         known = exported_record(plan.job, self.records)
         if known is None or (known.created == record.created and known != record):
             export_record(record, folder, self.records)
+
+
+def _distinct(planned: list[PlannedRow]) -> list[PlannedRow]:
+    """Drops variants that are the same job as another row of the method on the same data.
+
+    Published values differ by modality, so a variant's value may be the plain row's on one dataset and not on another.
+    """
+    kept: dict[tuple[str, str], PlannedRow] = {}
+    for each in planned:
+        row = each.row.model_dump(mode="json", exclude={"overrides"})
+        kept.setdefault((each.id, stable_hash(row)), each)
+    return list(kept.values())
 
 
 def open_jobs(rows: Sequence[JobRow]) -> list[JobRow]:

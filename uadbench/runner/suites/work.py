@@ -23,6 +23,7 @@ class Work:
         device: auto, cpu or cuda.
         threads: Threads of a worker on the CPU.
         compiling: auto, on or off: whether networks are called through torch.compile.
+        isolated: Whether methods run in a child process that gets images and body masks alone.
     """
 
     table: Path
@@ -32,6 +33,7 @@ class Work:
     device: str = "auto"
     threads: int = 1
     compiling: Compile = "auto"
+    isolated: bool = False
 
 
 class Executor(Protocol):

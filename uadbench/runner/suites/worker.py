@@ -103,7 +103,9 @@ def _run(
 
 def _execute(plan: Plan, task: Work, *, export: bool) -> None:
     """Runs a job and exports its record; that of one fold is a part of a record that the suite makes in the end."""
-    record, folder, _ = execute(plan, root=task.root, device=task.device, compiling=task.compiling)
+    record, folder, _ = execute(
+        plan, root=task.root, device=task.device, isolated=task.isolated, compiling=task.compiling
+    )
     if export and is_result(plan.job.method.preset):
         export_record(record, folder, task.records)
 
