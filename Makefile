@@ -75,3 +75,4 @@ docs: .venv/.stamp
 
 report: .venv/.stamp
 	$(BIN)/python -m uadbench report
+	$(BIN)/python tools/findings.py
