@@ -84,3 +84,11 @@ def test_what_differs_is_named_by_kind() -> None:
     code, rest = differing(env, other)
     assert code.startswith("code: ")
     assert rest == "environment: torch 2.1 there and 2.2 here"
+
+
+@pytest.mark.parametrize(("device", "load"), [("cpu", 3.4), ("meta", None)])
+def test_the_record_says_how_busy_the_cores_were(
+    monkeypatch: pytest.MonkeyPatch, device: str, load: float | None
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (3.4321, 0.0, 0.0))
+    assert environment(torch.device(device), PLAIN).load == load

@@ -131,6 +131,8 @@ class Environment(_Part):
     and torch used. ``compiled`` says whether networks were called through torch.compile.
     ``isolated`` is a claim like the others: whether the method ran in a process that has a copy of the images alone
     (``handles``), in namespaces without files of the data, other processes and network (``namespace``), or neither.
+    ``load`` is the average number of threads that wanted a core in the last minute of the run; if it is larger than the
+    threads of the run, other work ran and times are too long to compare. None: not measured.
     """
 
     commit: str
@@ -143,6 +145,7 @@ class Environment(_Part):
     notes: list[str] = Field(default_factory=list[str])
     cpu: dict[str, str] = Field(default_factory=dict[str, str])
     isolated: Isolation = "none"
+    load: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] | None = None
 
 
 class Fold(_Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 import subprocess
@@ -42,6 +43,7 @@ def environment(device: torch.device, numerics: Numerics, notes: Sequence[str] =
         versions=versions,
         notes=list(notes),
         cpu=cpu_features(),
+        load=round(os.getloadavg()[0], 1) if device.type == "cpu" and hasattr(os, "getloadavg") else None,
     )
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from uadbench.evaluation.statistics.intervals import Statistic
+from uadbench.evaluation.statistics.intervals import Statistic, on_grid
 
 Floats = NDArray[np.float64]
 LEVELS = np.arange(1, 100) / 100
@@ -38,7 +38,7 @@ def false_alarm_error(p_values: Floats, patient: NDArray[np.int64], n: int) -> S
     alarms = (p_values[:, None] <= LEVELS).astype(np.float64)
     rates = np.zeros((n, len(LEVELS)))
     np.add.at(rates, patient, alarms)
-    rates /= np.bincount(patient, minlength=n)[:, None]
+    rates = on_grid(rates / np.bincount(patient, minlength=n)[:, None])
 
     def error(counts: Floats) -> Floats:
         actual = counts @ rates / counts.sum(axis=1, keepdims=True)
@@ -95,6 +95,7 @@ def calibration_error(
     for k, chosen in enumerate((~truth, truth)):
         np.add.at(gaps[k], (patient[chosen], place[chosen]), probability[chosen] - k)
         sizes[k] = np.bincount(patient[chosen], minlength=n)
+    gaps = on_grid(gaps)
 
     def error(counts: Floats) -> Floats:
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample without one of the classes has no value

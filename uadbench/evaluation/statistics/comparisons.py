@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from uadbench.core.errors import DataError, UserError
-from uadbench.evaluation.statistics.intervals import patient_interval, weighted_mean
+from uadbench.evaluation.statistics.intervals import on_grid, patient_interval, weighted_mean
 
 Floats = NDArray[np.float64]
 MIN_PATIENTS = 10
@@ -195,7 +195,7 @@ def rank_intervals(table: pd.DataFrame, *, seed: int = 0, resamples: int = RESAM
         seed: Seed of the resampling.
         resamples: Number of resamples.
     """
-    values = table.to_numpy(np.float64)
+    values = on_grid(table.to_numpy(np.float64))
     n = len(values)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
     drawn = stats.rankdata(-(counts @ values), axis=1)

@@ -79,6 +79,19 @@ def _counts(rows: NDArray[np.int64], n: int) -> Floats:
     return np.bincount(flat, minlength=len(rows) * n).reshape(len(rows), n).astype(np.float64)
 
 
+def on_grid(values: Floats) -> Floats:
+    """Rounds values to steps of 2**-40 of the largest magnitude, so that sums of up to 8192 of them are exact.
+
+    The order in which a BLAS adds then does not matter: resamples with the same values have the same mean on every
+    processor, and BCa counts the same resamples below the estimate.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0 or not np.isfinite(largest):
+        return values
+    step = np.ldexp(1.0, int(np.frexp(largest)[1]) - 40)
+    return np.round(values / step) * step
+
+
 def weighted_mean(values: Floats, weights: Floats | None = None) -> Statistic:
     """Returns the statistic "mean over patients".
 
@@ -87,9 +100,10 @@ def weighted_mean(values: Floats, weights: Floats | None = None) -> Statistic:
         weights: Weight of each patient, e.g. its number of slices; equal if None.
     """
     size = np.ones_like(values) if weights is None else weights
+    parts, sizes = on_grid(values * size), on_grid(size)
 
     def mean(counts: Floats) -> Floats:
-        return (counts @ (values * size)) / (counts @ size)
+        return (counts @ parts) / (counts @ sizes)
 
     return mean
 
