@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,15 @@ from uadbench.report.site.gallery import LISTING, TILE, read_gallery
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two methods with stored runs on a phantom, one on real data; the records are committed too."""
+    """Three methods with stored runs on a phantom, one on real data; the records are committed too."""
     folder = tmp_path_factory.mktemp("gallery")
     calib = made_cases(12, healthy=True)
-    for method, skill, source in (("synomaly", 0.9, "phantom"), ("vae", 0.5, "phantom"), ("dae", 0.7, "real")):
+    for method, skill, source in (
+        ("synomaly", 0.9, "phantom"),
+        ("autoencoder", 0.6, "phantom"),
+        ("vae", 0.5, "phantom"),
+        ("dae", 0.7, "real"),
+    ):
         record = make_record(method, 0, dataset__source=source)
         files = scored(record, calib, made_cases(24, skill=skill))
         store(folder / "runs", record, files)
@@ -32,7 +38,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_methods_are_shown_by_the_same_three_cases_of_a_phantom(made: Path) -> None:
     gallery = read_gallery(made / "leaderboard/gallery")
-    assert {strip.method for strip in gallery.strips} == {"", "synomaly", "vae"}  # nothing of the real data
+    assert {strip.method for strip in gallery.strips} == {
+        "",
+        "synomaly",
+        "autoencoder",
+        "vae",
+    }  # nothing of the real data
     assert len({tuple(strip.cases) for strip in gallery.strips}) == 1
     assert len(gallery.strips[0].cases) == 3
     for content in gallery.pictures.values():
@@ -56,6 +67,12 @@ def test_pages_show_them_without_runs_and_the_committed_ones_stay(made: Path, tm
     assert (tmp_path / "site/gallery" / name).read_bytes() == before[name]
     dataset = next(f for f in (tmp_path / "site").glob("carotid_us-*.html") if name in f.read_text())
     assert "Gallery" in dataset.read_text()
+
+
+def test_the_best_methods_come_first(made: Path, tmp_path: Path) -> None:
+    build_report(made / "leaderboard/records", None, tmp_path)
+    page = (tmp_path / "site/index.html").read_text()
+    assert re.findall(r'alt="Reconstruction and anomaly map of (\w+)', page) == ["synomaly", "autoencoder", "vae"]
 
 
 @pytest.mark.parametrize("change", ["../../x.jpg", "a.svg", "missing.jpg"])

@@ -18,6 +18,7 @@ import uadbench
 from uadbench.evaluation.protocol import headline
 from uadbench.evaluation.protocol.headline import DICE
 from uadbench.records.read import Entry, plain
+from uadbench.report.site.gallery import Strip
 from uadbench.report.tables.matrix import Cell
 from uadbench.report.tables.model import Arena, Row
 from uadbench.report.tables.tables import RANKING_KEY
@@ -53,6 +54,13 @@ def target(row: Row, root: str, metric: str = "") -> str:
     if len(row.records) == 1:
         return f"{root}runs/{row.records[0]}.html" + (f"#{metric}" if metric else "")
     return f"{root}methods/{row.method}.html#row-{row.records[0]}"
+
+
+def best_first(strips: list[Strip], arena: Arena) -> list[Strip]:
+    """Returns the inputs and then the methods' strips by their case AP in a question; methods without one come last."""
+    rows = [row for table in arena.tables for row in table.rows if RANKING_KEY in row.metrics]
+    known = {row.label: row.metrics[RANKING_KEY].value or 0.0 for row in rows}
+    return sorted(strips, key=lambda strip: (bool(strip.label), -known.get(strip.label, -1.0)))
 
 
 @dataclass(frozen=True)

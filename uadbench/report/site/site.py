@@ -105,7 +105,10 @@ class _Site:
             "index.html",
             matrices=[(matrix, answers(matrix)) for matrix in self._matrices],
             strips=[
-                (modality(arena.tested.name), self._gallery.of_question(arena.tested, arena.preset))
+                (
+                    modality(arena.tested.name),
+                    pages.best_first(self._gallery.of_question(arena.tested, arena.preset), arena),
+                )
                 for arena in (self._matrices[0].columns if self._matrices else [])
             ],
             figures=self._figures(draw_standing(matrix, self._records) for matrix in self._matrices[:1]),
@@ -142,7 +145,7 @@ class _Site:
             figures=figures,
             notes=notes(arena),
             others=others,
-            strips=self._gallery.of(arena.tested.fingerprint, arena.preset),
+            strips=pages.best_first(self._gallery.of(arena.tested.fingerprint, arena.preset), arena),
         )
 
     def _method(self, method: str) -> None:
