@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 VOLATILE = ("created", "cost")
-"""Of a record: when it was made and what it took."""
+"""Of a record: when it was made and what it took; how busy the cores were is dropped as well."""
 
 TRIALS = """
 SELECT slot.value_json, value.value, config.value_json
@@ -51,6 +51,7 @@ def _lasting(path: Path) -> bytes:
 
 def _record(path: Path) -> bytes:
     content: dict[str, Any] = json.loads(path.read_bytes())
+    content["env"].pop("load", None)
     return json.dumps({key: value for key, value in content.items() if key not in VOLATILE}).encode()
 
 
