@@ -4,50 +4,47 @@ Usage: python tools/findings.py [--records leaderboard/records] [--page docs/fin
 
 A claim compares two rows on the same test patients: the difference in case AP, averaged over training seeds, with its
 95 % bootstrap interval over patients. It is confirmed where the interval lies above 0, refuted where it lies below, and
-otherwise open. Of each dataset, the newest version on which Synomaly has three seeds is read. Two rows are compared
-over the seeds that both have.
+otherwise open. The questions are those of the leaderboard's matrices. Two rows are compared over the seeds that both
+have.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from uadbench.core.errors import DataError
-from uadbench.core.files import atomic_text
-from uadbench.evaluation.protocol.headline import DICE
+from uadbench.core.files import atomic_text, between_markers
+from uadbench.evaluation.protocol.headline import DICE, STRICT
 from uadbench.evaluation.statistics.intervals import Interval
 from uadbench.records.read import Entry, read_entries
-from uadbench.report.tables.matrix import modality
+from uadbench.report.tables.matrix import make_matrices, modality, version_order
+from uadbench.report.tables.model import Arena, Row
 from uadbench.report.tables.patients import patient_bootstrap, patient_values
-from uadbench.report.tables.tables import TIERS, TRIVIAL, is_ablation, tier_of
+from uadbench.report.tables.tables import MIN_SEEDS, TIERS, TRIVIAL, is_ablation, make_leaderboard, tier_of
 
-PROTOCOL = "strict-v1"
-MIN_SEEDS = 3
-ORDER = ("MRI", "CT", "US")
 BEST_TRIVIAL, BEST_OTHER = "the best trivial baseline", "the best other method without lesion labels"
 SUPERVISED = "unet[pretrained=false]"
-BENCH = "uadbench bench"
+FLAIR = ("synomaly[sigma=3.0,threshold=175.0]", "synomaly[offset=0.5]")  # US, CT; published for MRI
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one test set: finished records by label and preset, one per seed."""
+    """The rows of one question in every preset: finished records by label and preset, one per seed."""
 
-    dataset: str
-    source: str
-    version: str
+    arena: Arena
     rows: Mapping[tuple[str, str], list[Entry]]
 
     @property
     def name(self) -> str:
-        """Modality and version of a phantom, name and source of other data."""
-        if self.source == "phantom":
-            return f"{modality(self.dataset)} (version {self.version})"
-        return f"{self.dataset} ({self.source})"
+        """Modality and version of a phantom, name and source of other data, and where it was trained if elsewhere."""
+        tested, trained = self.arena.tested, self.arena.trained
+        if tested.source == "phantom":
+            return f"{modality(tested.name)} (version {tested.version})"
+        told = "" if tested == trained else f", trained on {trained.name} ({trained.source})"
+        return f"{tested.name} ({tested.source}{told})"
 
     def best(self, wanted: Callable[[Entry], bool], preset: str) -> str:
         """Returns the label with the largest mean case AP among rows of at least three seeds, "" if there is none."""
@@ -65,43 +62,29 @@ class Claim:
 
     Attributes:
         words: The sentence.
-        first: Label and preset of the row that should be better.
-        second: The row it is compared with; a label may be BEST_TRIVIAL or BEST_OTHER.
-        command: Suite or command that makes the rows.
+        first: Label of the row that should be better.
+        second: Labels of the row it is compared with, of which each dataset has one, or BEST_TRIVIAL or BEST_OTHER.
+        suite: The suite that makes the rows.
+        preset: Preset of the first row; that of the second is quick.
     """
 
     words: str
-    first: tuple[str, str]
-    second: tuple[str, str]
-    command: str
-
-
-def claim(words: str, first: str, second: str, suite: str, first_preset: str = "quick") -> Claim:
-    """Returns a claim about rows of preset quick."""
-    return Claim(words, (first, first_preset), (second, "quick"), f"`{BENCH} {suite}`")
+    first: str
+    second: str | tuple[str, ...]
+    suite: str
+    preset: str = "quick"
 
 
 CLAIMS = (
-    claim("Synomaly beats the best trivial baseline", "synomaly", BEST_TRIVIAL, "quick"),
-    claim("Synomaly beats every other method without lesion labels", "synomaly", BEST_OTHER, "quick"),
-    claim("Synthetic anomalies beat Gaussian noise", "synomaly", "synomaly[noise=gaussian]", "ablation-noise"),
-    claim(
-        "Three stages beat one",
-        "synomaly[adaptive=false]",
-        "synomaly[stages=1,adaptive=false]",
-        "ablation-stages",
-    ),
-    claim(
-        "Five stages beat three",
-        "synomaly[stages=5,adaptive=false]",
-        "synomaly[adaptive=false]",
-        "ablation-stages",
-    ),
-    claim("Label-free tuning beats the preset", "synomaly[tuned]", "synomaly", "tuned"),
-    claim("A supervised U-Net of the same budget beats Synomaly", SUPERVISED, "synomaly", "quick"),
-    claim(
-        "A supervised U-Net of preset `standard` beats Synomaly", SUPERVISED, "synomaly", "unet-standard", "standard"
-    ),
+    Claim("Synomaly beats the best trivial baseline", "synomaly", BEST_TRIVIAL, "quick"),
+    Claim("Synomaly beats every other method without lesion labels", "synomaly", BEST_OTHER, "quick"),
+    Claim("Synthetic anomalies beat Gaussian noise", "synomaly", "synomaly[noise=gaussian]", "ablation-noise"),
+    Claim("Published values of a modality beat those of FLAIR", "synomaly", FLAIR, "ablation-noise"),
+    Claim("Three stages beat one", "synomaly[adaptive=false]", "synomaly[stages=1,adaptive=false]", "ablation-stages"),
+    Claim("Five stages beat three", "synomaly[stages=5,adaptive=false]", "synomaly[adaptive=false]", "ablation-stages"),
+    Claim("Label-free tuning beats the preset", "synomaly[tuned]", "synomaly", "tuned"),
+    Claim("A supervised U-Net of the same budget beats Synomaly", SUPERVISED, "synomaly", "quick"),
+    Claim("A supervised U-Net of `standard` beats Synomaly", SUPERVISED, "synomaly", "unet-standard", "standard"),
 )
 NOISE = ("synomaly[noise=gaussian]", *(f"synomaly[sigma={sigma}.0]" for sigma in (1, 3, 5, 7, 9, 11)), "synomaly")
 STAGES = (
@@ -119,8 +102,8 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=Path("docs/findings.md"))
     asked = parser.parse_args()
     tables = read_tables(asked.records)
-    phantoms = [table for table in tables if table.source == "phantom"]
-    others = [table for table in tables if table.source != "phantom"]
+    phantoms = [table for table in tables if table.arena.tested.source == "phantom"]
+    others = [table for table in tables if table.arena.tested.source != "phantom"]
     parts = {
         "claims": claims_table(phantoms),
         "kinds": kinds_table(phantoms),
@@ -132,7 +115,7 @@ def main() -> None:
 
 
 def read_tables(records: Path) -> list[Table]:
-    """Returns a table per dataset and source, of its newest version, MRI first.
+    """Returns a table per column of the leaderboard's matrices of preset quick, in their order.
 
     Raises:
         DataError: If a record cannot be read.
@@ -140,44 +123,38 @@ def read_tables(records: Path) -> list[Table]:
     entries, refusals = read_entries([records])
     if refusals:
         raise DataError(f"{refusals[0].file}: {refusals[0].reason}")
-    groups: dict[tuple[str, str, str], dict[tuple[str, str], list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for it in entries:
-        record = it.record
-        if record.status == "done" and record.protocol.name == PROTOCOL:
-            data = it.tested.name, it.tested.source, it.tested.version
-            groups[data][record.method.label, record.method.preset].append(it)
-    tables = [Table(*data, {label: _by_seed(group) for label, group in rows.items()}) for data, rows in groups.items()]
-    shown: dict[tuple[str, str], Table] = {}
-    for table in sorted(tables, key=_standing_of_version):
-        shown[table.dataset, table.source] = table
-    return sorted(shown.values(), key=lambda it: (*_place(it), it.dataset))
+    known = {entry.record.id: entry for entry in entries}
+    arenas = make_leaderboard(entries, refusals).arenas
+    shown = [it for it in make_matrices(arenas, known) if it.rules[0] == STRICT and it.preset == "quick"]
+    columns = [arena for matrix in shown if not matrix.version for arena in matrix.columns]
+    return [Table(arena, _rows(arena, arenas, known)) for arena in columns]
 
 
 def claims_table(tables: Sequence[Table]) -> str:
     """Returns the claims, one line each: difference in case AP with its interval, and the verdict."""
     lines = _heads(["claim", *(table.name for table in tables), "rows from"])
     for each in CLAIMS:
-        cells = [verdict(table, each) for table in tables]
-        lines.append(_line([each.words, *cells, each.command]))
+        lines.append(_line([each.words, *(verdict(table, each) for table in tables), f"`uadbench bench {each.suite}`"]))
     return "\n".join(lines)
 
 
 def verdict(table: Table, asked: Claim) -> str:
     """Returns what one dataset says about a claim."""
-    first = table.rows.get(asked.first, [])
-    label = asked.second[0]
-    if label == BEST_TRIVIAL:
-        label = table.best(lambda it: it.record.method.name in TRIVIAL, asked.second[1])
-    elif label == BEST_OTHER:
-        label = table.best(lambda it: _other(it, asked.first[0]), asked.second[1])
-    second = table.rows.get((label, asked.second[1]), [])
+    if asked.second == BEST_TRIVIAL:
+        label = table.best(lambda it: it.record.method.name in TRIVIAL, "quick")
+    elif asked.second == BEST_OTHER:
+        label = table.best(lambda it: _other(it, asked.first), "quick")
+    else:
+        labels = (asked.second,) if isinstance(asked.second, str) else asked.second
+        label = next((label for label in labels if (label, "quick") in table.rows), "")
+    first, second = table.rows.get((asked.first, asked.preset), []), table.rows.get((label, "quick"), [])
     seeds = {it.record.seed for it in first} & {it.record.seed for it in second}
     pair = [patient_values("ap", [it for it in row if it.record.seed in seeds]) for row in (first, second)]
     if pair[0] is None or pair[1] is None or not pair[0].index.equals(pair[1].index):
         return "not run"
     gap = pair[0] - pair[1]
     found = patient_bootstrap(gap)
-    against = f" over {label}" if label != asked.second[0] else ""
+    against = f" over {label}" if label != asked.second else ""
     return f"{_standing(found)}: {float(gap.mean()):+.3f}{_ends(found, signed=True)}{against}{_few(len(seeds))}"
 
 
@@ -198,7 +175,7 @@ def kinds_table(tables: Sequence[Table]) -> str:
     return "\n".join(lines)
 
 
-def settings_table(labels: Iterable[str], tables: Sequence[Table]) -> str:
+def settings_table(labels: Sequence[str], tables: Sequence[Table]) -> str:
     """Returns the case AP and Dice of settings of one method, in preset quick."""
     heads = [f"{table.name}, {what}" for table in tables for what in ("case AP", "Dice")]
     lines = _heads(["setting", *heads])
@@ -220,11 +197,10 @@ def filled(page: str, parts: Mapping[str, str]) -> str:
     """
     for name, text in parts.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        head, found, rest = page.partition(begin)
-        _, closed, tail = rest.partition(end)
-        if not found or not closed:
+        content = between_markers(page, begin, end, text)
+        if content is None:
             raise DataError(f"The page has no markers {begin} and {end}.", "Add them where the table belongs.")
-        page = f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}"
+        page = content
     return page
 
 
@@ -235,11 +211,19 @@ def _other(entry: Entry, label: str) -> bool:
     return free and method.label != label and not is_ablation(entry.record) and "tuned" not in method.label
 
 
-def _by_seed(entries: Iterable[Entry]) -> list[Entry]:
-    """Returns the entries of the newest version of the method, by seed."""
-    held = list(entries)
-    newest = max(int(it.record.method.version) for it in held)
-    return sorted((it for it in held if int(it.record.method.version) == newest), key=lambda it: it.record.seed)
+def _rows(arena: Arena, arenas: Sequence[Arena], known: Mapping[str, Entry]) -> dict[tuple[str, str], list[Entry]]:
+    """Returns the rows of a question in all presets, of each label the newest version of its method."""
+    same = [
+        it for it in arenas if (it.tested, it.trained, it.protocol) == (arena.tested, arena.trained, arena.protocol)
+    ]
+    rows = [(it.preset, row) for it in same for table in it.tables for row in table.rows]
+    rows.sort(key=lambda pair: version_order(pair[1].version))  # a newer one replaces an older one below
+    return {(row.label, preset): _by_seed(row, known) for preset, row in rows}
+
+
+def _by_seed(row: Row, known: Mapping[str, Entry]) -> list[Entry]:
+    entries = [known[key] for key in row.records if known[key].record.status == "done"]
+    return sorted(entries, key=lambda it: it.record.seed)
 
 
 def _kinds(entries: Sequence[Entry]) -> list[tuple[str, int]]:
@@ -271,10 +255,6 @@ def _few(seeds: int) -> str:
     return "" if seeds >= MIN_SEEDS else f", {seeds} seed{'s' if seeds > 1 else ''}"
 
 
-def _standing_of_version(table: Table) -> tuple[bool, int]:
-    return len(table.rows.get(("synomaly", "quick"), [])) >= MIN_SEEDS, int(table.version)
-
-
 def _mean(entries: Sequence[Entry]) -> float:
     values = patient_values("ap", entries)
     return 0.0 if values is None else float(values.mean())
@@ -291,11 +271,6 @@ def _ends(found: Interval, *, signed: bool = False) -> str:
         return ""
     form = "+.3f" if signed else ".3f"
     return f" ({found.low:{form}} to {found.high:{form}})"
-
-
-def _place(table: Table) -> tuple[bool, int]:
-    name = modality(table.dataset)
-    return table.source != "phantom", ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def _heads(cells: Sequence[str]) -> list[str]:

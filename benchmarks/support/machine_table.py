@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from uadbench.core.files import between_markers
+
 MACHINES = Path("benchmarks/machines.json")
 PAGE = Path("docs/explanation/performance.md")
 BEGIN, END = "<!-- machines: begin -->", "<!-- machines: end -->"
@@ -83,11 +85,10 @@ def with_table(page: str, stored: Stored) -> str:
     Raises:
         ValueError: If the page has lost its markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    content = between_markers(page, BEGIN, END, table(stored))
+    if content is None:
         raise ValueError(f"{PAGE} needs the lines {BEGIN} and {END}")
-    return f"{before}{begin}\n\n{table(stored)}\n\n{end}{after}"
+    return content
 
 
 def main() -> None:

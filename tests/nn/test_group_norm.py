@@ -72,3 +72,11 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:
 def test_groups_have_at_least_four_channels(channels: int, groups: int) -> None:
     layer = group_norm(channels)
     assert (layer.num_groups, layer.num_channels) == (groups, channels)
+
+
+def test_a_second_derivative_is_refused_instead_of_wrong() -> None:
+    layer, image, gradient = example(40, torch.bfloat16)
+    image.requires_grad_()
+    (first,) = torch.autograd.grad(layer(image), image, gradient.requires_grad_(), create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -92,3 +92,22 @@ def test_the_record_says_how_busy_the_cores_were(
 ) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (3.4321, 0.0, 0.0))
     assert environment(torch.device(device), PLAIN).load == load
+
+
+def test_threads_spin_briefly_only_if_nothing_else_runs_and_what_the_user_set_stays() -> None:
+    code = (
+        "import os, pathlib; read = pathlib.Path.read_text; "
+        "said = lambda path, **how: os.environ['LOAD'] if path.name == 'loadavg' else read(path, **how); "
+        "pathlib.Path.read_text = said; "
+        "import uadbench; print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    kept = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    for load, own, said in [
+        ("0.1 0.1 0.1 1/99 7", {}, "PASSIVE 20000"),
+        ("0.1 0.1 0.1 3/99 7", {}, "PASSIVE None"),
+        ("nonsense", {}, "PASSIVE None"),
+        ("0.1 0.1 0.1 1/99 7", {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "5"}, "ACTIVE 5"),
+    ]:
+        place = {**kept, **own, "LOAD": load}
+        done = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == said

@@ -181,3 +181,10 @@ def _remove(part: Path) -> None:
     else:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def between_markers(page: str, begin: str, end: str, text: str) -> str | None:
+    """Returns a page with a text between two of its lines, or None if it lacks one of them."""
+    head, found, rest = page.partition(begin)
+    _, closed, tail = rest.partition(end)
+    return f"{head}{begin}\n\n{text.strip()}\n\n{end}{tail}" if found and closed else None

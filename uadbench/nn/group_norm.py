@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 SMALL = 32 * 32  # pixels of a plane below which rearranging costs less than it saves
 
@@ -36,7 +37,7 @@ class GroupNorm(nn.GroupNorm):
         plain = input.dtype != torch.bfloat16 or input.ndim != 4 or input.device.type != "cpu"
         if plain or input.is_contiguous() or not input.is_contiguous(memory_format=torch.channels_last):
             return super().forward(input)
-        if input[0, 0].numel() < SMALL:
+        if input.shape[2] * input.shape[3] < SMALL:
             return super().forward(input.contiguous()).contiguous(memory_format=torch.channels_last)
         if torch.is_grad_enabled() and input.requires_grad:
             return _normalised(input, self.weight, self.bias, self.num_groups, self.eps)
@@ -64,7 +65,10 @@ class _LargePlanes(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] (the decorator loses the names)
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         image, weight, mean, rate = ctx.saved_tensors
         n, c, height, width = image.shape
         groups, each = ctx.groups, c // ctx.groups

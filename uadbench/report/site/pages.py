@@ -59,7 +59,7 @@ def target(row: Row, root: str, metric: str = "") -> str:
 def best_first(strips: list[Strip], arena: Arena) -> list[Strip]:
     """Returns the inputs and then the methods' strips by their case AP in a question; methods without one come last."""
     rows = [row for table in arena.tables for row in table.rows if RANKING_KEY in row.metrics]
-    known = {row.label: row.metrics[RANKING_KEY].value or 0.0 for row in rows}
+    known = {row.label: row.metrics[RANKING_KEY].value or 0.0 for row in reversed(rows)}  # ranked ones count
     return sorted(strips, key=lambda strip: (bool(strip.label), -known.get(strip.label, -1.0)))
 
 

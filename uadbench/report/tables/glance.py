@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from uadbench.core.files import atomic_text
+from uadbench.core.files import atomic_text, between_markers
 from uadbench.report import escape
 from uadbench.report.tables.matrix import FLOOR, METHODS, SHOWN, Cell, Matrix, modality
 from uadbench.report.tables.model import Arena, Number, Refused, Row
@@ -217,9 +217,6 @@ def fill_markers(file: Path, text: str) -> list[Path]:
     Returns:
         The file, if it was written.
     """
-    content = file.read_text(encoding="utf-8") if file.is_file() else ""
-    head, begin, rest = content.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        return []
-    return [atomic_text(file, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")]
+    page = file.read_text(encoding="utf-8") if file.is_file() else ""
+    content = between_markers(page, BEGIN, END, text)
+    return [] if content is None else [atomic_text(file, content)]

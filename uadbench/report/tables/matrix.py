@@ -182,7 +182,7 @@ def _shown_version(arenas: list[Arena]) -> Arena:
 
     def key(arena: Arena) -> tuple[bool, int, list[tuple[int, str]], str]:
         complete = ranked[arena.key] == everyone
-        return complete, 0 if complete else len(ranked[arena.key]), _version(arena.tested.version), arena.key
+        return complete, 0 if complete else len(ranked[arena.key]), version_order(arena.tested.version), arena.key
 
     return max(arenas, key=key)
 
@@ -191,7 +191,7 @@ def _ranked_methods(arena: Arena) -> set[str]:
     return {row.method for table in arena.tables for row in table.rows if row.rank is not None}
 
 
-def _version(text: str) -> list[tuple[int, str]]:
+def version_order(text: str) -> list[tuple[int, str]]:
     """Returns a version as a key that sorts 10 after 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"[.\-]", text)]
 
@@ -223,9 +223,9 @@ def _rows(table: Table) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for row in table.rows:
         other = found.get(row.label)
-        newer = other is None or (row.rank is not None, _version(row.version)) > (
+        newer = other is None or (row.rank is not None, version_order(row.version)) > (
             other.rank is not None,
-            _version(other.version),
+            version_order(other.version),
         )
         if row.unranked_because != ABLATION and newer:
             found[row.label] = row

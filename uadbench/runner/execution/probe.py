@@ -31,7 +31,7 @@ GAIN = 1.2
 TIE = 1.15
 """Within this factor, bf16 is taken channels last: prediction, which is not timed, is up to 1.6 times as fast in it."""
 SECONDS, SHARE = 2.0, 0.01
-"""A probe may take this many seconds, or this share of the job's time if longer."""
+"""After its warm-up a probe may take this many seconds, or this share of the job's time if longer."""
 LEAST = 2  # images in a batch: batch normalisation needs two
 STEPS = 2  # steps of each phase: the first is a warm-up, the second is timed
 

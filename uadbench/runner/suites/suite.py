@@ -131,7 +131,7 @@ def load_suite(path: Path) -> Suite:
             is not allowed, or a job occurs twice.
     """
     suite = _read(path, ())
-    seen: dict[str, Row] = {}
+    seen = set[str]()
     if sum(1 for _ in islice(rows(suite), MAX_JOBS + 1)) > MAX_JOBS:
         raise UserError(f"{path} holds more than {MAX_JOBS} jobs.", "Divide it into several suites.")
     for row in rows(suite):
@@ -141,7 +141,7 @@ def load_suite(path: Path) -> Suite:
             raise UserError(
                 f"{path}: {row.label} on {row.data} with seed {row.seed} occurs twice.", "Remove one of them."
             )
-        seen[key] = row
+        seen.add(key)
     if not seen:
         raise UserError(f"{path} contains no jobs.", "Add methods, datasets and seeds, or include a suite.")
     return suite
