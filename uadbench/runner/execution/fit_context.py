@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uadbench.core.errors import Diverged
 from uadbench.core.numerics import Numerics
 from uadbench.core.seeding import derive_seed, torch_generator
+from uadbench.runner.progress.bars import stage_bar
 from uadbench.runner.storage.run_folder import RunFolder
 
 CHECKPOINT_SECONDS = 30.0
@@ -38,6 +38,7 @@ class RunFitContext:
         watch: Called with every report; when tuning it may end the fit by raising ``optuna.TrialPruned``.
         track: Called with every report; its time is not counted as training.
         what: Text of progress bars before the name of the phase.
+        later: Seconds of prediction for each second of training, for the time left; None if unknown.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class RunFitContext:
         watch: Watch | None = None,
         track: Track | None = None,
         what: str = "training",
+        later: float | None = None,
     ) -> None:
         self._folder = folder
         self._seed = seed
@@ -66,6 +68,7 @@ class RunFitContext:
         self._watch = watch
         self._track = track
         self._what = what
+        self._later = later
         self._aside = 0.0
         self._phases = 0
         self._phase = "fit"
@@ -87,20 +90,11 @@ class RunFitContext:
         """
         self._phases += 1
         self._phase, self._total = phase, total
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-        )
-        console = self._console or Console(quiet=True)
-        with Progress(*columns, console=console, disable=self._console is None, transient=True) as bar:
-            task = bar.add_task(f"{self._what} ({phase})", total=total, completed=start, status="")
+        with stage_bar(self._console, f"{self._what} ({phase})", total, start, self._later) as bar:
             for step in range(start, total):
                 torch.manual_seed(derive_seed("global", self._seed, phase, step))
                 yield step
-                bar.update(task, completed=step + 1, status=self._status)
+                bar.update(step + 1, self._status)
 
     def report(self, step: int, **scalars: float) -> None:
         """Logs scalars and, when tuning, lets the study prune the fit.

@@ -6,7 +6,7 @@ import json
 import shutil
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,7 +42,8 @@ class Isolated:
         device: cpu or cuda.
         numerics: Number format and layout to compute in.
         hidden: Folders hidden from the child, in addition to the stores and the phantom cache.
-        progress: Whether the child draws its progress on stderr.
+        titles: Text of the child's progress bar by phase; it draws none for a phase without one.
+        later: Seconds of prediction for each second of training, for the time left; None if unknown.
         checkpoint_seconds: Minimum time between checkpoints.
     """
 
@@ -50,7 +51,8 @@ class Isolated:
     device: str
     numerics: Numerics
     hidden: Sequence[Path] = ()
-    progress: bool = False
+    titles: Mapping[str, str] = field(default_factory=dict[str, str])
+    later: float | None = None
     checkpoint_seconds: float = 30.0
 
     def fit(self, labelled: Sequence[Item], work: Path) -> Outcome:
@@ -118,7 +120,8 @@ class Isolated:
             batch=config.predict_batch,
             threads=torch.get_num_threads(),
             checkpoint_seconds=self.checkpoint_seconds,
-            progress=self.progress,
+            title=self.titles.get(phase, ""),
+            later=self.later,
         )
         (lent / ORDER).write_text(order.model_dump_json())
         work.mkdir(parents=True, exist_ok=True)

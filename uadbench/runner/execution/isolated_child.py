@@ -31,6 +31,7 @@ from uadbench.runner.execution.order import FAILED, FIT, ORDER, PREDICT, PROBE, 
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.probe import fastest
 from uadbench.runner.execution.seeded import build_seeded
+from uadbench.runner.progress.bars import stage_bar
 from uadbench.runner.storage.run_folder import RunFolder
 
 
@@ -56,7 +57,14 @@ def main(phase: str, lent: Path, work: Path) -> int:
 def _fit(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
     device, folder = torch.device(order.device), RunFolder(work)
     context = RunFitContext(
-        folder, order.seed, device, Numerics.parse(order.numerics), _console(order), order.checkpoint_seconds
+        folder,
+        order.seed,
+        device,
+        Numerics.parse(order.numerics),
+        _console(order),
+        order.checkpoint_seconds,
+        what=order.title,
+        later=order.later,
     )
     data = {path.name: LentData(path) for path in lent.iterdir() if path.is_dir()}
     spec = ImageSpec(**order.spec)
@@ -77,9 +85,10 @@ def _predict(method: Method, order: Order, lent: Path, work: Path) -> Outcome:
     numerics = Numerics.parse(order.numerics)
     predict = FixedBatchPredictor(method, order.seed, order.batch, device, say, numerics=numerics)
     began = time.monotonic()
-    for part in sorted(path for path in lent.iterdir() if path.is_dir()):
-        data = LentData(part)
-        predict_items(predict, StoreBatches(data, data.items, spec), work / part.name, lambda _: None)
+    parts = {path.name: LentData(path) for path in sorted(lent.iterdir()) if path.is_dir()}
+    with stage_bar(console, order.title, sum(len(data.items) for data in parts.values())) as bar:
+        for name, data in parts.items():
+            predict_items(predict, StoreBatches(data, data.items, spec), work / name, bar.advance)
     seconds = time.monotonic() - began
     return Outcome(seconds=seconds, peak_gb=peak_gb(device), notes=predict.notes)
 
@@ -99,7 +108,7 @@ PHASES: dict[str, Callable[[Method, Order, Path, Path], Outcome]] = {FIT: _fit, 
 
 
 def _console(order: Order) -> Console | None:
-    return Console(stderr=True) if order.progress else None
+    return Console(stderr=True) if order.title else None
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ class Order(BaseModel):
         batch: Padded batch size of prediction.
         threads: Threads of torch, as many as the parent has: numbers may depend on it.
         checkpoint_seconds: Minimum time between checkpoints.
-        progress: Whether to draw progress on stderr.
+        title: Text of the progress bar on stderr, "" for none.
+        later: Seconds of prediction for each second of training, for the time left; None if unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +40,8 @@ class Order(BaseModel):
     batch: int
     threads: int
     checkpoint_seconds: float
-    progress: bool
+    title: str = ""
+    later: float | None = None
 
 
 class Outcome(BaseModel):

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import is_result
@@ -36,15 +35,20 @@ from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.isolated import Isolated, isolation, take_weights
 from uadbench.runner.execution.ledger import labelled_items, make_ledger
+from uadbench.runner.execution.order import FIT, PREDICT
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.probe import Build, pick_numerics
 from uadbench.runner.execution.seeded import build_seeded
 from uadbench.runner.planning.plan import Plan
+from uadbench.runner.progress.bars import stage_bar
+from uadbench.runner.progress.later_stages import EXPORTED, prediction_share
 from uadbench.runner.scoring.score_run import score_run, scored_parts
 from uadbench.runner.storage.run_folder import RunFolder
 from uadbench.runner.tracking.tracker import Tracking, Watcher
 
 CHILD = "isolated"
+SCORE = "score"
+STAGES = {FIT: ("1/3", "training"), PREDICT: ("2/3", "predicting"), SCORE: ("3/3", "calibrating and scoring")}
 FIT_FILES = ("train_s.txt", "weights.safetensors")
 
 
@@ -62,9 +66,14 @@ class _Execution:
     watcher: Watcher | None = None
     what: str = ""
 
-    def doing(self, stage: str) -> str:
-        """Text of a progress bar: stage and job."""
-        return f"{self.what}: {stage}" if self.what else f"{stage} {self.plan.job.method.name}"
+    def title(self, stage: str) -> str:
+        """Text of a progress bar: number, stage and job."""
+        number, doing = STAGES[stage]
+        return f"{number} {self.what}: {doing}" if self.what else f"{number} {doing} {self.plan.job.method.name}"
+
+    def later(self) -> float | None:
+        """Seconds of prediction for each second of training, if progress is drawn and a stored run tells it."""
+        return None if self.console is None else prediction_share(self.plan, (self.folder.path.parent, EXPORTED))
 
     @property
     def seed(self) -> int:
@@ -168,11 +177,9 @@ def predict_roles(
     predict = FixedBatchPredictor(
         method, plan.job.seed, plan.config.predict_batch, device, shown.print, numerics=numerics
     )
-    with Progress(console=shown, disable=console is None, transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with stage_bar(console, what, total) as bar:
         for name, (pixels, items) in parts.items():
-            batches = StoreBatches(pixels, items, plan.spec)
-            predict_items(predict, batches, maps / name, lambda done: bar.advance(task, done))
+            predict_items(predict, StoreBatches(pixels, items, plan.spec), maps / name, bar.advance)
     return total, predict.notes
 
 
@@ -182,13 +189,11 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     compile_networks(method, run.numerics)
     train_seconds = _fit(method, run, reuse=not fresh)
     began = time.monotonic()
-    images, notes = predict_roles(
-        method, plan, folder.maps, run.device, run.numerics, run.console, f"2/3 {run.doing('predicting')}"
-    )
+    images, notes = predict_roles(method, plan, folder.maps, run.device, run.numerics, run.console, run.title(PREDICT))
     seconds = time.monotonic() - began
     notes += compile_notes(method, run.numerics)
     rules = load_protocol(plan.job.protocol.name)
-    with nullcontext() if run.console is None else run.console.status(f"3/3 {run.doing('calibrating and scoring')}"):
+    with nullcontext() if run.console is None else run.console.status(run.title(SCORE)):
         evaluation, hashes = score_run(plan.train, plan.test, folder, rules, run.seed)
     cost = Cost(
         train_s=round(train_seconds, 3),
@@ -210,7 +215,8 @@ def _execute_isolated(run: _Execution) -> Record:
         run.device.type,
         run.numerics,
         hidden=[folder.path.parent],
-        progress=run.console is not None,
+        titles={} if run.console is None else {FIT: run.title(FIT), PREDICT: run.title(PREDICT)},
+        later=run.later(),
         checkpoint_seconds=run.checkpoint_seconds,
     )
     fitted = child.fit(labelled_items(plan), folder.path / CHILD)
@@ -219,7 +225,8 @@ def _execute_isolated(run: _Execution) -> Record:
     parts = scored_parts(plan.train, plan.test)
     predicted = child.predict(folder.weights_file, parts, folder.maps)
     images = sum(len(items) for _, items in parts.values())
-    evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
+    with nullcontext() if run.console is None else run.console.status(run.title(SCORE)):
+        evaluation, hashes = score_run(plan.train, plan.test, folder, load_protocol(plan.job.protocol.name), run.seed)
     cost = Cost(
         train_s=round(fitted.seconds, 3),
         predict_ms_per_image=round(1000 * predicted.seconds / images, 3),
@@ -259,7 +266,8 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         run.console,
         run.checkpoint_seconds,
         track=None if run.watcher is None else run.watcher.step,
-        what=f"1/3 {run.doing('training')}",
+        what=run.title(FIT),
+        later=run.later(),
     )
     fit_on_store(method, plan.train, plan.spec, plan.config, run.seed, context)
     folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")

@@ -1,0 +1,71 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from tests.support.stores import write_store
+from uadbench.data.storage.store import Store
+from uadbench.runner.execution.run import execute
+from uadbench.runner.planning.plan import Plan, plan_run
+from uadbench.runner.progress.bars import StageBar, TimeLeft, stage_bar
+from uadbench.runner.progress.later_stages import prediction_share
+from uadbench.runner.scoring.score_run import scored_parts
+
+
+@pytest.mark.parametrize(
+    ("later", "text"),
+    [(None, "1:30 left"), (0.0, "1:30 left"), (0.5, "1:30, run 2:30 left"), (60.0, "1:30, run 2:01:30 left")],
+)
+def test_the_time_left_includes_the_later_stages(later: float | None, text: str) -> None:
+    now = 0.0
+    bars = Progress(console=Console(quiet=True), get_time=lambda: now)
+    bar = StageBar(bars, "training", total=120, done=0, later=later)
+    column, task = TimeLeft(), bars.tasks[0]
+    assert column.render(task).plain == "-:--"
+    for done in range(1, 31):
+        now += 1.0
+        bar.update(done, "")
+    column.max_refresh = 0
+    assert column.render(task).plain == text
+
+
+def test_a_resumed_stage_counts_the_speed_of_its_new_steps_alone() -> None:
+    now = 0.0
+    bars = Progress(console=Console(quiet=True), get_time=lambda: now)
+    bar = StageBar(bars, "training", total=120, done=100, later=0.5)
+    for done in range(101, 111):
+        now += 1.0
+        bar.update(done, "")
+    assert TimeLeft().render(bars.tasks[0]).plain == "0:10, run 1:10 left"
+
+
+def test_a_bar_fits_a_narrow_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system=None)
+    with stage_bar(console, "1/3 training synomaly (denoiser)", 256, later=1.0) as bar:
+        bar.update(12, "loss 0.01234")
+    lines = [line for line in out.getvalue().replace("\r", "\n").split("\n") if "training" in line]
+    assert lines
+    assert all("1/3 training synomaly (denoiser)" in line and "12/256 loss 0.01234" in line for line in lines[-1:])
+
+
+def _plan(store: Path, method: str = "autoencoder", **overrides: object) -> Plan:
+    return plan_run(method=method, train=Store(store), preset="smoke", overrides=overrides)
+
+
+def test_the_share_of_prediction_is_that_of_a_stored_run(tiny_store: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    assert prediction_share(_plan(tiny_store), [runs]) is None
+    record, _, _ = execute(_plan(tiny_store), root=runs)
+    assert record.cost is not None
+    store = Store(tiny_store)
+    images = sum(len(items) for _, items in scored_parts(store, store).values())
+    expected = images * record.cost.predict_ms_per_image / 1000 / record.cost.train_s
+    assert prediction_share(_plan(tiny_store), [runs]) == pytest.approx(expected)
+    assert prediction_share(_plan(tiny_store, method="vae"), [runs]) is None
+    other = _plan(write_store(tmp_path / "other", name="other", frames=1))
+    share = prediction_share(other, [runs])
+    assert share is not None
+    assert share < expected, "fewer images take less time beside the same training"

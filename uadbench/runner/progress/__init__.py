@@ -1,0 +1,1 @@
+"""Progress bars of a run, and the time that it has left."""
