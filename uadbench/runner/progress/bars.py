@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 
@@ -66,15 +66,17 @@ def stage_bar(
     """
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=None, table_column=Column(ratio=1)),  # gives way to the texts
         MofNCompleteColumn(),
         TextColumn("{task.fields[status]}"),
-        TimeLeft(),
+        TimeLeft(table_column=Column(no_wrap=True)),
     )
     shown = console or Console(quiet=True)
     with Progress(*columns, console=shown, disable=console is None, transient=True, expand=True) as bars:
         yield StageBar(bars, what, total, done, later)
 
 
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds))).removeprefix("0:")
+def _clock(left: float) -> str:
+    minutes, seconds = divmod(round(left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
