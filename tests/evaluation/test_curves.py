@@ -51,6 +51,16 @@ def cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
 
 
+@given(scores | tied, st.integers(0, 99), st.sampled_from([-801.0, -1.0, 0.0, TINY, 0.25, 799.0, 801.0]))
+def test_a_floor_gives_the_histogram_of_floored_values(values: np.ndarray, seed: int, threshold: float) -> None:
+    truth, floor = labels(len(values), seed), min(0.0, threshold)
+    expected = PixelHistogram.of(np.where(values > threshold, values, floor).astype(np.float32), truth)
+    found = PixelHistogram.above_floor(values, truth, threshold, floor)
+    for name in ("keys", "exact", "negatives", "positives"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
 @pytest.mark.parametrize("name", list(cases()))
 def test_exact_curves_equal_scikit_learn(name: str) -> None:
     values, truth = cases()[name]

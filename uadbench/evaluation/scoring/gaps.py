@@ -60,10 +60,9 @@ class _Lesions:
 def thresholded_ap(case: CaseMaps, threshold: float) -> float:
     """Returns the average precision of a map whose values at or below the threshold are set to 0 first."""
     inside = case.scored
-    values = case.maps[inside]
     # If the threshold is negative, 0 would rank above retained values.
-    kept = np.where(values > threshold, values, min(0.0, threshold)).astype(np.float32)
-    bounds = average_precision(PixelHistogram.of(kept, case.lesion[inside]))
+    floor = min(0.0, threshold)
+    bounds = average_precision(PixelHistogram.above_floor(case.maps[inside], case.lesion[inside], threshold, floor))
     return np.nan if bounds is None else bounds.value
 
 

@@ -41,9 +41,11 @@ def overview_figure(cases: Cases, table: pd.DataFrame, threshold: float | None) 
     """Returns the figure that ``draw_overview`` writes; arguments as there."""
     position = {cases[i].case: i for i in range(len(cases))}
     rows = [(label, cases[position[case]]) for label, case in _choose(table)]
-    figure = Overview(figsize=(2.1 * len(COLUMNS), 2.2 * len(rows) + 0.4), layout="constrained")
+    height = 2.1 * len(rows) + 0.3
+    figure = Overview(figsize=(2.1 * len(COLUMNS), height))
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
+    figure.subplots_adjust(left=0.045, right=0.998, bottom=0.004, top=1 - 0.3 / height, wspace=0.02, hspace=0.02)
     for row, (label, case) in enumerate(rows):
         _draw_row(list(axes[row]), label, case, threshold)
     for column, name in enumerate(COLUMNS):
