@@ -74,3 +74,24 @@ def test_the_share_of_prediction_is_that_of_a_stored_run(tiny_store: Path, tmp_p
     share = prediction_share(other, [runs])
     assert share is not None
     assert share < expected, "fewer images take less time beside the same training"
+
+
+def test_the_nearest_stored_run_is_taken_wherever_it_is_read(tiny_store: Path, tmp_path: Path) -> None:
+    plain, variant, elsewhere = (
+        _plan(tiny_store),
+        _plan(tiny_store, width=8),
+        _plan(write_store(tmp_path / "other", dataset="liver_ct", name="other", frames=1)),
+    )
+    roots = {name: tmp_path / name for name in ("plain", "variant", "elsewhere")}
+    for plan, root in ((plain, "plain"), (variant, "variant"), (elsewhere, "elsewhere")):
+        record, folder, _ = execute(plan, root=roots[root])
+        assert record.cost is not None
+        cost = record.cost.model_copy(update={"predict_ms_per_image": {"plain": 1.0, "variant": 2.0}.get(root, 4.0)})
+        told = record.model_copy(update={"cost": cost.model_copy(update={"train_s": 1.0})})
+        (folder / "record.json").write_text(told.model_dump_json())
+    store = Store(tiny_store)
+    images = sum(len(items) for _, items in scored_parts(store, store).values())
+    found = [prediction_share(plan, roots.values()) for plan in (plain, variant)]
+    assert found == pytest.approx([images / 1000, 2 * images / 1000])
+    assert prediction_share(plain, reversed(roots.values())) == pytest.approx(images / 1000)
+    assert prediction_share(plain, [roots["variant"], roots["elsewhere"]]) == pytest.approx(2 * images / 1000)

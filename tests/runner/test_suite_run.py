@@ -19,9 +19,10 @@ from uadbench.core.record import Record
 from uadbench.core.registry import Registry
 from uadbench.records.export import exported_record
 from uadbench.records.layout import TABLES
+from uadbench.records.stored import stored_records
 from uadbench.runner.execution.run import execute
 from uadbench.runner.storage.run_folder import RunFolder
-from uadbench.runner.suites.estimate import Costs, stored_records
+from uadbench.runner.suites.estimate import Costs
 from uadbench.runner.suites.executors import make_executor
 from uadbench.runner.suites.executors.local import threads_each
 from uadbench.runner.suites.job_table import JobRow, JobTable
@@ -233,7 +234,7 @@ def test_times_are_estimated_from_what_was_measured(store: Path, tmp_path: Path)
     run = SuiteRun(more, tmp_path / "runs", tmp_path / "records", no_progress)
     costs = Costs()
     assert costs.estimate(run.planned).unknown == 4
-    records = stored_records(tmp_path / "runs", tmp_path / "records")
+    records = list(stored_records([tmp_path / "runs", tmp_path / "records"]))
     assert [record.id for record in records] == [rows[0].id]
     slow = records[0].model_copy(
         update={

@@ -192,10 +192,11 @@ def _print_jobs(run: SuiteRun, costs: Costs, workers: int) -> None:
 
 
 def _costs(run: SuiteRun) -> Costs:
-    from uadbench.runner.suites.estimate import Costs, stored_records
+    from uadbench.records.stored import stored_records
+    from uadbench.runner.suites.estimate import Costs
 
     costs = Costs()
-    costs.add_records(stored_records(run.root, run.records))
+    costs.add_records(stored_records([run.root, run.records]))
     table = run.table()
     if table is not None:
         costs.add_table(table.rows(), run.by_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from uadbench.core.record import Record
 from uadbench.records.read import Entry, read_entries
+from uadbench.records.stored import stored_records
 from uadbench.report.tables.patients import patient_bootstrap, patient_values
 from uadbench.report.tables.tables import RANKING_KEY, TRIVIAL, is_ablation, tier_of
 
@@ -30,15 +31,12 @@ def beside(record: Record, roots: Sequence[Path]) -> list[Record]:
         record: The record.
         roots: Roots of runs and of exported records.
     """
-    found: dict[str, Record] = {}
-    for file in _files(record, roots):
-        try:
-            other = Record.model_validate_json(file.read_bytes())
-        except (OSError, ValueError):
-            continue  # the report lists unreadable files; here they are only skipped
-        if other.status == "done" and other.id != record.id and _question(other) == _question(record):
-            found.setdefault(other.id, other)
-    return list(found.values())
+    tested = record.test_on or record.dataset
+    return [
+        other
+        for other in stored_records(roots, protocol=record.protocol.name, dataset=tested.name)
+        if other.status == "done" and other.id != record.id and _question(other) == _question(record)
+    ]
 
 
 def standing(record: Record, others: Iterable[Record]) -> Standing | None:
@@ -93,14 +91,6 @@ def against(folder: Path, record: Record, baseline: Record) -> str:
 def _entry(folder: Path) -> Entry | None:
     entries = read_entries([folder])[0] if folder.is_dir() else []
     return entries[0] if entries else None
-
-
-def _files(record: Record, roots: Sequence[Path]) -> Iterator[Path]:
-    tested = record.test_on or record.dataset
-    for root in roots:
-        yield from sorted(root.glob("*/record.json"))
-        place = root / record.protocol.name / tested.name
-        yield from (file for file in sorted(place.glob("*/*.json")) if "." not in file.stem)
 
 
 def _question(record: Record) -> tuple[str, ...]:

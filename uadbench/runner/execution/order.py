@@ -40,8 +40,8 @@ class Order(BaseModel):
     batch: int
     threads: int
     checkpoint_seconds: float
-    title: str = ""
-    later: float | None = None
+    title: str
+    later: float | None
 
 
 class Outcome(BaseModel):

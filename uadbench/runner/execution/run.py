@@ -73,7 +73,7 @@ class _Execution:
 
     def later(self) -> float | None:
         """Seconds of prediction for each second of training, if progress is drawn and a stored run tells it."""
-        return None if self.console is None else prediction_share(self.plan, (self.folder.path.parent, EXPORTED))
+        return None if self.console is None else prediction_share(self.plan, (EXPORTED, self.folder.path.parent))
 
     @property
     def seed(self) -> int:

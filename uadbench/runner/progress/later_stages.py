@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from uadbench.core.record import Record
+from uadbench.records.stored import stored_records
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.scoring.score_run import scored_parts
 
@@ -19,33 +20,26 @@ def prediction_share(plan: Plan, roots: Iterable[Path]) -> float | None:
 
     Args:
         plan: The run to come.
-        roots: Roots of runs and of exported records.
+        roots: Roots of runs and of exported records; nothing is read behind the first run with the same settings and
+            test data.
 
     Returns:
-        The ratio in a run of the same method and preset, preferably with the same settings; None without one.
+        The ratio in a run of the same method and preset, if possible with the same test data and settings; None
+        without one.
     """
-    images = sum(len(items) for _, items in scored_parts(plan.train, plan.test).values())
-    found: float | None = None
-    for record in _records(plan, roots):
-        cost = record.cost
-        if cost is None or not cost.train_s or record.method.preset != plan.job.method.preset:
+    found: tuple[tuple[bool, bool], Record] | None = None
+    job = plan.job
+    data = (job.test_on or job.dataset).name
+    for record in stored_records(roots, method=job.method.name):
+        same = (record.method.name, record.method.preset) == (job.method.name, job.method.preset)
+        if not same or record.cost is None or not record.cost.train_s:
             continue
-        found = images * cost.predict_ms_per_image / 1000 / cost.train_s
-        if record.method.label == plan.job.method.label:
+        near = ((record.test_on or record.dataset).name == data, record.method.label == job.method.label)
+        if found is None or near > found[0]:
+            found = near, record
+        if all(near):
             break
-    return found
-
-
-def _records(plan: Plan, roots: Iterable[Path]) -> Iterator[Record]:
-    """Yields the readable records of the method."""
-    name = plan.job.method.name
-    for root in roots:
-        for file in sorted([*root.glob("*/record.json"), *root.glob(f"*/*/{name}/*.json")]):
-            if "." in file.stem:
-                continue  # a table of a record
-            try:
-                record = Record.model_validate_json(file.read_bytes())
-            except (OSError, ValueError):
-                continue  # the report lists unreadable files; here they are only skipped
-            if record.method.name == name:
-                yield record
+    if found is None or (cost := found[1].cost) is None:
+        return None
+    images = sum(len(items) for _, items in scored_parts(plan.train, plan.test).values())
+    return images * cost.predict_ms_per_image / 1000 / cost.train_s

@@ -45,7 +45,7 @@ def overview_figure(cases: Cases, table: pd.DataFrame, threshold: float | None) 
     figure = Overview(figsize=(2.1 * len(COLUMNS), height))
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(COLUMNS), squeeze=False)
-    figure.subplots_adjust(left=0.045, right=0.998, bottom=0.004, top=1 - 0.3 / height, wspace=0.02, hspace=0.02)
+    figure.subplots_adjust(left=0.055, right=0.998, bottom=0.004, top=1 - 0.3 / height, wspace=0.02, hspace=0.02)
     for row, (label, case) in enumerate(rows):
         _draw_row(list(axes[row]), label, case, threshold)
     for column, name in enumerate(COLUMNS):
@@ -78,6 +78,7 @@ def _draw_row(axes: list[Axes], label: str, case: CaseMaps, threshold: float | N
     if case.reconstruction is not None:
         axes[1].imshow(case.reconstruction[slice_], cmap="gray", vmin=-1, vmax=1)
     else:
+        axes[1].set_box_aspect(body.shape[0] / body.shape[1])  # as its neighbours
         axes[1].text(0.5, 0.5, "none", ha="center", va="center", transform=axes[1].transAxes, fontsize=8)
     axes[2].imshow(anomaly, cmap="magma")
     if threshold is not None:

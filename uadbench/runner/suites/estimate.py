@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from uadbench.core.record import Record
@@ -82,24 +81,6 @@ class Costs:
         times = [self.of(job) for job in jobs]
         known = [time for time in times if time is not None]
         return Estimate(sum(known), len(times) - len(known))
-
-
-def stored_records(*folders: Path) -> list[Record]:
-    """Returns the records in runs (``<id>/record.json``) and in folders of exported records.
-
-    Unreadable records are skipped, and duplicates count once.
-    """
-    found: dict[str, Record] = {}
-    for folder in folders:
-        for file in [*folder.glob("*/record.json"), *folder.glob("*/*/*/*.json")]:
-            if "." in file.stem:
-                continue  # a table of a record
-            try:
-                record = Record.model_validate_json(file.read_bytes())
-            except (OSError, ValueError):
-                continue
-            found.setdefault(record.id, record)
-    return list(found.values())
 
 
 def _row_keys(planned: PlannedRow) -> list[tuple[str, ...]]:
