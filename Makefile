@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 export OMP_NUM_THREADS ?= 2
 # As uadbench sets it for runs; here also for tests that load torch first.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Processes of the tests; 0 runs them in one process, in order.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: setup run check test slow gpu-test bench docs report help
 .DEFAULT_GOAL := help
@@ -57,10 +60,10 @@ check: .venv/.stamp-cluster
 	$(BIN)/python tools/layout.py
 
 test: .venv/.stamp-medical
-	$(BIN)/python -m pytest -m 'not slow and not gpu' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not slow and not gpu' $(PYTEST_ARGS)
 
 slow: .venv/.stamp-cluster
-	$(BIN)/python -m pytest -m 'slow and not gpu' $(PYTEST_ARGS)
+	$(PYTEST) -m 'slow and not gpu' $(PYTEST_ARGS)
 
 # On a machine with CUDA; skipped with a reason elsewhere.
 gpu-test: .venv/.stamp

@@ -14,6 +14,7 @@ from tests.support.report_records import export, made_cases, make_record, scored
 from uadbench.core.errors import DataError
 from uadbench.report import build_report
 from uadbench.report.site.gallery import LISTING, TILE, read_gallery
+from uadbench.report.tables.matrix import Line
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,13 @@ def test_the_best_methods_come_first(made: Path, tmp_path: Path) -> None:
     build_report(made / "leaderboard/records", None, tmp_path)
     page = (tmp_path / "site/index.html").read_text()
     assert re.findall(r'alt="Reconstruction and anomaly map of (\w+)', page) == ["synomaly", "autoencoder", "vae"]
+
+
+def test_a_strip_is_named_as_the_row_in_the_tables(made: Path) -> None:
+    strip = next(strip for strip in read_gallery(made / "leaderboard/gallery").strips if strip.method == "vae")
+    untrained = strip.model_copy(update={"label": "unet[pretrained=false]"})
+    assert untrained.name == Line("unet[pretrained=false]", "unet", None, []).name == "unet (from scratch)"
+    assert "of unet (from scratch) on" in untrained.alt
 
 
 @pytest.mark.parametrize("change", ["../../x.jpg", "a.svg", "missing.jpg"])

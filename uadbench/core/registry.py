@@ -33,6 +33,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.package = package
         self._classes: dict[str, T] = {}
+        self._loaded: set[str] = set()  # names that ``load`` has checked against the plug-ins
 
     def register(self, name: str) -> Callable[[Any], Any]:
         """Registers the decorated class under a name.
@@ -74,6 +75,9 @@ class Registry(Generic[T]):
             UnknownName: If there is no such name.
             UserError: If its module fails to import, or registers nothing under that name.
         """
+        # Looking for plug-ins takes 30 ms, and a report asks several times for each record.
+        if name in self._loaded and name in self._classes:
+            return self._classes[name]
         builtin, plugins = self._builtin(), self._plugins()
         if name in builtin and name in plugins:
             raise UserError(f"{self.kind} '{name}' is built in and also comes from plug-in '{plugins[name].value}'.")
@@ -91,6 +95,7 @@ class Registry(Generic[T]):
                 raise UserError(f"{self.kind} '{name}' ({module}) cannot be imported: {error!r}.") from error
             if name not in self._classes:
                 raise UserError(f"Module {module} registers no {self.kind} named '{name}'.")
+        self._loaded.add(name)
         return self._classes[name]
 
     def _folder(self) -> Path:

@@ -1,6 +1,8 @@
-"""Metrics in words, for display; records, CSV and JSON contain keys such as ``dice@healthy-fpr@0.01``."""
+"""Metrics and rows in words, for display; records, CSV and JSON contain keys such as ``dice@healthy-fpr@0.01``."""
 
 from __future__ import annotations
+
+import re
 
 NAMES = {
     "case_ap": "Case AP",
@@ -62,3 +64,12 @@ def rule_words(rule: str, *, short: bool = False) -> str:
         return RULES.get(rule, rule)
     share = f"{100 * float(rate):g} % false positives"
     return share if short else f"{share} on healthy calibration pixels"
+
+
+def row_words(label: str) -> str:
+    """Returns the label of a row with "(from scratch)" for networks without pretrained weights.
+
+    Args:
+        label: For example "unet[pretrained=false]".
+    """
+    return re.sub(r"\[pretrained=false\]$", " (from scratch)", label, flags=re.IGNORECASE)

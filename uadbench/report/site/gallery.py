@@ -21,6 +21,7 @@ from uadbench.core.files import atomic_text, atomic_write
 from uadbench.core.record import DatasetPart
 from uadbench.evaluation.cases import CaseMaps, Cases
 from uadbench.records.read import Entry, plain
+from uadbench.records.words import row_words
 from uadbench.report.site.viewer import CaseOpener
 from uadbench.report.tables.tables import is_ablation
 
@@ -64,12 +65,17 @@ class Strip(BaseModel):
     reconstructs: bool = True
 
     @property
+    def name(self) -> str:
+        """Label as in the tables."""
+        return row_words(self.label)
+
+    @property
     def alt(self) -> str:
         """Alternative text of the image."""
         cases = f"a small, a median and a large lesion of {self.dataset}"
         if not self.label:
             return f"Input and outlined truth of {cases}"
-        return f"{'Reconstruction and anomaly' if self.reconstructs else 'Anomaly'} map of {self.label} on {cases}"
+        return f"{'Reconstruction and anomaly' if self.reconstructs else 'Anomaly'} map of {self.name} on {cases}"
 
 
 class _Listing(BaseModel):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from uadbench.evaluation.protocol import headline
 from uadbench.records.read import Entry, plain
+from uadbench.records.words import row_words
 from uadbench.report.tables.model import Arena, Row, Table
 from uadbench.report.tables.patients import patient_bootstrap, patient_values
 from uadbench.report.tables.tables import ABLATION, RANKING_KEY, TIERS
@@ -58,7 +59,7 @@ class Line:
     @property
     def name(self) -> str:
         """Readable label, with "from scratch" for networks without pretrained weights."""
-        return re.sub(r"\[pretrained=false\]$", " (from scratch)", self.label, flags=re.IGNORECASE)
+        return row_words(self.label)
 
 
 @dataclass(frozen=True)
