@@ -3,9 +3,10 @@
 Usage: python tools/findings.py [--records leaderboard/records] [--page docs/findings.md]
 
 A claim compares two rows on the same test patients: the difference in case AP, averaged over training seeds, with its
-95 % bootstrap interval over patients. It is confirmed where the interval lies above 0, refuted where it lies below, and
-otherwise open. The questions are those of the leaderboard's matrices. Two rows are compared over the seeds that both
-have.
+95 % bootstrap interval over patients. It is confirmed where the interval lies above 0 and Wilcoxon's signed-rank test,
+adjusted by Holm's method over all comparisons of the table, has p < 0.05; refuted where the interval lies below 0 and
+the test agrees; and otherwise open. The questions are those of the leaderboard's matrices. Two rows are compared over
+the seeds that both have.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text, between_markers
 from uadbench.evaluation.protocol.headline import DICE, STRICT
+from uadbench.evaluation.statistics.comparisons import Difference, holm, paired_difference
 from uadbench.evaluation.statistics.intervals import Interval
 from uadbench.records.read import Entry, read_entries
 from uadbench.report.tables.matrix import make_matrices, modality, version_order
@@ -130,16 +134,42 @@ def read_tables(records: Path) -> list[Table]:
     return [Table(arena, _rows(arena, arenas, known)) for arena in columns]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What one dataset says about a claim: the paired difference to the row of a label, over some seeds."""
+
+    difference: Difference
+    against: str
+    seeds: int
+
+    def words(self, p_value: float | None) -> str:
+        """Returns the verdict with the difference and its interval.
+
+        Args:
+            p_value: p value adjusted over the table; None with too few patients.
+        """
+        it = self.difference
+        ends = _ends(Interval(it.low, it.high), signed=True)
+        return f"{_standing(it, p_value)}: {it.value:+.3f}{ends}{self.against}{_few(self.seeds)}"
+
+
 def claims_table(tables: Sequence[Table]) -> str:
     """Returns the claims, one line each: difference in case AP with its interval, and the verdict."""
+    found = {(i, k): answer(table, each) for i, each in enumerate(CLAIMS) for k, table in enumerate(tables)}
+    tested = [key for key, it in found.items() if it is not None and it.difference.p_value is not None]
+    raw = [it.difference.p_value for key in tested if (it := found[key]) is not None]
+    adjusted = dict(zip(tested, holm([p for p in raw if p is not None]), strict=True))
     lines = _heads(["claim", *(table.name for table in tables), "rows from"])
-    for each in CLAIMS:
-        lines.append(_line([each.words, *(verdict(table, each) for table in tables), f"`uadbench bench {each.suite}`"]))
+    for i, each in enumerate(CLAIMS):
+        cells = [
+            "not run" if (it := found[i, k]) is None else it.words(adjusted.get((i, k))) for k in range(len(tables))
+        ]
+        lines.append(_line([each.words, *cells, f"`uadbench bench {each.suite}`"]))
     return "\n".join(lines)
 
 
-def verdict(table: Table, asked: Claim) -> str:
-    """Returns what one dataset says about a claim."""
+def answer(table: Table, asked: Claim) -> Answer | None:
+    """Returns what one dataset says about a claim, None if its rows have not been run."""
     if asked.second == BEST_TRIVIAL:
         label = table.best(lambda it: it.record.method.name in TRIVIAL, "quick")
     elif asked.second == BEST_OTHER:
@@ -151,26 +181,27 @@ def verdict(table: Table, asked: Claim) -> str:
     seeds = {it.record.seed for it in first} & {it.record.seed for it in second}
     pair = [patient_values("ap", [it for it in row if it.record.seed in seeds]) for row in (first, second)]
     if pair[0] is None or pair[1] is None or not pair[0].index.equals(pair[1].index):
-        return "not run"
-    gap = pair[0] - pair[1]
-    found = patient_bootstrap(gap)
-    against = f" over {label}" if label != asked.second else ""
-    return f"{_standing(found)}: {float(gap.mean()):+.3f}{_ends(found, signed=True)}{against}{_few(len(seeds))}"
+        return None
+    difference = paired_difference(*(np.asarray(values, np.float64) for values in pair if values is not None))
+    return Answer(difference, f" over {label}" if label != asked.second else "", len(seeds))
 
 
 def kinds_table(tables: Sequence[Table]) -> str:
-    """Returns the case AP by kind of lesion of Synomaly, the best other method and the best trivial baseline."""
-    lines = _heads(["lesions (patients)", "Synomaly", "best other method", "best trivial baseline"])
+    """Returns the case AP by kind of lesion of four rows: the best ones are those of all kinds together."""
+    heads = ["Synomaly", "best other method", "best trivial baseline", "supervised U-Net"]
+    lines = _heads(["lesions (patients)", *heads])
     for table in tables:
         labels = [
             "synomaly",
             table.best(lambda it: _other(it, "synomaly"), "quick"),
             table.best(lambda it: it.record.method.name in TRIVIAL, "quick"),
+            SUPERVISED,
         ]
         groups = [table.rows.get((label, "quick"), []) for label in labels]
         for kind, patients in _kinds(groups[0]):
             cells = [_of_kind(group, kind) for group in groups]
-            told = [cells[0], *(f"{cell} ({label})" for cell, label in zip(cells[1:], labels[1:], strict=True))]
+            told = [cells[0], *(f"{cell} ({label})" for cell, label in zip(cells[1:3], labels[1:3], strict=True))]
+            told.append(cells[3])
             lines.append(_line([f"{table.name}: {kind} ({patients})", *told]))
     return "\n".join(lines)
 
@@ -260,9 +291,11 @@ def _mean(entries: Sequence[Entry]) -> float:
     return 0.0 if values is None else float(values.mean())
 
 
-def _standing(found: Interval) -> str:
-    if found.low is None or found.high is None:
+def _standing(found: Difference, p_value: float | None) -> str:
+    if found.low is None or found.high is None or p_value is None:
         return "too few patients"
+    if p_value >= 0.05:
+        return "open"
     return "**confirmed**" if found.low > 0 else "**refuted**" if found.high < 0 else "open"
 
 

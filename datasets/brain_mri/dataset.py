@@ -12,6 +12,7 @@ from uadbench.core.record import stable_hash
 from uadbench.core.roles import Role
 from uadbench.data.preprocessing.brain import brain_scale
 from uadbench.data.storage.store import StoreWriter
+from uadbench.data.storage.workers import in_threads
 from uadbench.datasets.brain_mri import phantom
 from uadbench.datasets.brain_mri.cases import Case, Slices, convert
 from uadbench.datasets.brain_mri.discover import discover
@@ -60,9 +61,9 @@ class BrainMri:
             out,
             source="phantom",
         ) as writer:
-            for done, patient in enumerate(everyone):
+            scans = in_threads(phantom.simulate, everyone)
+            for done, (patient, scan) in enumerate(zip(everyone, scans, strict=True)):
                 progress(done, len(everyone), "simulating patients")
-                scan = phantom.simulate(patient)
                 image = brain_scale(scan.image, scan.body)
                 for z in range(len(image)):
                     lesion = bool(scan.mask[z].any())

@@ -15,6 +15,7 @@ from uadbench.core.record import stable_hash
 from uadbench.data.preprocessing.body import fill_slices
 from uadbench.data.preprocessing.normalise import window
 from uadbench.data.storage.store import StoreWriter
+from uadbench.data.storage.workers import in_threads
 from uadbench.datasets.liver_ct import phantom, prepare
 from uadbench.datasets.liver_ct.cases import MIN_AREA_MM2, to_scale
 from uadbench.datasets.liver_ct.chaos import check_on_tissue
@@ -55,9 +56,9 @@ class LiverCT:
             source="phantom",
             organ_masks=True,
         ) as writer:
-            for done, patient in enumerate(everyone):
+            volumes = in_threads(phantom.simulate, everyone)
+            for done, (patient, volume) in enumerate(zip(everyone, volumes, strict=True)):
                 progress(done, len(everyone), "simulating patients")
-                volume = phantom.simulate(patient)
                 for z in np.flatnonzero(volume.liver.any((1, 2))):
                     lesion = volume.mask[z].any()
                     writer.add(

@@ -77,6 +77,56 @@ def test_a_row_that_was_not_run_everywhere_has_no_mean_rank_and_moves_none(tmp_p
     assert after == before
 
 
+def test_columns_say_how_many_seeds_they_have_and_lines_where_versions_differ(tmp_path: Path) -> None:
+    three_seeds(tmp_path, "synomaly", 0.5)
+    three_seeds(tmp_path, "dae", 0.4)
+    three_seeds(tmp_path, "synomaly", 0.5, dataset__name="liver_ct", method__version="2")
+    write(tmp_path, make_record("dae", 0, 0.4, dataset__name="liver_ct"))
+    for seed in range(2):
+        write(tmp_path, make_record("vae", seed, 0.4, dataset__name="brain_mri"))
+    (matrix,) = matrices_of(tmp_path)
+    assert [modality(arena.tested.name) for arena in matrix.columns] == ["MRI", "CT", "US"]
+    assert matrix.seeds == ["2 seeds", "1 to 3 seeds", "3 seeds"]
+    assert matrix.mixed == {"synomaly": ["1", "2"]}
+    words = glance([matrix])
+    assert "1 to 3 seeds" in words
+    assert "synomaly 1 and 2" in words
+
+
+def test_a_row_over_other_patients_is_neither_ranked_nor_compared(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, make_record("intensity", seed, 0.3), {f"p{i}": 0.3 for i in range(PATIENTS)})
+        write(tmp_path, make_record("dae", seed, 0.5), {f"p{i}": 0.5 for i in range(PATIENTS)})
+        write(tmp_path, make_record("vae", seed, 0.9), {f"q{i}": 0.9 for i in range(PATIENTS)})
+    entries, refusals = read_entries([tmp_path])
+    (arena,) = make_leaderboard(entries, refusals).arenas
+    rows = {row.method: row for table in arena.tables for row in table.rows}
+    assert rows["dae"].rank == 1
+    assert rows["dae"].versus_trivial is not None
+    assert rows["vae"].rank is None
+    assert rows["vae"].versus_trivial is None
+    assert "test patients" in rows["vae"].unranked_because
+
+
+def test_the_interval_of_pixel_auroc_is_that_of_the_patients_means_over_seeds(tmp_path: Path) -> None:
+    """Seeds that err on different patients: averaged over them, patients differ less than within any seed."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, PATIENTS)
+    for seed, values in enumerate((0.7 + noise, 0.7 - noise, np.full(PATIENTS, 0.7))):
+        metric = {"value": 0.7, "low": 0.6, "high": 0.8, "n_patients": PATIENTS}
+        record = make_record("dae", seed, 0.7)
+        record["metrics"]["pixel_auroc"] = metric
+        text = "case,patient,lesion,ap,auroc\n" + "".join(f"p{i},p{i},True,0.7,{v}\n" for i, v in enumerate(values))
+        file = write(tmp_path, record, {"p0": 0.5})
+        record["hashes"] = {"cases.csv": hashlib.sha256(text.encode()).hexdigest()}
+        file.with_suffix(".cases.csv").write_text(text)
+        file.write_text(json.dumps(record))
+    entries, refusals = read_entries([tmp_path])
+    (arena,) = make_leaderboard(entries, refusals).arenas
+    number = arena.tables[0].rows[0].metrics["pixel_auroc"]
+    assert (number.low, number.high) == (pytest.approx(0.7, abs=1e-6), pytest.approx(0.7, abs=1e-6))
+
+
 def test_the_best_is_marked_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     truth = rng.uniform(0.3, 0.6, PATIENTS)

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -31,20 +32,25 @@ class Watch:
         margins: The smallest distance of any value to its boundary, by name of the decision, in the value's unit.
         counts: Number of values for each decision.
         values: The values themselves, if stored.
+
+    Several threads may note decisions; then the order of stored values is not fixed.
     """
 
     keep: bool = False
     margins: dict[str, float] = field(default_factory=dict[str, float])
     counts: dict[str, int] = field(default_factory=dict[str, int])
     values: dict[str, list[Array]] = field(default_factory=dict[str, list[Array]])
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def note(self, name: str, values: Array, away: Array) -> None:
         """Records the values of a decision and their signed distances to the boundary."""
-        self.counts[name] = self.counts.get(name, 0) + away.size
-        if away.size:
-            self.margins[name] = min(self.margins.get(name, np.inf), float(np.abs(away).min()))
-        if self.keep:
-            self.values.setdefault(name, []).append(values.ravel().copy())
+        nearest = float(np.abs(away).min(initial=np.inf))
+        with self._lock:
+            self.counts[name] = self.counts.get(name, 0) + away.size
+            if away.size:
+                self.margins[name] = min(self.margins.get(name, np.inf), nearest)
+            if self.keep:
+                self.values.setdefault(name, []).append(values.ravel().copy())
 
 
 _WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)

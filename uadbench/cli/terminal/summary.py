@@ -73,7 +73,7 @@ def _rest(metric: Metric) -> str:
         return ""
     few = metric.low is None or metric.high is None
     interval = f"too few patients ({metric.n_patients})" if few else f"{metric.low:.3f} to {metric.high:.3f}"
-    ceiling = "" if metric.ceiling is None else f", at most {metric.ceiling:.3f}"
+    ceiling = "" if metric.ceiling is None else f", ceiling {metric.ceiling:.3f}"
     return f" ({interval}{ceiling})"
 
 

@@ -1,7 +1,9 @@
 """Quality of choices without labels: rank correlation and regret of objectives over the settings of a study.
 
 The regret of a choice is the test metric of the best setting of the study minus that of the chosen one. The best of a
-grid is optimistic and a narrow grid makes regret small, so the regret of a random setting is reported as well.
+grid is optimistic and a narrow grid makes regret small, so the regret of a random setting is reported as well. For the
+same reason a regret has no interval: resampled patients keep the optimism, so that the interval of 25 equally good
+settings never contains the true regret 0. The difference to the default setting has one.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ FEWEST = 10
 DRAWS = 50
 """Number of draws of K labelled patients to average over."""
 
-RANDOM = "random setting"
+RANDOM, DEFAULT = "random setting", "default"
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Regret:
-    """The regret of a choice: in the test metric, and as a share of the best setting's value."""
+    """The regret of a choice.
 
-    absolute: Estimate
+    Attributes:
+        absolute: In the test metric.
+        relative: As a share of the best setting's value.
+        gain: Test metric of the choice minus that of the default setting; None if the study has no default.
+    """
+
+    absolute: float
     relative: float
+    gain: Estimate | None
 
 
 def rank_correlation(grid: Grid, objective: str) -> Estimate:
@@ -97,16 +106,15 @@ def regret(grid: Grid, picks: NDArray[np.int64]) -> Regret:
     rows = np.atleast_2d(picks)
     seeds = np.arange(grid.test.shape[0])
 
-    def of(test: Floats) -> Floats:
-        chosen = np.mean([test[:, seeds, row] for row in rows], axis=0)
-        return (test.max(axis=2) - chosen).mean(axis=1)
+    def chosen(test: Floats) -> Floats:
+        return np.mean([test[:, seeds, row] for row in rows], axis=0)
 
-    return _as_regret(grid, of)
+    return _as_regret(grid, chosen)
 
 
 def random_regret(grid: Grid) -> Regret:
     """Returns the expected regret of a setting drawn at random."""
-    return _as_regret(grid, lambda test: (test.max(axis=2) - test.mean(axis=2)).mean(axis=1))
+    return _as_regret(grid, lambda test: test.mean(axis=2))
 
 
 def labelled_picks(grid: Grid, patients: int) -> NDArray[np.int64] | None:
@@ -157,10 +165,16 @@ def _mean_relative(grids: Sequence[Grid], objective: str) -> float:
     return float(np.mean([regret(grid, picks_of(grid, objective)).relative for grid in grids]))
 
 
-def _as_regret(grid: Grid, of: _Resampled) -> Regret:
-    best = float(np.nanmean(grid.test, axis=2).max(axis=1).mean())
-    absolute = _estimate(grid, of)
-    return Regret(absolute, absolute.value / best if best > 0 else 0.0)
+def _as_regret(grid: Grid, chosen: _Resampled) -> Regret:
+    """Returns the regret of a choice, given its test means (b, seeds) for those of all settings, (b, seeds, n)."""
+    means = _means(grid.test, np.ones((1, grid.test.shape[2])))
+    best = float(means.max(axis=2).mean())
+    absolute = best - float(chosen(means).mean())
+    default = grid.fixed.get(DEFAULT)
+    gain = None
+    if default is not None:
+        gain = _estimate(grid, lambda test: (chosen(test) - test[:, :, default]).mean(axis=1))
+    return Regret(absolute, absolute / best if best > 0 else 0.0, gain)
 
 
 def _estimate(grid: Grid, of: _Resampled) -> Estimate:

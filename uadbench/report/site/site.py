@@ -26,7 +26,7 @@ from uadbench.report.site import pages
 from uadbench.report.site.gallery import Gallery
 from uadbench.report.site.viewer import VIEWER_BYTES, CaseOpener, may_show, write_viewer
 from uadbench.report.tables.beside import Group
-from uadbench.report.tables.glance import answers, short_number
+from uadbench.report.tables.glance import answers, mixed_words, short_number
 from uadbench.report.tables.matrix import Matrix, modality
 from uadbench.report.tables.model import Arena, Leaderboard
 from uadbench.report.tables.tables import without_ablations
@@ -90,6 +90,7 @@ class _Site:
         known: dict[str, Any] = self._templates.globals
         known |= {"hover": pages.hover, "short_number": short_number, "modality": modality}
         known |= {"page_of": self._page_of, "target": pages.target, "columns": COLUMNS, "short_tier": _short_tier}
+        known["mixed_words"] = mixed_words
         self._templates.filters |= {"breakable": pages.breakable, "words": metric_words}
 
     def build(self, include_images: bool, opener: CaseOpener | None, published: list[Group]) -> list[Path]:

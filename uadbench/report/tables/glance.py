@@ -9,7 +9,7 @@ from pathlib import Path
 from uadbench.core.files import atomic_text, between_markers
 from uadbench.report import escape
 from uadbench.report.tables.matrix import FLOOR, METHODS, SHOWN, Cell, Matrix, modality
-from uadbench.report.tables.model import Arena, Number, Refused, Row
+from uadbench.report.tables.model import Arena, Number, Refused, Row, Versus
 from uadbench.report.tables.tables import RANKING_KEY
 
 BEGIN, END = "<!-- matrix: begin -->", "<!-- matrix: end -->"
@@ -18,9 +18,10 @@ Link = Callable[[str], str]
 SYMBOLS = {"best": "", "tied": " ≈", "": ""}
 LEGEND = (
     "Dice at the threshold that marks 1 % of healthy calibration pixels; pixel AUROC within each case; both are "
-    "means over patients and seeds, ± half the width of the 95 % interval over patients. Rank: mean over the datasets, "
-    "by case AP. **Bold**: best of all rows without lesion labels; ≈: not distinguishable from it (paired bootstrap); "
-    "†: case AP not above that of the best trivial baseline."
+    "means over patients and seeds, ± half the width of the 95 % interval over patients. Rank: within the rows of "
+    "the same supervision, by case AP, mean over the datasets. **Bold**: best of all rows without lesion labels; "
+    "≈: not distinguishable from it (paired bootstrap); †: not shown to be better than the best trivial baseline (the "
+    "interval of the paired difference in case AP is not above 0)."
 )
 
 
@@ -57,7 +58,7 @@ class Answer:
         if self.method is None or self.floor is None:
             return "" if self.method is None else "no trivial baseline is ranked"
         versus = self.method.versus_trivial
-        floor = f"the best trivial baseline, {self.floor.label} (Dice {_value(self.floor.metrics.get(DICE))})"
+        floor = _floor_words(self.floor, versus)
         if self.winner is self.floor:
             return (
                 f"a trivial baseline: no method is better. The best method: {self.method.label}, {_both(self.method)}"
@@ -75,13 +76,20 @@ class Answer:
         told = f"{self.method.label}, {_both(self.method)}"
         if self.floor is None:
             return f"{told}; no trivial baseline is ranked."
-        floor = f"the best trivial baseline ({self.floor.label}, Dice {_value(self.floor.metrics.get(DICE))})"
         versus = self.method.versus_trivial
+        floor = _floor_words(self.floor, versus)
         if versus is None or versus.beats is None:
             return f"{told}; the difference to {floor} was not tested."
         if versus.beats:
             return f"{told}; case AP {versus.difference:+.3f} over {floor}."
         return f"no method is better than {floor}. The best is {told}."
+
+
+def _floor_words(floor: Row, versus: Versus | None) -> str:
+    """Returns the trivial baseline of a comparison; it may be one that is not ranked, with fewer seeds."""
+    if versus is not None and versus.baseline != floor.label:
+        return f"the best trivial baseline, {versus.baseline}"
+    return f"the best trivial baseline, {floor.label} (Dice {_value(floor.metrics.get(DICE))})"
 
 
 def answers(matrix: Matrix) -> list[Answer]:
@@ -152,12 +160,20 @@ def _pair(cell: Cell | None) -> Iterator[str]:
 
 
 def columns_in_words(matrix: Matrix) -> str:
-    """Returns the columns of a matrix with the version of their data."""
+    """Returns the columns of a matrix with the version of their data and the number of seeds, as sentences."""
     told = (
-        f"{modality(arena.tested.name)}: {arena.tested.name} (version {arena.tested.version})"
-        for arena in matrix.columns
+        f"{modality(arena.tested.name)}: {arena.tested.name} (version {arena.tested.version}, {seeds})"
+        for arena, seeds in zip(matrix.columns, matrix.seeds, strict=True)
     )
-    return "; ".join(escape.markdown(text) for text in told)
+    return escape.markdown(f"{'; '.join(told)}. {mixed_words(matrix)}").strip()
+
+
+def mixed_words(matrix: Matrix) -> str:
+    """Returns a sentence on methods whose cells come from several versions of the method, "" if there are none."""
+    if not matrix.mixed:
+        return ""
+    names = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in matrix.mixed.items())
+    return f"Different versions of a method, whose settings may differ, in one line: {names}."
 
 
 def glance(matrices: list[Matrix], link: Link = no_link, more: str = "") -> str:
@@ -172,7 +188,7 @@ def glance(matrices: list[Matrix], link: Link = no_link, more: str = "") -> str:
         return "No records yet.\n"
     first = matrices[0]
     lines = [f"**{escape.markdown(it.modality)}**: {escape.markdown(it.words)}" for it in answers(first)]
-    setting = f"{escape.markdown(first.title)}; {columns_in_words(first)}. Phantom results say nothing about patients."
+    setting = f"{escape.markdown(first.title)}; {columns_in_words(first)} Phantom results say nothing about patients."
     return "\n".join(
         [*(f"- {line}" for line in lines), "", matrix_table(first, link), f"{setting} {LEGEND} {more}".strip(), ""]
     )
@@ -203,7 +219,7 @@ def board_page(matrices: list[Matrix], refused: list[Refused], link: Link = no_l
     for matrix in matrices[1:]:
         parts += [f"## {escape.markdown(matrix.title)}\n", matrix_table(matrix, link)]
         rules = f"Protocol {matrix.rules[0]}, version {matrix.rules[1]}"
-        parts.append(f"{columns_in_words(matrix)}. {escape.markdown(rules)}.\n")
+        parts.append(f"{columns_in_words(matrix)} {escape.markdown(rules)}.\n")
     if refused:
         parts.append("## Refused files\n")
         parts += [f"- {escape.markdown(item.file)}: {escape.markdown(item.reason)}" for item in refused]

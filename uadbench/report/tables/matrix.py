@@ -105,10 +105,30 @@ class Matrix:
         return self.title.partition(", ")[2]
 
     @property
+    def seeds(self) -> list[str]:
+        """Number of training seeds behind each column's rows, in words."""
+        told: list[str] = []
+        for i in range(len(self.columns)):
+            counts = {len(cell.row.seeds) for line in self._lines if (cell := line.cells[i]) is not None}
+            most = max(counts, default=0)
+            fewer = f"{min(counts)} to " if len(counts) > 1 else ""
+            told.append(f"{fewer}{most} seed{'' if most == 1 else 's'}")
+        return told
+
+    @property
+    def mixed(self) -> dict[str, list[str]]:
+        """Versions of the methods that have several in one line, by the line's name."""
+        found = {line.name: {cell.row.version for cell in line.cells if cell is not None} for line in self._lines}
+        return {name: sorted(versions, key=version_order) for name, versions in found.items() if len(versions) > 1}
+
+    @property
+    def _lines(self) -> list[Line]:
+        return [line for block in self.blocks for line in block.lines]
+
+    @property
     def ranked(self) -> int:
         """Number of cells with a ranked row."""
-        lines = [line for block in self.blocks for line in block.lines]
-        return sum(cell is not None and cell.row.rank is not None for line in lines for cell in line.cells)
+        return sum(cell is not None and cell.row.rank is not None for line in self._lines for cell in line.cells)
 
 
 def make_matrices(arenas: Iterable[Arena], records: Mapping[str, Entry]) -> list[Matrix]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from uadbench.core.config import is_result
 from uadbench.core.errors import UserError
@@ -31,7 +32,11 @@ OWN_ROWS = {"ddpm": {"noise"}}
 ALLOWED = {"pretrained", "tuned"}
 TIERS = ("unsupervised", "lesion labels for tuning", "lesion masks for training")
 
+# Metrics whose interval is over the patients' means over seeds, with their columns; "dice@..." is one as well.
+COLUMNS = {RANKING_KEY: "ap", "pixel_auroc": "auroc", "aupro": "aupro"}
+
 Item = TypeVar("Item")
+_Pair = tuple["pd.Series[float] | None", "pd.Series[float] | None"]
 
 
 def make_leaderboard(entries: Sequence[Entry], refusals: Sequence[Refusal]) -> Leaderboard:
@@ -90,10 +95,11 @@ def _row(group: list[Entry], bar: list[Entry]) -> Row:
     metrics = {plain(key, 80): _number(key, done) for key in keys}
     trivial = record.method.name in TRIVIAL
     levels = {entry.verification for entry in group}
+    pair = patient_values("ap", done), patient_values("ap", bar)
     costs = [entry.record.cost for entry in done if entry.record.cost is not None]
     return Row(
         rank=None,
-        unranked_because=_obstacle(group, metrics.get(RANKING_KEY)),
+        unranked_because=_obstacle(group, metrics.get(RANKING_KEY), other_patients=_differ(pair)),
         method=record.method.name,
         label=plain(record.method.label),
         version=plain(record.method.version, 40),
@@ -103,7 +109,7 @@ def _row(group: list[Entry], bar: list[Entry]) -> Row:
         records=sorted(entry.record.id for entry in group),
         verification=min(levels, key=LEVELS.index),
         metrics=metrics,
-        versus_trivial=None if trivial or not done or not bar else _versus(done, bar),
+        versus_trivial=None if trivial or not done or not bar else _versus(done, bar, pair),
         remarks=_remarks(group, metrics.get(RANKING_KEY)),
         train_s=_mean([cost.train_s for cost in costs]),
         predict_ms_per_image=_mean([cost.predict_ms_per_image for cost in costs]),
@@ -121,7 +127,7 @@ def without_ablations(arena: Arena) -> Arena:
     return arena.model_copy(update={"tables": [table for table in tables if table.rows]})
 
 
-def _obstacle(group: list[Entry], key: Number | None) -> str:
+def _obstacle(group: list[Entry], key: Number | None, *, other_patients: bool) -> str:
     """Returns why a row may not be ranked, "" if it may."""
     record = group[0].record
     seeds = [entry.record.seed for entry in group]
@@ -132,6 +138,7 @@ def _obstacle(group: list[Entry], key: Number | None) -> str:
     obstacles = {
         "".join(f"seed {seed} {status}: {plain(why, 120)}" for seed, status, why in bad[:1]): bool(bad),
         plain(superseded): bool(superseded),
+        "its test patients are not those of the best trivial baseline": other_patients,
         "a seed occurs twice": len(set(seeds)) < len(seeds),
         repeated: bool(repeated),
         "these data are never ranked": not all(entry.tested.ranked for entry in group),
@@ -190,8 +197,8 @@ def _number(key: str, entries: list[Entry]) -> Number:
     metrics: list[Metric] = [entry.record.metrics[key] for entry in entries]
     values = [metric.value for metric in metrics if metric.value is not None]
     complete = len(values) == len(metrics)
-    interval = _patient_interval("ap" if key == RANKING_KEY else key, entries) if complete else Interval(None, None)
-    if complete and interval.low is None:  # no case tables: the mean limits of the seeds' own intervals
+    interval = _patient_interval(key, entries) if complete else Interval(None, None)
+    if complete and interval.low is None:  # no case tables, or another metric: the mean limits of the seeds' intervals
         interval = Interval(_mean([m.low for m in metrics]), _mean([m.high for m in metrics]))
     first = metrics[0]
     return Number(
@@ -207,10 +214,10 @@ def _number(key: str, entries: list[Entry]) -> Number:
     )
 
 
-def _patient_interval(column: str, entries: list[Entry]) -> Interval:
-    if column != "ap" and not column.startswith("dice@"):  # the others are not means over lesion patients
-        return Interval(None, None)
-    values = patient_values(column, entries)
+def _patient_interval(key: str, entries: list[Entry]) -> Interval:
+    """Returns the interval of the patients' means over seeds, for the metrics that the tables show."""
+    column = COLUMNS.get(key, key if key.startswith("dice@") else None)
+    values = None if column is None else patient_values(column, entries)
     return Interval(None, None) if values is None else patient_bootstrap(values)
 
 
@@ -228,10 +235,17 @@ def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
     return best[2] if best else []
 
 
-def _versus(row: list[Entry], bar: list[Entry]) -> Versus | None:
+def _differ(pair: _Pair) -> bool:
+    """Whether two rows are known to have been tested on different patients."""
+    return pair[0] is not None and pair[1] is not None and not pair[0].index.equals(pair[1].index)
+
+
+def _versus(row: list[Entry], bar: list[Entry], pair: _Pair) -> Versus | None:
     label = plain(bar[0].record.method.label)
-    ours, theirs = patient_values("ap", row), patient_values("ap", bar)
-    if ours is not None and theirs is not None and ours.index.equals(theirs.index):
+    if _differ(pair):
+        return None
+    ours, theirs = pair
+    if ours is not None and theirs is not None:
         gap = ours - theirs
         interval = patient_bootstrap(gap)
         beats = float(gap.mean()) > 0 if interval.low is None else interval.low > 0
