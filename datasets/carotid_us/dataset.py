@@ -13,6 +13,7 @@ from uadbench.core.errors import DataError, UserError
 from uadbench.core.record import stable_hash
 from uadbench.data.preprocessing.normalise import grey_scale
 from uadbench.data.storage.store import StoreWriter
+from uadbench.data.storage.workers import in_threads
 from uadbench.datasets.carotid_us import momot, phantom, sweeps
 
 
@@ -45,10 +46,10 @@ class CarotidUS:
             out,
             source="phantom",
         ) as writer:
-            for done, patient in enumerate(everyone):
+            simulated = in_threads(phantom.frames_of, everyone)
+            for done, (patient, frames) in enumerate(zip(everyone, simulated, strict=True)):
                 progress(done, len(everyone), "simulating patients")
-                for number in range(patient.frames):
-                    frame = phantom.simulate(patient, number)
+                for number, frame in enumerate(frames):
                     uid = f"{patient.uid}-{number}"
                     writer.add(
                         uid=uid,

@@ -142,6 +142,11 @@ def _draw_plaque(rng: np.random.Generator) -> Plaque:
     )
 
 
+def frames_of(patient: Patient) -> list[Frame]:
+    """Simulates all frames of a patient."""
+    return [simulate(patient, number) for number in range(patient.frames)]
+
+
 def simulate(patient: Patient, number: int) -> Frame:
     """Simulates one frame of a patient: probe and pulse move a little, the speckle is new."""
     rng = numpy_generator("carotid-phantom", VERSION, patient.uid, number)
