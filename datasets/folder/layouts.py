@@ -82,6 +82,11 @@ def _folders(path: Path) -> dict[str, Path]:
     return {each.name.lower(): each for each in sorted(path.iterdir()) if each.is_dir() and not is_hidden(path, each)}
 
 
+def _outside(images: list[Incoming], masks: Path | None) -> list[Incoming]:
+    """Returns the images that are not below a folder of masks."""
+    return images if masks is None else [one for one in images if not one.place.is_relative_to(masks)]
+
+
 def _first(folders: dict[str, Path], names: Iterable[str]) -> Path | None:
     return next((folders[name] for name in names if name in folders), None)
 
@@ -97,12 +102,15 @@ def _classes(source: Path, folders: dict[str, Path]) -> Layout:
         if name in MASKS:
             continue
         healthy = name in HEALTHY
-        found, pairs = beside(images_in(source, folder))
+        own = _first(_folders(folder), MASKS)
+        found, pairs = beside(_outside(images_in(source, folder), own))
         if masks is not None:
             extra = in_folder(found, masks, left)
             left = list(extra.alone)
             pairs = Pairs({**extra.of, **pairs.of}, extra.alone)
-        drawn = masks is not None or bool(pairs.of)
+        if own is not None:
+            pairs = Pairs({**in_folder(found, own, visible_below(source, own)).of, **pairs.of}, pairs.alone)
+        drawn = masks is not None or own is not None or bool(pairs.of)
         rows += [_labelled(one, pairs, "", healthy=healthy, drawn=drawn) for one in found]
     classes = [name for name in folders if name not in MASKS and name not in HEALTHY]
     if len(classes) > 1:
@@ -129,14 +137,20 @@ def _tree(source: Path, folders: dict[str, Path]) -> Layout:
     title = "MVTec-like tree"
     truth = folders.get("ground_truth")
     for name, split in SPLITS.items():
-        for kind, folder in (_folders(folders[name]) if name in folders else {}).items():
+        kinds = _folders(folders[name]) if name in folders else {}
+        shared = _first(kinds, MASKS)
+        for kind, folder in kinds.items():
+            if kind in MASKS:
+                continue
             healthy, parts = kind in HEALTHY, _folders(folder)
             if "img" in parts:
                 title = "BMAD's tree"
-            found, pairs = beside(images_in(source, parts.get("img", folder)))
-            masks = _first(parts, MASKS) if "img" in parts else None
+            masks = _first(parts, MASKS)
+            found, pairs = beside(_outside(images_in(source, parts.get("img", folder)), masks))
             if masks is None and truth is not None:
                 masks = _folders(truth).get(kind) or (None if healthy else truth / folder.name)
+            if masks is None and not healthy:
+                masks = shared
             if masks is not None:
                 pairs = Pairs({**in_folder(found, masks, visible_below(source, masks)).of, **pairs.of}, ())
             rows += [
@@ -175,6 +189,8 @@ def _data_json(source: Path) -> Layout:
         if found is None:
             raise DataError(f"{path} names {name}, which is not in {source}.", "Download it again.")
         image = discover(source, [found])[0]
+        if not image:
+            raise DataError(f"{path} names {name}, which is no image of a known format.", "Save it as PNG.")
         masks: tuple[Path, ...] = ()
         if label == "1" and annotated.is_dir():
             tried = [annotated / name.replace("flair", "seg"), annotated / name]

@@ -50,23 +50,37 @@ def with_patients(source: Path, rows: Sequence[Row], pattern: str) -> tuple[list
         pattern: Extracts the patient from a path, and series and slice from groups of these names. "" for none.
 
     Raises:
-        DataError: Listing the images in which the pattern finds no patient.
+        DataError: Listing the images in which the pattern finds no patient, or if two patients differ only in case.
         UserError: If the pattern is invalid.
     """
     if pattern:
-        return _by_pattern(source, rows, compiled(pattern))
+        told, notes, known = _by_pattern(source, rows, compiled(pattern))
+        return _one_spelling(told), notes, known
     if all(row.patient for row in rows):
-        return list(rows), [], True
+        return _one_spelling(rows), [], True
     named = {row.image.patient for row in rows}
     if "" not in named and len(named) > 1:
         told = [replace(row, patient=row.image.patient) for row in rows]
-        return told, [f"Patients by the PatientID of DICOM: {len(named)}."], True
+        return _one_spelling(told), [f"Patients by the PatientID of DICOM: {len(named)}."], True
     alone = [replace(row, patient=row.image.name) for row in rows]
     notes = ["No patients are named: each image or volume counts as a patient, and the store is never ranked."]
     offered = offer([row.image.name for row in rows])
     if offered:
         notes.append(f"Names look as if they told patients: --patient-pattern '{offered[0]}' finds {offered[1]}.")
     return alone, notes, False
+
+
+def _one_spelling(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows; patients that differ only in case or spaces are most likely one, whose split would leak."""
+    known: dict[str, str] = {}
+    for row in rows:
+        other = known.setdefault(row.patient.strip().casefold(), row.patient)
+        if other != row.patient:
+            raise DataError(
+                f"Patients {other!r} and {row.patient!r} ({row.image.name}) differ only in case or spaces.",
+                "Spell a patient the same way everywhere, or rename one of two patients.",
+            )
+    return list(rows)
 
 
 def offer(names: Sequence[str]) -> tuple[str, int] | None:

@@ -54,14 +54,17 @@ def read_table(source: Path, path: Path) -> Layout:
 def _cells(path: Path) -> list[dict[str, str]]:
     try:
         raw = path.read_bytes()
-        text = _decoded(raw)
+        text = _decoded(raw).replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read as a table.", "Save it as UTF-8 CSV with a header.") from error
     if text.lower().startswith("sep="):  # a line for spreadsheets
         text = text.partition("\n")[2]
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
-    table = list(csv.reader(io.StringIO(text), delimiter=mark))
+    try:
+        table = list(csv.reader(io.StringIO(text), delimiter=mark))
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as a table: {error}.", "Save it as UTF-8 CSV with a header.") from error
     names = [name.strip().lower() for name in table[0]] if table else []
     if len(set(names)) < len(names):
         raise DataError(f"{path} has two columns with the same name.", "Rename one.")
@@ -125,10 +128,14 @@ def _existing(source: Path, path: Path, line: int, name: str) -> Path:
     """Returns the file of a cell; Windows paths are allowed."""
     plain = name.strip().strip('"')
     place = source / plain
-    if "\\" in plain and not place.exists():
-        place = source / plain.replace("\\", "/")
-    inside(source, place)
-    if not place.exists():
+    try:
+        if "\\" in plain and not place.exists():
+            place = source / plain.replace("\\", "/")
+        inside(source, place)
+        there = place.exists()
+    except (OSError, ValueError):  # too long for a file name, or no name at all
+        there = False
+    if not there:
         raise DataError(f"{path}, line {line}: {place} does not exist.", "Check the table and --source.")
     return place
 

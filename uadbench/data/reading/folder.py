@@ -24,8 +24,19 @@ def files(source: Path, *patterns: str) -> list[Path]:
 
 
 def visible(root: Path) -> list[Path]:
-    """Returns all files below a folder, sorted; hidden files and folders, such as .ipynb_checkpoints, are skipped."""
-    return sorted(path for path in root.rglob("*") if path.is_file() and not is_hidden(root, path))
+    """Returns all files below a folder, sorted; hidden files and folders, such as .ipynb_checkpoints, are skipped.
+
+    Raises:
+        DataError: If one is a link to a folder, which is not followed, or to a missing file.
+    """
+    found = sorted(path for path in root.rglob("*") if not is_hidden(root, path))
+    for path in found:
+        if path.is_symlink() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a missing file"
+            raise DataError(
+                f"{path} is a link to {what}.", "Copy what it leads to (DataLad: datalad get) or remove it."
+            )
+    return [path for path in found if path.is_file()]
 
 
 def is_hidden(root: Path, path: Path) -> bool:

@@ -96,6 +96,8 @@ def find_incoming(path: Path) -> list[Incoming]:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Check --input.")
+    if path.name in ("", ".."):  # "." has no name, which a series in it would be called by
+        path = path.resolve()
     root = path if path.is_dir() else path.parent
     found, _ = discover(root, visible(path) if path.is_dir() else [path])
     if path.is_file() and found and found[0].kind == "dicom":
