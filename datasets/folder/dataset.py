@@ -25,6 +25,7 @@ from uadbench.datasets.folder.rows import Layout, Row, listed
 from uadbench.datasets.folder.slices import Conversion, Converted, convert
 from uadbench.datasets.folder.split import roles
 from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolved, survey
+from uadbench.datasets.folder.table import find_table
 
 
 @dataclass
@@ -122,12 +123,18 @@ class Folder:
         """Converts a folder; file names and patients become numbers.
 
         Raises:
-            DataError: If no layout is recognised or a file cannot be used; nothing is left behind.
+            DataError: If no layout is recognised, a file cannot be used, or the store would be inside the source;
+                nothing is left behind.
             UserError: If the recipe is not strict.
         """
         if recipe != "strict":
             raise UserError("folder supports only the recipe 'strict'.", "Remove --recipe.")
         source = Path(os.path.normpath(source))
+        if find_table(source) is None and out.resolve().is_relative_to(source.resolve()):
+            raise DataError(
+                f"{out} is inside the source {source}: its files would be taken for raw images.",
+                "Choose --out outside --source.",
+            )
         found = self._look(source, workers, progress)
         rows, intake = found.rows, found.decision.intake
         self._rows = rows
@@ -194,14 +201,24 @@ class Folder:
         faults = decision.faults | {n: one.fault for n, one in enumerate(seen) if one.fault}
         if faults and (not self.options.skip_bad or len(faults) == len(rows)):
             raise listed([faults[n] for n in sorted(faults)])
+        unsure = {n for n, row in enumerate(rows) if seen[n].fault and row.abnormal is not False}
         rows = self._grouped(resolved(rows, seen))
         self.drawn = not any(row.split for row in rows)
         role_of, split_notes = roles(rows, by_slice=self.options.healthy == "slices")
-        kept = [row for n, row in enumerate(rows) if n not in faults and row.image.name not in self._dropped]
+        doubtful = _doubtful(rows, unsure, role_of)
+        whole = [row for n, row in enumerate(rows) if n not in faults and row.image.name not in self._dropped]
+        kept = [row for row in whole if row.patient not in doubtful]
+        if not kept:
+            raise listed([faults[n] for n in sorted(faults)])
         lost = any(role_of[rows[n].patient] == Role.TEST for n in faults)
         skipped = (
             [f"Bad files left out: {len(faults)}, the first is {faults[min(faults)].file.name}."] if faults else []
         )
+        if len(kept) < len(whole):
+            count = len({row.patient for row in whole} & doubtful)
+            skipped.append(
+                f"Also left out: {len(whole) - len(kept)} images of {count} patients whose bad files may show a lesion."
+            )
         role_of = {row.patient: role_of[row.patient] for row in kept}
         every = [*layout.notes, *notes, *decision.notes, *split_notes, *skipped, *self._grouping(rows)]
         return _Found(layout, kept, decision, role_of, [*every, *unused(source, layout)], known, lost)
@@ -288,3 +305,16 @@ class Folder:
                 thickness=one.thickness,
                 label_only=row.label_only,
             )
+
+
+def _doubtful(rows: Sequence[Row], unsure: set[int], role_of: dict[str, Role]) -> set[str]:
+    """Returns the patients who could count as healthy only because a file of theirs cannot be read.
+
+    Args:
+        rows: All images with their labels.
+        unsure: Positions of bad files that are or may be abnormal.
+        role_of: Role of each patient.
+    """
+    sick = {row.patient for row in rows if row.abnormal}
+    unread = {rows[n].patient for n in unsure}
+    return {one for one in unread if one not in sick or role_of[one] in (Role.TRAIN, Role.CALIB)}

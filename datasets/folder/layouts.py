@@ -19,6 +19,9 @@ from uadbench.datasets.folder.table import find_table, read_table
 HEALTHY = ("good", "normal", "healthy")
 """Folders of healthy images, in any case."""
 
+IMAGES = ("images", "img")
+"""Folders of images within the folder of a class; other folders in it are then not used."""
+
 SPLITS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 KNOWN = (
     "metadata.csv, data.json, nnU-Net's dataset.json with imagesTr/ and labelsTr/, train/good with test/, "
@@ -37,6 +40,7 @@ def find(source: Path) -> Layout:
         return read_table(source, table)
     if (source / "data.json").is_file():
         return _data_json(source)
+    _refuse_store(source)
     found = _by_folders(source, folders)
     if found is not None:
         return found
@@ -50,6 +54,14 @@ def find(source: Path) -> Layout:
         f"{source} holds {what}: no known layout.",
         f"Expected {KNOWN}. Put healthy images into normal/, or list all in a metadata.csv.",
     )
+
+
+def _refuse_store(source: Path) -> None:
+    for path in visible(source):
+        if path.name == "manifest.json" and path.with_name("image.bin").is_file():
+            raise DataError(
+                f"{path.parent} is a prepared store, not raw images.", "Move it out of --source, or remove it."
+            )
 
 
 def _by_folders(source: Path, folders: dict[str, Path]) -> Layout | None:
@@ -102,8 +114,9 @@ def _classes(source: Path, folders: dict[str, Path]) -> Layout:
         if name in MASKS:
             continue
         healthy = name in HEALTHY
-        own = _first(_folders(folder), MASKS)
-        found, pairs = beside(_outside(images_in(source, folder), own))
+        parts = _folders(folder)
+        own = _first(parts, MASKS)
+        found, pairs = beside(_outside(images_in(source, _first(parts, IMAGES) or folder), own))
         if masks is not None:
             extra = in_folder(found, masks, left)
             left = list(extra.alone)
@@ -146,7 +159,7 @@ def _tree(source: Path, folders: dict[str, Path]) -> Layout:
             if "img" in parts:
                 title = "BMAD's tree"
             masks = _first(parts, MASKS)
-            found, pairs = beside(_outside(images_in(source, parts.get("img", folder)), masks))
+            found, pairs = beside(_outside(images_in(source, _first(parts, IMAGES) or folder), masks))
             if masks is None and truth is not None:
                 masks = _folders(truth).get(kind) or (None if healthy else truth / folder.name)
             if masks is None and not healthy:

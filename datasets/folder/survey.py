@@ -153,7 +153,8 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
     if pictures:
         _decide_pictures(rows, seen, pictures, made)
     for note, count in sorted(Counter(note for n in usable for note in seen[n].notes).items()):
-        made.notes.append(f"{count} files: {note}." if count > 1 else f"{rows[usable[0]].place.name}: {note}.")
+        first = next(n for n in usable if note in seen[n].notes)
+        made.notes.append(f"{count} files: {note}." if count > 1 else f"{rows[first].place.name}: {note}.")
     return made
 
 

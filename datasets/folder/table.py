@@ -30,14 +30,14 @@ def read_table(source: Path, path: Path) -> Layout:
         DataError: If it cannot be read, or listing the first ten wrong lines and counting the others.
     """
     table = _cells(inside(source, path))
-    header = list(table[0]) if table else []
+    header = list(table[0][1])
     unknown = [name for name in header if name not in COLUMNS]
     if "image" not in header or unknown:
         wrong = f"has the unknown column '{unknown[0]}'" if unknown else "lacks the column 'image'"
         raise DataError(f"{path} {wrong}.", f"Columns: {', '.join(COLUMNS)}.")
     rows: list[Row] = []
     faults: list[DataError] = []
-    for line, cells in enumerate(table, 2):
+    for line, cells in table:
         try:
             rows.append(_row(source, path, line, {name: cells.get(name, "").strip() for name in COLUMNS}, header))
         except DataError as error:
@@ -51,27 +51,30 @@ def read_table(source: Path, path: Path) -> Layout:
     return Layout(path.name, rows, used=(path,))
 
 
-def _cells(path: Path) -> list[dict[str, str]]:
+def _cells(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Returns the rows, each with the line of the file that it ends on."""
     try:
         raw = path.read_bytes()
         text = _decoded(raw).replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read as a table.", "Save it as UTF-8 CSV with a header.") from error
+    before = 0
     if text.lower().startswith("sep="):  # a line for spreadsheets
-        text = text.partition("\n")[2]
+        before, text = 1, text.partition("\n")[2]
     head = text.split("\n", 1)[0]
     mark = max(",;\t", key=head.count)
     try:
-        table = list(csv.reader(io.StringIO(text), delimiter=mark))
+        reader = csv.reader(io.StringIO(text), delimiter=mark)
+        table = [(before + reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as a table: {error}.", "Save it as UTF-8 CSV with a header.") from error
-    names = [name.strip().lower() for name in table[0]] if table else []
+    names = [name.strip().lower() for name in table[0][1]] if table else []
     if len(set(names)) < len(names):
         raise DataError(f"{path} has two columns with the same name.", "Rename one.")
-    rows = [line for line in table[1:] if any(cell.strip() for cell in line)]
+    rows = [(line, cells) for line, cells in table[1:] if any(cell.strip() for cell in cells)]
     if not rows:
         raise DataError(f"{path} lists no image.", "Write one line per image below the header.")
-    return [dict(zip(names, [*line, *[""] * len(names)], strict=False)) for line in rows]
+    return [(line, dict(zip(names, [*cells, *[""] * len(names)], strict=False))) for line, cells in rows]
 
 
 def _decoded(raw: bytes) -> str:

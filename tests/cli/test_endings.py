@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.support.folder_data import two_folders
+from uadbench.cli import app
 from uadbench.cli.terminal.endings import guarded
-from uadbench.core.errors import UserError
+from uadbench.core.errors import DataError, UserError
+from uadbench.data.storage.store import Store
 
 COMMAND = [sys.executable, "-m", "uadbench"]
 KILLED_AT = """
@@ -47,6 +50,45 @@ def test_prepare_killed_before_its_contact_sheet_is_finished_by_the_next_call(tm
     once_more = subprocess.run([*COMMAND, *prepare(raw, tmp_path / "out")], check=False, capture_output=True, text=True)
     assert once_more.returncode == 2
     assert "exists and is not empty" in once_more.stderr
+
+
+def test_a_store_that_another_command_left_unchecked_is_not_finished(tmp_path: Path) -> None:
+    raw, other = two_folders(tmp_path / "raw"), two_folders(tmp_path / "other", 9)
+    killed = [sys.executable, "-c", KILLED_AT, "contact_sheet.png", *prepare(raw, tmp_path / "out")]
+    assert subprocess.run(killed, check=False, capture_output=True).returncode == -signal.SIGKILL
+    before = contents(tmp_path / "out")
+    for command in (prepare(other, tmp_path / "out"), [*prepare(raw, tmp_path / "out"), "--set", "window=0,200"]):
+        refused = CliRunner().invoke(app, command)
+        assert isinstance(refused.exception, DataError)
+        assert "unchecked store of another command" in str(refused.exception)
+        assert contents(tmp_path / "out") == before
+    os.utime(raw / "normal" / "n0.png", (1, 1))
+    assert "other source files" in str(CliRunner().invoke(app, prepare(raw, tmp_path / "out")).exception)
+
+
+def test_a_refused_source_leaves_nothing(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    (raw / "normal" / "n0.png").write_bytes(b"damaged")
+    assert isinstance(CliRunner().invoke(app, prepare(raw, tmp_path / "out")).exception, DataError)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_fresh_process_names_the_files_of_near_duplicates(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    given = [*prepare(raw, tmp_path / "out"), "--near-duplicates", "error"]
+    for n in range(8):
+        (raw / "abnormal" / f"b{n}.png").write_bytes((raw / "abnormal" / f"a{n}.png").read_bytes())
+        (raw / "masks" / f"b{n}.png").write_bytes((raw / "masks" / f"a{n}.png").read_bytes())
+
+    def stopped(store: Store) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uadbench.datasets.folder.dataset.near_duplicates", stopped)
+        CliRunner().invoke(app, given)
+    assert (tmp_path / "out" / "manifest.json").exists()
+    again = CliRunner().invoke(app, given)
+    assert "abnormal/a" in str(again.exception)
 
 
 TERMINATED_AT = KILLED_AT.replace("os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)")

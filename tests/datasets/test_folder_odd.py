@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.folder_data import SIZE, listed, picture, prepare, put, series
+from tests.support.folder_data import SIZE, listed, picture, prepare, put, series, table, two_folders
+from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.core.roles import Role
 from uadbench.data.reading.incoming import find_incoming
+from uadbench.data.storage.store import Store
+from uadbench.datasets.folder import Folder
 from uadbench.datasets.folder.layouts import find
 
 
@@ -31,6 +34,29 @@ def test_masks_in_the_folder_of_a_class_are_masks(tmp_path: Path, inner: str) ->
     lesions = [item for item in store.items if item.lesion]
     assert len(lesions) == 6
     assert all(store.mask(item).any() for item in lesions)
+
+
+def test_other_folders_beside_the_images_of_a_class_are_not_images(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for kind, lesion in (("normal", False), ("tumour", True)):
+        for number in range(8):
+            image, mask = picture(50 * lesion + number, lesion=lesion)
+            put(raw / kind / "images" / f"{number}.png", image)
+            put(raw / kind / "masks" / f"{number}.png", mask)
+            put(raw / kind / "overlays" / f"{number}.png", image)
+    store = prepare(raw, tmp_path / "out")
+    assert len(store.items) == 16
+    assert any("8 .png in tumour/overlays/" in note for note in store.manifest.notes)
+
+
+def test_a_store_inside_the_source_is_refused(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    with pytest.raises(DataError, match="is inside the source"):
+        prepare(raw, raw / "prepared")
+    assert not (raw / "prepared").exists()
+    prepare(raw, tmp_path / "out").path.rename(raw / "prepared")
+    with pytest.raises(DataError, match="prepared is a prepared store"):
+        prepare(raw, tmp_path / "more")
 
 
 def test_masks_beside_the_classes_of_a_split_are_masks(tmp_path: Path) -> None:
@@ -115,3 +141,62 @@ def test_a_listing_that_names_no_image_is_an_error(tmp_path: Path) -> None:
     (raw / "data.json").write_text(json.dumps({"train": {"0": ["b.gif"]}, "test": {"0": ["b.gif"], "1": []}}))
     with pytest.raises(DataError, match=r"b\.gif"):
         find(raw)
+
+
+def test_a_patient_whose_only_mask_is_damaged_is_not_taken_for_healthy(tmp_path: Path) -> None:
+    raw, rows = tmp_path / "raw", list[dict[str, str]]()
+    for p in range(12):
+        for z in range(2):
+            image, mask = picture(10 * p + z, lesion=p > 7 and z == 0)
+            put(raw / "images" / f"{p}-{z}.png", image)
+            put(raw / "masks" / f"{p}-{z}.png", 255 * mask.astype(np.uint8))
+            rows.append({"image": f"images/{p}-{z}.png", "mask": f"masks/{p}-{z}.png", "patient": f"P{p}"})
+    table(raw, rows)
+    (raw / "masks" / "9-0.png").write_bytes(b"damaged")
+    Folder(skip_bad=True).prepare(raw, tmp_path / "out", "strict", 1, no_progress)
+    store = Store(tmp_path / "out")
+    assert len({item.patient for item in store.items}) == 11
+    assert len(store.items) == 22
+    assert any(
+        "Also left out: 1 images of 1 patients whose bad files may show a lesion" in note
+        for note in store.manifest.notes
+    )
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_slices_around_a_damaged_mask_are_not_taken_for_healthy_slices(tmp_path: Path, split: str) -> None:
+    raw, rows = tmp_path / "raw", list[dict[str, str]]()
+    for p, role in enumerate(("train", "train", "calib", split, "test")):
+        for z in range(4):
+            image, mask = picture(10 * p + z, lesion=p > 2 and z in (0, 3))
+            put(raw / "images" / f"{p}-{z}.png", image)
+            put(raw / "masks" / f"{p}-{z}.png", 255 * mask.astype(np.uint8))
+            cells = {"image": f"images/{p}-{z}.png", "mask": f"masks/{p}-{z}.png", "patient": f"P{p}"}
+            rows.append({**cells, "slice": str(z), "split": role})
+    table(raw, rows)
+    (raw / "masks" / "3-0.png").write_bytes(b"damaged")
+    Folder(skip_bad=True, healthy="slices", gap=0).prepare(raw, tmp_path / "out", "strict", 1, no_progress)
+    # Of the patient, test keeps what can be read: a lesion is known to be there.
+    assert len(Store(tmp_path / "out").items) == (16 if split == "train" else 19)
+
+
+@pytest.mark.parametrize("first", ["", "sep=,\n"])
+def test_the_line_of_an_error_is_that_of_the_file(tmp_path: Path, first: str) -> None:
+    raw = listed(tmp_path / "raw")
+    file = raw / "metadata.csv"
+    lines = file.read_text().splitlines()
+    lines[3] = "gone-" + lines[3]
+    text = first + "\n".join([lines[0], "", lines[1], "", "", *lines[2:]]) + "\n"
+    file.write_text(text)
+    line = next(n for n, each in enumerate(text.split("\n"), 1) if each.startswith("gone-"))
+    with pytest.raises(DataError, match=f"line {line}: "):
+        prepare(raw, tmp_path / "out")
+
+
+def test_a_note_on_one_file_names_that_file(tmp_path: Path) -> None:
+    raw = two_folders(tmp_path / "raw")
+    wide = np.full(SIZE, 255, np.uint8)
+    wide[:4] = 0
+    put(raw / "masks" / "a5.png", wide)
+    notes = prepare(raw, tmp_path / "out").manifest.notes
+    assert any(note.startswith("a5.png: masks mark more than half") for note in notes)

@@ -64,35 +64,53 @@ def prepare(
         )
     maker = _configured(DATASETS.load(dataset), dataset, chosen)
     whole = out.with_name(f".{out.name}.whole") if folds else out
+    command = _command(maker, source, whole, recipe, chosen)
     with progress_bar("prepare") as progress:
-        store, found, warnings = _prepared(maker, source, whole, recipe, workers, progress)
+        store, found, warnings = _prepared(maker, source, whole, recipe, workers, progress, command)
     if folds:
-        _split(whole, out, folds, found)
+        try:
+            _split(whole, out, folds, found)
+        finally:
+            _note_of(whole).unlink(missing_ok=True)
         return
     _say(store, found)
     for warning in warnings:
         to_stderr().print(f"Warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     sheet = write_contact_sheet(store, out, warnings)
+    _note_of(out).unlink(missing_ok=True)
     to_stdout().print(f"Contact sheet: {sheet[-1]}", highlight=False, markup=False, soft_wrap=True)
     line = f"Next: look at the contact sheet, then uadbench run --method synomaly --dataset {dataset} --source {out}"
     to_stdout().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _prepared(
-    maker: Dataset, source: Path, out: Path, recipe: Any, workers: int, progress: Progress
+    maker: Dataset, source: Path, out: Path, recipe: Any, workers: int, progress: Progress, command: str
 ) -> tuple[Store, str, list[str]]:
     """Prepares and checks a store; prepares it once more if the dataset resolves near-duplicates."""
+    from uadbench.core.files import atomic_text
     from uadbench.data.storage.checks import check_store
     from uadbench.data.storage.partial import discard_partial
     from uadbench.data.storage.store import Store
 
     settle: Callable[[Store], bool] | None = getattr(maker, "settle", None)
     name: Callable[[str], str] = getattr(maker, "file_of", str)
-    if _left_to_finish(out, type(maker).__module__.split(".")[-2], recipe):
-        found = "a finished store whose preparation was stopped before the check"
+    left = _left_to_finish(out, command)
+    if left:
         discard_partial(out)
-    else:
-        found = maker.prepare(source, out, recipe, workers, progress)
+        if settle is not None:
+            # Only the process that prepared it knows the files of its items, which the check names.
+            shutil.rmtree(out)
+            left = False
+    try:
+        if left:
+            found = "a finished store whose preparation was stopped before the check"
+        else:
+            _refuse_taken(out)
+            atomic_text(_note_of(out), command)
+            found = maker.prepare(source, out, recipe, workers, progress)
+    except UserError:
+        _note_of(out).unlink(missing_ok=True)
+        raise
     try:
         if settle is not None and settle(Store(out)):
             shutil.rmtree(out)
@@ -102,6 +120,7 @@ def _prepared(
     except DataError:
         # A store that leaks between roles must not remain where a run could use it.
         shutil.rmtree(out, ignore_errors=True)
+        _note_of(out).unlink(missing_ok=True)
         raise
 
 
@@ -115,9 +134,13 @@ def _folds(told: Any, out: Path) -> int:
         return 0
     if not isinstance(told, int) or told < 2:
         raise UserError(f"--set folds={told} cannot be used.", "Give the number of folds, 2 or more.")
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")
+    _refuse_taken(out)
     return told
+
+
+def _refuse_taken(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out} exists and is not empty.", "Choose another --out or remove it.")
 
 
 def _split(whole: Path, out: Path, count: int, found: str) -> None:
@@ -145,15 +168,47 @@ def _split(whole: Path, out: Path, count: int, found: str) -> None:
         write_contact_sheet(store, folder, warnings)
 
 
-def _left_to_finish(out: Path, name: str, recipe: str) -> bool:
-    """Whether a complete store of the same dataset and recipe exists that lacks only the contact sheet."""
-    from uadbench.data.storage.contact_sheet import PAGE
-    from uadbench.data.storage.store import Store
+def _note_of(out: Path) -> Path:
+    """Returns the file next to a store that tells, until the store is checked, which command makes it."""
+    whole = out.resolve()
+    return whole.parent / f".{whole.name}.command"
 
-    if not (out / "manifest.json").is_file() or (out / PAGE).exists():
+
+def _command(maker: Dataset, source: Path, out: Path, recipe: str, options: Mapping[str, Any]) -> str:
+    """Returns a hash of the dataset, its options and the state of the source files."""
+    from uadbench import __version__
+    from uadbench.core.record import stable_hash
+    from uadbench.data.reading.folder import is_hidden
+
+    made = out.resolve()
+    root = source.resolve()
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and not is_hidden(root, path)]
+    states = [(path, path.stat()) for path in files if not path.is_relative_to(made)]
+    listed = [[str(path), state.st_size, state.st_mtime_ns] for path, state in states]
+    told = {key: repr(value) for key, value in options.items()}
+    return stable_hash([__version__, maker.name, maker.version, recipe, str(root), told, listed])
+
+
+def _left_to_finish(out: Path, command: str) -> bool:
+    """Whether the same command left a complete store that lacks only the check and the contact sheet.
+
+    Raises:
+        DataError: If another command left it.
+    """
+    from uadbench.data.storage.contact_sheet import PAGE
+
+    note = _note_of(out)
+    if (out / PAGE).exists():
+        note.unlink(missing_ok=True)
         return False
-    manifest = Store(out).manifest
-    return manifest.dataset == name and manifest.recipe == recipe
+    if not (out / "manifest.json").is_file():
+        return False
+    if not note.is_file() or note.read_text(encoding="utf-8") != command:
+        raise DataError(
+            f"{out} is not empty: it holds an unchecked store of another command, or of other source files.",
+            "Remove it, or choose another --out.",
+        )
+    return True
 
 
 def _how_to_get(dataset: str) -> str:

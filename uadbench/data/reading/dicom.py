@@ -123,7 +123,7 @@ def read_dicom_frame(path: Path, frame: int = 0) -> Frame:
     )
 
 
-def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.bool_]:
+def read_drawn(folder: Path, files: Sequence[Path], masks: Path, labels: Sequence[int] = ()) -> NDArray[np.bool_]:
     """Reads a mask stored as PNG images, one per slice, on the grid of ``read_series``.
 
     Slices and PNG images are matched in the order of their names; the headers give the slice positions.
@@ -132,6 +132,7 @@ def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.b
         folder: Folder, for messages.
         files: The DICOM files of the series.
         masks: Folder of the PNG images.
+        labels: Values of the mask; empty for binary masks.
 
     Raises:
         DataError: If slices and PNG images do not match, or a file cannot be used.
@@ -142,7 +143,7 @@ def read_drawn(folder: Path, files: Sequence[Path], masks: Path) -> NDArray[np.b
             f"{folder} holds {len(slices)} slices and {masks} {len(drawn)} masks.", "Download the patient again."
         )
     geometry = _geometry(folder, slices, one_series=False)
-    return geometry.stack([read_mask(path, geometry.shape) for path in drawn])[0]
+    return geometry.stack([read_mask(path, geometry.shape, labels) for path in drawn])[0]
 
 
 def _by_numbers(path: Path) -> list[tuple[int, str]]:

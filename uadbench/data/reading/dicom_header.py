@@ -20,6 +20,9 @@ from uadbench.data.reading.dicom_pixels import value_of
 VOLUMES = ("CT", "MR", "PT")
 """Modalities whose files are slices of a volume and need a geometry."""
 
+NO_IMAGES = ("SR", "SEG", "PR", "KO", "REG", "FID", "RWV", "DOC", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD")
+"""Modalities of files about images: reports, segmentations, displays, plans."""
+
 TAGS = (
     "SOPClassUID",
     "SeriesInstanceUID",
@@ -89,16 +92,19 @@ def header(path: Path) -> pydicom.Dataset:
         DataError: If the file is damaged or not DICOM.
     """
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+        if int(value_of(head, "NumberOfFrames") or 1) < 1:
+            raise ValueError("no frames")
+        return head
     except Exception as error:  # damaged files raise arbitrary errors
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
 
 
 def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]:
-    """Groups the DICOM files of a folder to volumes and frames; each unreadable file forms its own group.
+    """Groups the DICOM files of a folder to volumes and frames; unreadable files form a group.
 
     Args:
-        files: Files of one folder.
+        files: Files of one folder; those of ``NO_IMAGES`` are left out.
         one_series: Whether all slices form one volume whatever their headers state: anonymisation may have given
             each a different series.
     """
@@ -111,6 +117,8 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
             series.setdefault("", []).append((path, pydicom.Dataset()))
             continue
         modality, patient = str(value_of(head, "Modality") or ""), str(value_of(head, "PatientID") or "")
+        if modality in NO_IMAGES:
+            continue
         frames = int(value_of(head, "NumberOfFrames") or 1)
         placed = value_of(head, "ImagePositionPatient") is not None
         if modality in VOLUMES or one_series or (placed and frames == 1):
@@ -148,7 +156,14 @@ def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
 
 
 def frame_spacing(head: pydicom.Dataset) -> tuple[float, float] | None:
-    """Returns millimetres between rows and between columns of a frame; None if unknown."""
+    """Returns millimetres between rows and between columns of a frame; None if unknown or damaged."""
+    try:
+        return _frame_spacing(head)
+    except (TypeError, ValueError):
+        return None
+
+
+def _frame_spacing(head: pydicom.Dataset) -> tuple[float, float] | None:
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         value = value_of(head, name)
         if value is not None and min(float(part) for part in value) > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from uadbench.core.errors import DataError
@@ -17,10 +18,11 @@ def files(source: Path, *patterns: str) -> list[Path]:
     """Returns the files below a folder that match a glob pattern, sorted, without duplicates and hidden files.
 
     Raises:
-        DataError: If one is a link that leaves the folder.
+        DataError: If one is a link that leaves the folder or leads to nothing, or if a folder is a link.
     """
-    found = {path for pattern in patterns for path in source.rglob(pattern) if path.is_file()}
-    return [inside(source, path) for path in sorted(found) if not is_hidden(source, path)]
+    found = {path for pattern in patterns for path in source.rglob(pattern)}
+    linked = {path for path in source.rglob("*") if path.is_symlink() and path.is_dir()}
+    return [inside(source, path) for path in _files_of(source, found | linked)]
 
 
 def visible(root: Path) -> list[Path]:
@@ -29,7 +31,11 @@ def visible(root: Path) -> list[Path]:
     Raises:
         DataError: If one is a link to a folder, which is not followed, or to a missing file.
     """
-    found = sorted(path for path in root.rglob("*") if not is_hidden(root, path))
+    return _files_of(root, root.rglob("*"))
+
+
+def _files_of(root: Path, paths: Iterable[Path]) -> list[Path]:
+    found = sorted(path for path in paths if not is_hidden(root, path))
     for path in found:
         if path.is_symlink() and not path.is_file():
             what = "a folder" if path.is_dir() else "a missing file"

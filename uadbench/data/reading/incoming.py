@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +31,7 @@ class Incoming:
     """An image or volume on disk.
 
     Attributes:
-        name: Its path below the input without suffix, unique.
+        name: Its path below the input, unique: without suffix, unless another has the same.
         files: One file, or the slices of a DICOM series in order.
         kind: How it is read.
         shape: Whether it is a volume or a 2-D frame.
@@ -124,15 +124,15 @@ def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter
     known = set(dicom)
     plain = [file for file in listed if file not in known and format_of(file)]
     passed = Counter(file.suffix.lower() or "no ending" for file in listed if file not in known and not format_of(file))
-    stems = Counter(_stem(file, root) for file in plain)
-    found: list[Incoming] = []
+    found = _series(dicom, root)
+    used = {file for one in found for file in one.files}
+    passed.update("DICOM without an image" for file in dicom if file not in used)
     for file in plain:
         form = format_of(file)
         volume = form is not None and form.kind in VOLUME_KINDS
-        # If there are both a.png and a.tif, each keeps its full name.
-        name = _stem(file, root) if stems[_stem(file, root)] == 1 else file.relative_to(root).as_posix()
-        found.append(Incoming(name, (file,), "nifti" if volume else "picture", "volume" if volume else "frame"))
-    return sorted(found + _series(dicom, root), key=lambda each: each.name), passed
+        kind, shape = ("nifti", "volume") if volume else ("picture", "frame")
+        found.append(Incoming(_stem(file, root), (file,), kind, shape))
+    return sorted(_unique(found, root), key=lambda each: each.name), passed
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
@@ -197,6 +197,21 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
 
 def _rest(one: Incoming) -> tuple[tuple[Path, ...], Literal["dicom"], Literal["volume", "frame"], int, str, str]:
     return one.files, "dicom", one.shape, one.frame, one.patient, one.modality
+
+
+def _unique(found: list[Incoming], root: Path) -> list[Incoming]:
+    """Gives those of the same name the full path of their file: a.png and a.tif, or a.dcm and its preview a.png."""
+    frames = Counter(one.first for one in found)
+    while twice := {name for name, count in Counter(one.name for one in found).items() if count > 1}:
+        full: list[Incoming] = []
+        for one in found:
+            end = f"-{one.frame:04d}" if frames[one.first] > 1 else ""
+            name = one.first.relative_to(root).as_posix() + end
+            full.append(replace(one, name=name) if one.name in twice else one)
+        if full == found:
+            raise DataError(f"Several images are called {sorted(twice)[0]}.", "Rename one of them.")
+        found = full
+    return found
 
 
 def _stem(file: Path, root: Path) -> str:

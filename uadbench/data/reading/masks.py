@@ -3,7 +3,7 @@
 - Two values, 0 and another: the other is the mask.
 - Colours on black: non-black pixels are the mask; with ``labels`` each value of a grey or palette mask is a label.
 - Varying transparency: opaque pixels are the mask, restricted to non-black ones if there are any.
-- JPEG: values of at least half the range are the mask.
+- JPEG: values of at least half the range are the mask; a darker one that is not black is refused.
 - Anything else is refused; masks are never guessed.
 """
 
@@ -62,7 +62,9 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
     if shape is not None and pixels.shape[:2] != tuple(shape):
         raise DataError(f"{path} has the shape {pixels.shape[:2]}, its image {shape}.", "Use the mask of that image.")
     if labels:
-        return Drawn(np.isin(_labels(path, pixels, mode), labels))
+        values = _labels(path, pixels, mode)
+        _check_one_value(path, values, labels, mode)
+        return Drawn(np.isin(values, labels))
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         alpha, colours = pixels[..., -1], pixels[..., :-1]
         if np.ptp(alpha) > 0:
@@ -73,6 +75,8 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
         pixels = colours
     if path.suffix.lower() in (".jpg", ".jpeg"):
         grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
+        if 0 < grey.max() < 128:
+            raise DataError(f"{path} is a JPEG with no value of at least half the range.", "Binarise the mask.")
         return Drawn(grey >= 128, "JPEG masks: values of at least half the range count as marked")
     if pixels.ndim == 3:
         return Drawn(_coloured(path, pixels))
@@ -104,8 +108,20 @@ def _labels(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
     if mode == "P":
         with Image.open(path) as image:
             return np.asarray(image)
+    if mode == "1":
+        return (pixels > 0).astype(np.uint8)
     if pixels.ndim == 2:
         return pixels
     if np.ptp(pixels[..., :3], axis=2).max() == 0:
         return pixels[..., 0]
     raise DataError(f"{path} is a colour mask: its labels have no numbers.", "Remove --set lesion, or save labels.")
+
+
+def _check_one_value(path: Path, values: NDArray[Any], labels: Sequence[int], mode: str) -> None:
+    """Refuses a mask drawn in one value, 255 or that of 1-bit files, which is not among the labels."""
+    held = [int(value) for value in np.unique(values) if value != 0]
+    if (held == [255] or (mode == "1" and held)) and held[0] not in labels:
+        wanted = ", ".join(str(label) for label in labels)
+        raise DataError(
+            f"{path} holds the values 0 and {held[0]}, none of the labels {wanted}.", f"Use --set lesion={held[0]}."
+        )

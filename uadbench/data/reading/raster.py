@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ MAX_PIXELS = 2**28
 
 COLOUR_TOLERANCE = 2
 """Levels by which the channels of a grey image stored as colour may differ (JPEG)."""
+
+BITS, PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
+
+WHITE_IS_ZERO = 0
+"""Value of the tag PHOTOMETRIC."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in grey (ITU-R BT.601)."""
@@ -133,9 +140,12 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
                 if getattr(image, "n_frames", 1) > 1:
                     raise DataError(f"{path} holds several pages.", "Save one image per file.")
                 mode = image.mode
+                tags: Mapping[int, Any] = getattr(image, "tag_v2", {})
+                if not mode.startswith("I") and _is_deep(path, tags):
+                    raise DataError(f"{path} holds several channels of 16 bits.", "Save it as 16-bit grey.")
                 alpha = mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info
                 turned = ImageOps.exif_transpose(image)
-                if alpha:
+                if alpha and not mode.startswith("I"):
                     return np.asarray(turned.convert("RGBA")), 8, mode
                 if mode in ("P", "CMYK", "YCbCr", "LAB", "HSV"):
                     turned = turned.convert("RGB")
@@ -144,6 +154,8 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
                 pixels = np.asarray(flat)
                 if mode == "I" and pixels.size and (pixels.max() > 65535 or pixels.min() < -32768):
                     raise DataError(f"{path} holds integers of more than 16 bits.", "Save it with 8 or 16 bits.")
+                if mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow turns 8 bits alone
+                    pixels = 65535 - pixels
                 return pixels, bits, mode
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the table and --source.") from error
@@ -151,6 +163,15 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
         raise DataError(f"{path} has a header of too many pixels.", "Download it again, or divide it.") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError) as error:
         raise DataError(f"{path} is truncated or not an image.", "Download it again, or save it as PNG.") from error
+
+
+def _is_deep(path: Path, tags: Mapping[int, Any]) -> bool:
+    """Whether a PNG or TIFF holds several channels of 16 bits, which Pillow cuts to 8."""
+    if tags:
+        return len(tags.get(BITS, ())) > 1 and 16 in tags[BITS]
+    with path.open("rb") as stream:
+        start = stream.read(26)
+    return start.startswith(b"\x89PNG") and start[24] == 16 and start[25] != 0  # bit depth and colour type
 
 
 def _array(path: Path) -> tuple[NDArray[Any], int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +80,8 @@ class Regions:
         if file.is_dir():
             from uadbench.data.reading.dicom import read_drawn  # the extra needed to read the volume
 
-            return self._some(file, read_drawn(incoming.first.parent, incoming.files, file))
+            with _speaking_of_regions():
+                return self._some(file, read_drawn(incoming.first.parent, incoming.files, file, self.labels))
         grid = Volume(incoming.first, volume.data, volume.affine, volume.spacing)
         try:
             region = np.isin(read_labels(file, grid), self.labels) if self.labels else read_binary(file, grid)
@@ -94,7 +97,8 @@ class Regions:
         Raises:
             DataError: As ``of_volume``.
         """
-        return self._some(file, read_mask(file, frame.shape[-2:]))
+        with _speaking_of_regions():
+            return self._some(file, read_mask(file, frame.shape[-2:], self.labels))
 
     def _some(self, file: Path, region: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if not region.any():
@@ -103,10 +107,23 @@ class Regions:
         return region
 
 
+@contextmanager
+def _speaking_of_regions() -> Generator[None]:
+    """Names the option of regions where the remedy for a mask names that of lesions."""
+    try:
+        yield
+    except DataError as error:
+        remedy = re.sub(r"--set lesion(=[\d,]+)?", "--roi-label", error.remedy)
+        raise DataError(error.message, remedy) from error
+
+
 def _ends(incoming: Incoming, organ: str) -> list[str]:
     names = ["_roi", "_mask", *([f"_{organ}", f"_{organ}_mask"] if organ else [])]
-    suffixes = PICTURES if incoming.kind == "picture" else VOLUMES
-    return [f"{name}{suffix}" for name in names for suffix in suffixes]
+    return [f"{name}{suffix}" for name in names for suffix in _suffixes(incoming)]
+
+
+def _suffixes(incoming: Incoming) -> tuple[str, ...]:
+    return PICTURES if incoming.shape == "frame" else VOLUMES
 
 
 def _beside(incoming: Incoming, organ: str) -> Path | None:
@@ -119,8 +136,7 @@ def _beside(incoming: Incoming, organ: str) -> Path | None:
 
 
 def _in_folder(incoming: Incoming, folder: Path, organ: str) -> Path | None:
-    suffixes = PICTURES if incoming.kind == "picture" else VOLUMES
-    for end in [*suffixes, *_ends(incoming, organ)]:
+    for end in [*_suffixes(incoming), *_ends(incoming, organ)]:
         file = folder / f"{incoming.name}{end}"
         if file.is_file() and file.resolve() != incoming.first.resolve():
             return inside(folder, file)
