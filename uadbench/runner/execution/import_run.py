@@ -16,7 +16,8 @@ from uadbench.core.record import Record
 from uadbench.data.storage.store import Store
 from uadbench.nn.guided_checkpoint import read_tensors
 from uadbench.records.layout import VERIFICATION, sha256_of, write_level
-from uadbench.runner.execution.run import FIT_FILES, build_method, execute
+from uadbench.runner.execution.run import build_method, execute
+from uadbench.runner.execution.shared_fit import SECONDS_FILE
 from uadbench.runner.planning.plan import plan_run
 from uadbench.runner.storage.run_folder import RunFolder
 
@@ -85,7 +86,7 @@ def import_run(
     folder = RunFolder(root / plan.job.id)
     with folder.locked(fresh=fresh):
         if not folder.weights_file.exists():
-            folder.write_text(FIT_FILES[0], "0.000")
+            folder.write_text(SECONDS_FILE, "0.000")
             folder.save_weights(built.state_dict())
     record, path, stored = execute(plan, root=root, device=device, console=console)
     if not stored:

@@ -18,11 +18,10 @@ from rich.console import Console
 from uadbench.core.catalog import METHODS
 from uadbench.core.config import is_result
 from uadbench.core.errors import DataError, JobFailed, imported_only
-from uadbench.core.files import atomic_text
 from uadbench.core.job import Compile
 from uadbench.core.method import Method
 from uadbench.core.numerics import PLAIN, Numerics
-from uadbench.core.record import Cost, Record
+from uadbench.core.record import Cost, Isolation, Record
 from uadbench.core.roles import Role
 from uadbench.data.storage.batches import StoreBatches
 from uadbench.evaluation.protocol.protocol import load_protocol
@@ -35,10 +34,11 @@ from uadbench.runner.execution.fit_context import RunFitContext
 from uadbench.runner.execution.fixed_batch import FixedBatchPredictor
 from uadbench.runner.execution.isolated import Isolated, isolation, take_weights
 from uadbench.runner.execution.ledger import labelled_items, make_ledger
-from uadbench.runner.execution.order import FIT, PREDICT
+from uadbench.runner.execution.order import FIT, PREDICT, Outcome
 from uadbench.runner.execution.predictions import predict_items
 from uadbench.runner.execution.probe import Build, pick_numerics
 from uadbench.runner.execution.seeded import build_seeded
+from uadbench.runner.execution.shared_fit import SharedFit
 from uadbench.runner.planning.plan import Plan
 from uadbench.runner.progress.bars import stage_bar
 from uadbench.runner.progress.later_stages import EXPORTED, prediction_share
@@ -49,7 +49,6 @@ from uadbench.runner.tracking.tracker import Tracking, Watcher
 CHILD = "isolated"
 SCORE = "score"
 STAGES = {FIT: ("1/3", "training"), PREDICT: ("2/3", "predicting"), SCORE: ("3/3", "calibrating and scoring")}
-FIT_FILES = ("train_s.txt", "weights.safetensors")
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,11 @@ class _Execution:
     def later(self) -> float | None:
         """Seconds of prediction for each second of training, if progress is drawn and a stored run tells it."""
         return None if self.console is None else prediction_share(self.plan, (EXPORTED, self.folder.path.parent))
+
+    def shared_fit(self, isolation: str = "") -> SharedFit:
+        """The fit, shared only by runs that isolate the method in the same way."""
+        parts = [self.plan.fit_key, self.numerics.key, isolation]
+        return SharedFit(self.folder, "-".join(part for part in parts if part))
 
     @property
     def seed(self) -> int:
@@ -136,7 +140,7 @@ def execute(
         folder.write_text("new_images.json", json.dumps(_for_new_images(plan)))
         failure: JobFailed | None = None
         try:
-            record = _execute_isolated(execution) if isolated else _execute(execution, fresh=fresh)
+            record = (_execute_isolated if isolated else _execute)(execution, fresh=fresh)
         except JobFailed as error:
             record, failure = _record(execution, status="failed", reason=str(error)), error
         folder.save_record(record)
@@ -206,7 +210,7 @@ def _execute(run: _Execution, *, fresh: bool) -> Record:
     return _record(run, status="done", metrics=evaluation.metrics, ledger=ledger, cost=cost, hashes=hashes, notes=notes)
 
 
-def _execute_isolated(run: _Execution) -> Record:
+def _execute_isolated(run: _Execution, *, fresh: bool) -> Record:
     """Like ``_execute``, with the method in a child process; it is built here only after its maps are scored."""
     plan, folder = run.plan, run.folder
     kind, why = isolation()
@@ -219,9 +223,8 @@ def _execute_isolated(run: _Execution) -> Record:
         later=run.later(),
         checkpoint_seconds=run.checkpoint_seconds,
     )
-    fitted = child.fit(labelled_items(plan), folder.path / CHILD)
-    state = take_weights(folder.path / CHILD, folder)
-    folder.write_text(FIT_FILES[0], f"{fitted.seconds:.3f}")
+    fitted = _fit_isolated(child, run, kind, reuse=not fresh)
+    state = folder.load_weights()
     parts = scored_parts(plan.train, plan.test)
     predicted = child.predict(folder.weights_file, parts, folder.maps)
     images = sum(len(items) for _, items in parts.values())
@@ -246,16 +249,13 @@ def _execute_isolated(run: _Execution) -> Record:
 def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
     """Fits the method, or loads the weights of this run or of a run with the same fit; returns training seconds."""
     plan, folder = run.plan, run.folder
-    sibling = _fitted_sibling(run) if reuse else None
-    if sibling is not None and not folder.weights_file.exists():
-        for name in FIT_FILES:
-            folder.write(name, lambda path, name=name: shutil.copyfile(sibling / name, path))
-    pointer = _fit_pointer(run)
+    fit = run.shared_fit()
+    held = reuse and fit.take()
     if folder.weights_file.exists():
         method.load_state_dict(folder.load_weights())
-        if not pointer.exists():  # killed between weights and pointer
-            atomic_text(pointer, plan.job.id)
-        return float((folder.path / FIT_FILES[0]).read_text())
+        if not held:  # killed between weights and pointer
+            fit.offer()
+        return fit.seconds
     if run.before_fit is not None:
         run.before_fit(run.numerics)
     context = RunFitContext(
@@ -270,28 +270,22 @@ def _fit(method: Method, run: _Execution, *, reuse: bool) -> float:
         later=run.later(),
     )
     fit_on_store(method, plan.train, plan.spec, plan.config, run.seed, context)
-    folder.write_text(FIT_FILES[0], f"{context.train_seconds:.3f}")
+    fit.note_seconds(context.train_seconds)
     folder.save_weights(method.state_dict())
-    atomic_text(pointer, plan.job.id)
-    return context.train_seconds
+    fit.offer()
+    return fit.seconds
 
 
-def _fitted_sibling(run: _Execution) -> Path | None:
-    """Finds a run that differs only in test cohort, protocol or inference settings, to share its fit."""
-    pointer = _fit_pointer(run)
-    if not pointer.exists():
-        return None
-    folder = run.folder.path.with_name(pointer.read_text())
-    try:
-        RunFolder(folder).require_version()
-    except DataError:
-        return None
-    return folder if all((folder / name).exists() for name in FIT_FILES) else None
-
-
-def _fit_pointer(run: _Execution) -> Path:
-    """The file that points to a run with this fit, so that no search is needed."""
-    return run.folder.path.parent / ".fits" / f"{run.plan.fit_key}-{run.numerics.key}"
+def _fit_isolated(child: Isolated, run: _Execution, kind: Isolation, *, reuse: bool) -> Outcome:
+    """Fits the method in its child, or takes the weights of a run whose method was fitted in such a child."""
+    fit = run.shared_fit(kind)
+    if reuse and fit.take():
+        return Outcome(seconds=fit.seconds, peak_gb=0.0)
+    fitted = child.fit(labelled_items(run.plan), run.folder.path / CHILD)
+    fit.note_seconds(fitted.seconds)
+    take_weights(run.folder.path / CHILD, run.folder)
+    fit.offer()
+    return fitted
 
 
 def _numerics(plan: Plan, folder: RunFolder, device: torch.device, compiling: Compile, *, isolated: bool) -> Numerics:
