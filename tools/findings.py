@@ -30,6 +30,7 @@ from uadbench.report.tables.patients import patient_bootstrap, patient_values
 from uadbench.report.tables.tables import MIN_SEEDS, TIERS, TRIVIAL, is_ablation, make_leaderboard, tier_of
 
 BEST_TRIVIAL, BEST_OTHER = "the best trivial baseline", "the best other method without lesion labels"
+BEST_SIGNED = "the best method with a signed residual"
 SUPERVISED = "unet[pretrained=false]"
 FLAIR = ("synomaly[sigma=3.0,threshold=175.0]", "synomaly[offset=0.5]")  # US, CT; published for MRI
 
@@ -67,7 +68,7 @@ class Claim:
     Attributes:
         words: The sentence.
         first: Label of the row that should be better.
-        second: Labels of the row it is compared with, of which each dataset has one, or BEST_TRIVIAL or BEST_OTHER.
+        second: Labels of the row it is compared with, of which each dataset has one, or one of the BEST.
         suite: The suite that makes the rows.
         preset: Preset of the first row; that of the second is quick.
     """
@@ -82,6 +83,7 @@ class Claim:
 CLAIMS = (
     Claim("Synomaly beats the best trivial baseline", "synomaly", BEST_TRIVIAL, "quick"),
     Claim("Synomaly beats every other method without lesion labels", "synomaly", BEST_OTHER, "quick"),
+    Claim("Synomaly beats every other method that is told the sign of lesions", "synomaly", BEST_SIGNED, "signed"),
     Claim("Synthetic anomalies beat Gaussian noise", "synomaly", "synomaly[noise=gaussian]", "ablation-noise"),
     Claim("Published values of a modality beat those of FLAIR", "synomaly", FLAIR, "ablation-noise"),
     Claim("Three stages beat one", "synomaly[adaptive=false]", "synomaly[stages=1,adaptive=false]", "ablation-stages"),
@@ -89,6 +91,10 @@ CLAIMS = (
     Claim("Label-free tuning beats the preset", "synomaly[tuned]", "synomaly", "tuned"),
     Claim("A supervised U-Net of the same budget beats Synomaly", SUPERVISED, "synomaly", "quick"),
     Claim("A supervised U-Net of `standard` beats Synomaly", SUPERVISED, "synomaly", "unet-standard", "standard"),
+)
+SIGNED = tuple(
+    Claim(f"`{name}[signed=true]` beats `{name}`", f"{name}[signed=true]", name, "signed")
+    for name in ("mean_residual", "autoencoder", "vae", "dae", "ddpm", "anoddpm", "autoddpm")
 )
 NOISE = ("synomaly[noise=gaussian]", *(f"synomaly[sigma={sigma}.0]" for sigma in (1, 3, 5, 7, 9, 11)), "synomaly")
 STAGES = (
@@ -110,6 +116,7 @@ def main() -> None:
     others = [table for table in tables if table.arena.tested.source != "phantom"]
     parts = {
         "claims": claims_table(phantoms),
+        "signs": claims_table(phantoms, SIGNED),
         "kinds": kinds_table(phantoms),
         "noise": settings_table(NOISE, phantoms),
         "stages": settings_table(STAGES, phantoms),
@@ -153,14 +160,14 @@ class Answer:
         return f"{_standing(it, p_value)}: {it.value:+.3f}{ends}{self.against}{_few(self.seeds)}"
 
 
-def claims_table(tables: Sequence[Table]) -> str:
+def claims_table(tables: Sequence[Table], claims: Sequence[Claim] = CLAIMS) -> str:
     """Returns the claims, one line each: difference in case AP with its interval, and the verdict."""
-    found = {(i, k): answer(table, each) for i, each in enumerate(CLAIMS) for k, table in enumerate(tables)}
+    found = {(i, k): answer(table, each) for i, each in enumerate(claims) for k, table in enumerate(tables)}
     tested = [key for key, it in found.items() if it is not None and it.difference.p_value is not None]
     raw = [it.difference.p_value for key in tested if (it := found[key]) is not None]
     adjusted = dict(zip(tested, holm([p for p in raw if p is not None]), strict=True))
     lines = _heads(["claim", *(table.name for table in tables), "rows from"])
-    for i, each in enumerate(CLAIMS):
+    for i, each in enumerate(claims):
         cells = [
             "not run" if (it := found[i, k]) is None else it.words(adjusted.get((i, k))) for k in range(len(tables))
         ]
@@ -174,6 +181,8 @@ def answer(table: Table, asked: Claim) -> Answer | None:
         label = table.best(lambda it: it.record.method.name in TRIVIAL, "quick")
     elif asked.second == BEST_OTHER:
         label = table.best(lambda it: _other(it, asked.first), "quick")
+    elif asked.second == BEST_SIGNED:
+        label = table.best(lambda it: it.record.method.label.endswith("[signed=true]"), "quick")
     else:
         labels = (asked.second,) if isinstance(asked.second, str) else asked.second
         label = next((label for label in labels if (label, "quick") in table.rows), "")
