@@ -120,7 +120,7 @@ def main() -> None:
         "kinds": kinds_table(phantoms),
         "noise": settings_table(NOISE, phantoms),
         "stages": settings_table(STAGES, phantoms),
-        "real": claims_table(others) if others else "No records of real images yet: `uadbench bench real`.",
+        "real": real_tables(others) if others else "No records of real images yet: `uadbench bench real`.",
     }
     atomic_text(asked.page, filled(asked.page.read_text(encoding="utf-8"), parts))
 
@@ -173,6 +173,12 @@ def claims_table(tables: Sequence[Table], claims: Sequence[Claim] = CLAIMS) -> s
         ]
         lines.append(_line([each.words, *cells, f"`uadbench bench {each.suite}`"]))
     return "\n".join(lines)
+
+
+def real_tables(tables: Sequence[Table]) -> str:
+    """Returns the claims that some real images answer, and the case AP by kind of lesion."""
+    answered = [each for each in CLAIMS if any(answer(table, each) is not None for table in tables)]
+    return f"{claims_table(tables, answered)}\n\n{kinds_table(tables)}"
 
 
 def answer(table: Table, asked: Claim) -> Answer | None:
