@@ -35,7 +35,7 @@ def prepare(
     ] = None,
     near_duplicates: Annotated[
         str | None,
-        typer.Option(help="For folder: error, group (as one patient) or drop; drawn splits always group."),
+        typer.Option(help="For folder: group (as one patient; default of drawn splits), error (of given ones) or drop."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="For folder: skip unusable files.")] = False,
 ) -> None:
