@@ -33,7 +33,7 @@ class LiverCT:
         organ_modality="ct-liver",
         licence="Phantom: Apache-2.0. LiTS: CC BY-NC-ND 4.0, cite Bilic et al. 2023, doi:10.1016/j.media.2022.102680. "
         "MSD: CC BY-SA 4.0, cite Antonelli et al. 2022, doi:10.1038/s41467-022-30695-9. BTCV: registration at Synapse. "
-        "CHAOS: as stated at Zenodo, cite Kavur et al. 2021, doi:10.1016/j.media.2020.101950",
+        "CHAOS: CC BY-NC-SA 4.0, cite Kavur et al. 2021, doi:10.1016/j.media.2020.101950",
         access="Phantom: embedded. LiTS: CodaLab competition 17094. MSD Task03_Liver: medicaldecathlon.com. "
         "BTCV: Synapse syn3193805. CHAOS: Zenodo record 3431873. BMAD: its authors' release",
         polarity=-1,

@@ -35,7 +35,7 @@ def prepare(
     ] = None,
     near_duplicates: Annotated[
         str | None,
-        typer.Option(help="For folder: error, group (as one patient) or drop; drawn splits always group."),
+        typer.Option(help="For folder: error (default of given splits), group (as one patient; of drawn) or drop."),
     ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="For folder: skip unusable files.")] = False,
 ) -> None:
