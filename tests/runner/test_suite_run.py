@@ -249,6 +249,19 @@ def test_times_are_estimated_from_what_was_measured(store: Path, tmp_path: Path)
     assert costs.of(run.planned[0]) == rows[0].seconds, "a whole job's time goes first"
 
 
+def test_training_that_jobs_share_is_counted_once(store: Path, tmp_path: Path) -> None:
+    run_all(tmp_path, write_suite(tmp_path, store, preset="smoke", methods=["synomaly"]))
+    made = next(iter(stored_records([tmp_path / "runs"])))
+    cost = made.cost and made.cost.model_copy(update={"train_s": 30.0, "predict_ms_per_image": 0})
+    variants = {"synomaly": [{"stages": 1}, {"lr": 0.01}]}
+    suite = load_suite(write_suite(tmp_path, store, preset="smoke", methods=["synomaly"], variants=variants))
+    run = SuiteRun(suite, tmp_path / "elsewhere", tmp_path / "records", no_progress)
+    costs = Costs()
+    costs.add_records([made.model_copy(update={"cost": cost})])
+    assert [costs.of(job) for job in run.planned] == pytest.approx([30, 30, 30])
+    assert costs.estimate(run.planned).seconds == pytest.approx(60), "stages affect only prediction"
+
+
 def test_the_live_table_resolves_no_config_twice(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load_suite(write_suite(tmp_path, store, methods=["intensity", "position"]))
     run = SuiteRun(suite, tmp_path / "runs", tmp_path / "records", no_progress)

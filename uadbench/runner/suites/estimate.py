@@ -38,11 +38,12 @@ class Costs:
         self._whole: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._train: dict[tuple[str, ...], list[float]] = defaultdict(list)
         self._image: dict[tuple[str, ...], list[float]] = defaultdict(list)
-        self._known: dict[str, float | None] = {}  # default per job until costs are known
+        self._known: dict[str, float | None] = {}  # per job, until other costs are known
+        self._training: dict[str, float] = {}  # how much of that is training, where a record tells it
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Adds the costs in records."""
-        self._known.clear()
+        self._forget()
         for record in records:
             if record.cost is None:
                 continue
@@ -53,12 +54,16 @@ class Costs:
 
     def add_table(self, rows: Iterable[JobRow], planned: dict[str, PlannedRow]) -> None:
         """Adds the measured times of jobs of this suite."""
-        self._known.clear()
+        self._forget()
         for row in rows:
             if row.state != "done" or row.seconds is None or row.id not in planned:
                 continue
             for key in _row_keys(planned[row.id]):
                 self._whole[key].append(row.seconds)
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._training.clear()
 
     def of(self, planned: PlannedRow) -> float | None:
         """Returns the estimated seconds of a job, or None if no similar job has been measured."""
@@ -73,14 +78,21 @@ class Costs:
             if key in self._train and planned.plan is not None:
                 parts = scored_parts(planned.plan.train, planned.plan.test)
                 images = sum(len(items) for _, items in parts.values())
-                return fmean(self._train[key]) + images * fmean(self._image[key])
+                self._training[planned.id] = fmean(self._train[key])
+                return self._training[planned.id] + images * fmean(self._image[key])
         return None
 
     def estimate(self, jobs: Sequence[PlannedRow]) -> Estimate:
-        """Adds up the jobs."""
+        """Adds up the jobs; training that several of them share counts once."""
         times = [self.of(job) for job in jobs]
         known = [time for time in times if time is not None]
-        return Estimate(sum(known), len(times) - len(known))
+        fits: set[str] = set()
+        shared = 0.0
+        for job in jobs:
+            fit = job.plan.fit_key if job.plan else job.id
+            shared += self._training.get(job.id, 0.0) if fit in fits else 0.0
+            fits.add(fit)
+        return Estimate(sum(known) - shared, len(times) - len(known))
 
 
 def _row_keys(planned: PlannedRow) -> list[tuple[str, ...]]:
