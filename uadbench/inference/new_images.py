@@ -22,7 +22,7 @@ from uadbench.core.files import atomic_text, writing
 from uadbench.data.preprocessing.incoming_scale import region_of
 from uadbench.data.preprocessing.intake import squared
 from uadbench.data.reading.folder import MASKS
-from uadbench.data.reading.incoming import Incoming, find_incoming
+from uadbench.data.reading.incoming import Incoming, look_into
 from uadbench.data.reading.region import Regions
 from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.inference.answers import ABNORMAL, lesion_size
@@ -99,7 +99,7 @@ def apply_run(
         raise DataError(f"{out} is inside the input folder.", "Choose another --out: heat-maps would become inputs.")
     if seg:
         check_highdicom()
-    found = find_incoming(source)
+    found, passed = look_into(source)
     fitted = load_fitted(run, device, rule)
     regions = regions or Regions()
     found, masks = regions.find(found, region_of(fitted.dataset))
@@ -143,6 +143,8 @@ def apply_run(
     elif not any(out.iterdir()):
         out.rmdir()
     said = [f"{count} inputs: {note}." for note, count in sorted(notes.items())]
+    if passed:
+        said.append(f"Ignored: {', '.join(f'{count} {what}' for what, count in sorted(passed.items()))}.")
     if fitted.calibration.threshold is None:
         said.append("The run has no threshold from healthy calibration patients: no lesion masks were written.")
     return Applied(rows, problems, scores, [*fitted.predict.notes, *said])

@@ -96,7 +96,7 @@ def read_planes(
     """
     wanted, name = shape_of(scale.dataset), scale.dataset.name
     if mask is None and regions.roi is not None:
-        raise DataError(f"{incoming.first} has no mask in {regions.roi}.", f"Name it {incoming.name}, or NAME_roi.")
+        raise regions.missing(incoming)
     if wanted == "volume" and incoming.shape == "frame":
         raise DataError(f"{incoming.first}: {name} is made of volumes.", "Give NIfTI or DICOM.")
     if wanted == "frame" and incoming.shape == "volume":

@@ -5,6 +5,7 @@ Identifiers (series, patient) only group files while they are read; nothing here
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.reading.dicom_pixels import value_of
+
+MAX_FRAMES = 100_000
+"""Larger numbers in a header are refused before decoding."""
 
 VOLUMES = ("CT", "MR", "PT")
 """Modalities whose files are slices of a volume and need a geometry."""
@@ -92,16 +96,19 @@ def header(path: Path) -> pydicom.Dataset:
         DataError: If the file is damaged or not DICOM.
     """
     try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        if int(value_of(head, "NumberOfFrames") or 1) < 1:
-            raise ValueError("no frames")
-        return head
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd values; damaged ones that matter are errors
+            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+            frames = int(value_of(head, "NumberOfFrames") or 1)
     except Exception as error:  # damaged files raise arbitrary errors
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
+    if not 1 <= frames <= MAX_FRAMES:
+        raise DataError(f"{path} has a header of {frames} frames.", "Export it again.")
+    return head
 
 
 def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]:
-    """Groups the DICOM files of a folder to volumes and frames; unreadable files form a group.
+    """Groups the DICOM files of a folder to volumes and frames; each unreadable file forms its own group.
 
     Args:
         files: Files of one folder; those of ``NO_IMAGES`` are left out.
@@ -114,7 +121,7 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         try:
             head = header(path)
         except DataError:  # reported when it is processed
-            series.setdefault("", []).append((path, pydicom.Dataset()))
+            series.setdefault("" if one_series else str(path), []).append((path, pydicom.Dataset()))
             continue
         modality, patient = str(value_of(head, "Modality") or ""), str(value_of(head, "PatientID") or "")
         if modality in NO_IMAGES:

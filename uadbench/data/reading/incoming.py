@@ -94,19 +94,26 @@ def find_incoming(path: Path) -> list[Incoming]:
     Raises:
         DataError: If the path does not exist or contains nothing readable.
     """
+    return look_into(path)[0]
+
+
+def look_into(path: Path) -> tuple[list[Incoming], Counter[str]]:
+    """Returns what ``find_incoming`` does, and the number of ignored files by ending.
+
+    Raises:
+        DataError: As ``find_incoming``.
+    """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Check --input.")
     if path.name in ("", ".."):  # "." has no name, which a series in it would be called by
         path = path.resolve()
     root = path if path.is_dir() else path.parent
-    found, _ = discover(root, visible(path) if path.is_dir() else [path])
+    found, passed = discover(root, visible(path) if path.is_dir() else [path])
     if path.is_file() and found and found[0].kind == "dicom":
-        found = [
-            Incoming(f"{path.stem}-{one.frame:04d}" if len(found) > 1 else path.stem, *_rest(one)) for one in found
-        ]
+        found = [replace(one, name=f"{path.stem}-{one.frame:04d}" if len(found) > 1 else path.stem) for one in found]
     if not found:
         raise DataError(f"{path} holds no image.", "Give PNG, TIFF, NIfTI or DICOM.")
-    return found
+    return found, passed
 
 
 def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter[str]]:
@@ -193,10 +200,6 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     if not isinstance(original, nib.Nifti1Image):
         original = nib.Nifti1Image(volume.data, volume.affine)
     return NewVolume(volume.data, volume.spacing, original, volume.modality, volume.notes)
-
-
-def _rest(one: Incoming) -> tuple[tuple[Path, ...], Literal["dicom"], Literal["volume", "frame"], int, str, str]:
-    return one.files, "dicom", one.shape, one.frame, one.patient, one.modality
 
 
 def _unique(found: list[Incoming], root: Path) -> list[Incoming]:
