@@ -17,14 +17,25 @@ from uadbench.data.preprocessing.intake import GroupScale, Intake
 from uadbench.data.storage.checks import duplicates_error, near_duplicates
 from uadbench.data.storage.store import Store, StoreWriter
 from uadbench.data.storage.workers import in_order
-from uadbench.datasets.folder.groups import expendable, linked, near, number, odd_bodies, scales, unused
+from uadbench.datasets.folder.decision import Decision, decide
+from uadbench.datasets.folder.groups import (
+    counted_by,
+    doubtful_patients,
+    expendable,
+    linked,
+    near,
+    number,
+    odd_bodies,
+    scales,
+    unused,
+)
 from uadbench.datasets.folder.layouts import find
 from uadbench.datasets.folder.options import Options, read_options
 from uadbench.datasets.folder.patients import with_patients
 from uadbench.datasets.folder.rows import Layout, Row, listed
 from uadbench.datasets.folder.slices import Conversion, Converted, convert
 from uadbench.datasets.folder.split import roles
-from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolved, survey
+from uadbench.datasets.folder.survey import Seen, Task, resolved, survey
 from uadbench.datasets.folder.table import find_table
 
 
@@ -150,7 +161,7 @@ class Folder:
         counted = Counter[str]()
         jobs = self._jobs(found, progress)
         chose = sum(len(job.row.masks) for job in jobs if job.gap is not None)
-        notes = [*found.notes, *self._metrics(rows, role_of)]
+        notes = [*found.notes, *counted_by(rows, role_of, by_slice=self.options.healthy == "slices")]
         notes += [f"Not ranked: {', '.join(why)}."] if why else []
         with StoreWriter.of(
             self,
@@ -205,7 +216,7 @@ class Folder:
         rows = self._grouped(resolved(rows, seen))
         self.drawn = not any(row.split for row in rows)
         role_of, split_notes = roles(rows, by_slice=self.options.healthy == "slices")
-        doubtful = _doubtful(rows, unsure, role_of)
+        doubtful = doubtful_patients(rows, unsure, role_of)
         whole = [row for n, row in enumerate(rows) if n not in faults and row.image.name not in self._dropped]
         kept = [row for row in whole if row.patient not in doubtful]
         if not kept:
@@ -258,17 +269,6 @@ class Folder:
             self._rows = [job.row for job in jobs]
         return jobs
 
-    def _metrics(self, rows: Sequence[Row], role_of: dict[str, Role]) -> list[str]:
-        blind = sum(row.label_only for row in rows)
-        if not any(row.abnormal for row in rows):
-            return ["There are no lesions: only false alarms on healthy images can be counted."]
-        if self.options.healthy == "slices":
-            sick = {row.patient for row in rows if row.abnormal and role_of[row.patient] in (Role.TRAIN, Role.CALIB)}
-            return [
-                f"healthy=slices: {len(sick)} patients with lesions are in train and calib, their masks chose slices."
-            ]
-        return [f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []
-
     def _add(
         self,
         writer: StoreWriter,
@@ -305,16 +305,3 @@ class Folder:
                 thickness=one.thickness,
                 label_only=row.label_only,
             )
-
-
-def _doubtful(rows: Sequence[Row], unsure: set[int], role_of: dict[str, Role]) -> set[str]:
-    """Returns the patients who could count as healthy only because a file of theirs cannot be read.
-
-    Args:
-        rows: All images with their labels.
-        unsure: Positions of bad files that are or may be abnormal.
-        role_of: Role of each patient.
-    """
-    sick = {row.patient for row in rows if row.abnormal}
-    unread = {rows[n].patient for n in unsure}
-    return {one for one in unread if one not in sick or role_of[one] in (Role.TRAIN, Role.CALIB)}

@@ -96,3 +96,27 @@ def odd_bodies(shares: Sequence[float], intake: Intake, rows: Sequence[Row]) -> 
     large, small = sum(one > LARGE for one in shares), sum(one < SMALL for one in shares)
     notes = [f"The body fills over 98 % of {large} of {len(shares)} images: is there a background?"] if large else []
     return [*notes, f"The body fills under 2 % of {small} of {len(shares)} images."] if small else notes
+
+
+def doubtful_patients(rows: Sequence[Row], unsure: set[int], role_of: dict[str, Role]) -> set[str]:
+    """Returns the patients who could count as healthy only because a file of theirs cannot be read.
+
+    Args:
+        rows: All images with their labels.
+        unsure: Positions of bad files that are or may be abnormal.
+        role_of: Role of each patient.
+    """
+    sick = {row.patient for row in rows if row.abnormal}
+    unread = {rows[n].patient for n in unsure}
+    return {one for one in unread if one not in sick or role_of[one] in (Role.TRAIN, Role.CALIB)}
+
+
+def counted_by(rows: Sequence[Row], role_of: dict[str, Role], *, by_slice: bool) -> list[str]:
+    """Returns notes on what the metrics of a store mean."""
+    blind = sum(row.label_only for row in rows)
+    if not any(row.abnormal for row in rows):
+        return ["There are no lesions: only false alarms on healthy images can be counted."]
+    if by_slice:
+        sick = {row.patient for row in rows if row.abnormal and role_of[row.patient] in (Role.TRAIN, Role.CALIB)}
+        return [f"healthy=slices: {len(sick)} patients with lesions are in train and calib, their masks chose slices."]
+    return [f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []
