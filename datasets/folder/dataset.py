@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,9 +22,11 @@ from uadbench.datasets.folder.groups import (
     counted_by,
     doubtful_patients,
     expendable,
+    joined,
     linked,
     near,
     number,
+    numbered,
     odd_bodies,
     scales,
     unused,
@@ -203,17 +205,17 @@ class Folder:
                 f"{source}/dataset.json has the labels {named}.", "Select the lesion labels: --set lesion=2."
             )
         rows, notes, known = with_patients(source, layout.rows, self.told.patient_pattern)
-        rows = sorted(rows, key=lambda row: (row.patient, row.series, row.index, row.image.name))
+        rows = sorted(numbered(rows), key=lambda row: (row.patient, row.series, row.index, row.image.name))
         seen: list[Seen] = []
         for one in in_order(survey, [Task(row, self.told, labels) for row in rows], workers):
             seen.append(one)
             progress(len(seen), len(rows), f"reading {rows[len(seen) - 1].place.name}")
-        decision = decide(rows, seen, self.told, layout.modality)
+        decision = decide(rows, seen, self.told, layout.modality, alone=not known)
         faults = decision.faults | {n: one.fault for n, one in enumerate(seen) if one.fault}
         if faults and (not self.options.skip_bad or len(faults) == len(rows)):
             raise listed([faults[n] for n in sorted(faults)])
         unsure = {n for n, row in enumerate(rows) if seen[n].fault and row.abnormal is not False}
-        rows = self._grouped(resolved(rows, seen))
+        rows = joined(resolved(rows, seen), self._together)
         self.drawn = not any(row.split for row in rows)
         role_of, split_notes = roles(rows, by_slice=self.options.healthy == "slices")
         doubtful = doubtful_patients(rows, unsure, role_of)
@@ -233,10 +235,6 @@ class Folder:
         role_of = {row.patient: role_of[row.patient] for row in kept}
         every = [*layout.notes, *notes, *decision.notes, *split_notes, *skipped, *self._grouping(rows)]
         return _Found(layout, kept, decision, role_of, [*every, *unused(source, layout)], known, lost)
-
-    def _grouped(self, rows: list[Row]) -> list[Row]:
-        owner = {patient: min(group) for group in self._together for patient in group}
-        return [replace(row, patient=owner.get(row.patient, row.patient)) for row in rows]
 
     def _grouping(self, rows: Sequence[Row]) -> list[str]:
         notes = []
@@ -299,7 +297,7 @@ class Folder:
                 image=one.image,
                 body=one.body,
                 mask=one.mask,
-                index=one.index,
+                index=one.index if row.index < 0 else row.index,
                 kind="" if not lesion and row.patient not in sick else "lesion" if lesion else "lesion-patient",
                 spacing=one.spacing,
                 thickness=one.thickness,

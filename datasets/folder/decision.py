@@ -13,6 +13,9 @@ from uadbench.data.preprocessing.look import Look
 from uadbench.datasets.folder.rows import Fault, Row, faulty
 from uadbench.datasets.folder.survey import Seen
 
+FAMILIES = {"US": "us", "MR": "mr"}
+"""Modalities in the DICOM headers of 2-D images."""
+
 
 @dataclass
 class Decision:
@@ -31,7 +34,7 @@ class Decision:
     taken: str = ""
 
 
-def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -> Decision:
+def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str, *, alone: bool = False) -> Decision:
     """Decides the scale of a folder from the survey.
 
     Args:
@@ -39,6 +42,7 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
         seen: Survey result of each.
         told: Options of the user.
         said: Modality according to the layout, "" if unknown.
+        alone: Whether no patients are known.
     """
     usable = [n for n, one in enumerate(seen) if one.fault is None]
     made = Decision(told if told.modality else told.model_copy(update={"modality": said}))
@@ -54,7 +58,7 @@ def decide(rows: Sequence[Row], seen: Sequence[Seen], told: Intake, said: str) -
                 "Prepare them separately.",
             )
         volumes, pictures = ([], pictures) if few is volumes else (volumes, [])
-    made.intake = made.intake.model_copy(update={"shape": "volume" if volumes else "frame"})
+    made.intake = made.intake.model_copy(update={"shape": "volume" if volumes else "frame", "alone": alone})
     if volumes:
         _decide_volumes(rows, seen, volumes, made)
     if pictures:
@@ -125,8 +129,9 @@ def _levels(looks: Sequence[Look]) -> list[str]:
 
 def _decide_pictures(rows: Sequence[Row], seen: Sequence[Seen], which: list[int], made: Decision) -> None:
     intake, updates = made.intake, {}
-    if not intake.modality and (found := {seen[n].modality for n in which}) <= {"US"}:
-        updates["modality"] = "us" if found else ""
+    headers = {seen[n].modality for n in which}
+    if not intake.modality and len(headers) == 1:
+        updates["modality"] = FAMILIES.get(headers.pop(), "")
     family = str(updates.get("modality", intake.modality)).split("-")[0]
     for n in which:
         one, place = seen[n], rows[n].place
@@ -140,6 +145,7 @@ def _decide_pictures(rows: Sequence[Row], seen: Sequence[Seen], which: list[int]
     good = [n for n in which if n not in made.faults]
     numbered = any(rows[n].index >= 0 for n in good)
     updates["together"] = not intake.window and (family == "mr" or (numbered and family in ("", "mr")))
+    updates["loose"] = any(rows[n].index >= 0 and rows[n].image.kind == "dicom" for n in good)
     _signed(rows, seen, good, intake, family, made)
     good = [n for n in good if n not in made.faults]
     tops, scale = _tops(seen, good, made)
@@ -206,7 +212,7 @@ def _tops(seen: Sequence[Seen], which: list[int], made: Decision) -> tuple[dict[
         highest[type_of(seen[n].bits)] = max(highest[type_of(seen[n].bits)], seen[n].high)
     tops = dict(Intake().tops)
     if "16" in highest:
-        tops["16"] = next(float(top) for top in (255, 1023, 4095, 16383, 65535) if highest["16"] <= top)
+        tops["16"] = next((top for top in (255.0, 1023.0, 4095.0, 16383.0) if highest["16"] <= top), 65535.0)
         if tops["16"] < 65535:
             bits = round(np.log2(tops["16"] + 1))
             made.notes.append(f"16-bit images hold no value above {highest['16']:g}: taken as {bits} bits.")

@@ -52,6 +52,8 @@ class Intake(BaseModel):
         plane: axial, coronal or sagittal; "" for the plane of acquisition.
         keep_aspect: Whether slices are padded to squares.
         together: Whether pictures are slices of volumes, scaled per patient and series.
+        alone: Whether no patients were known: each picture is then a volume of its own.
+        loose: Whether pictures are slices of DICOM series.
         tops: What white is in pictures: "8", "16" and "float" to the largest value.
         patient_pattern: Regular expression that finds the patient in a path.
         shape: Whether the store was made of volumes or of pictures, which have no common scale; "" in older stores.
@@ -67,6 +69,8 @@ class Intake(BaseModel):
     plane: Literal["", "axial", "coronal", "sagittal"] = ""
     keep_aspect: bool = False
     together: bool = False
+    alone: bool = False
+    loose: bool = False
     tops: dict[str, float] = Field(default_factory=lambda: {"8": 255.0, "16": 65535.0, "float": 1.0})
     patient_pattern: str = ""
     shape: Literal["", "volume", "frame"] = ""

@@ -80,6 +80,7 @@ class Grouped:
         frames: Frames of the file, for frames.
         patient: Identifier that groups images of a person while a folder is read; "" if unknown.
         modality: E.g. "CT"; "" if unknown.
+        series: Identifier that groups slices of a volume while a folder is read; "" if unknown.
     """
 
     files: tuple[Path, ...]
@@ -87,6 +88,7 @@ class Grouped:
     frames: int = 1
     patient: str = ""
     modality: str = ""
+    series: str = ""
 
 
 def header(path: Path) -> pydicom.Dataset:
@@ -129,7 +131,7 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         frames = int(value_of(head, "NumberOfFrames") or 1)
         placed = value_of(head, "ImagePositionPatient") is not None
         if modality in VOLUMES or one_series or (placed and frames == 1):
-            if frames > 1 or "PerFrameFunctionalGroupsSequence" in head:
+            if is_enhanced(head):
                 found.append(Grouped((path,), "volume", 1, patient, modality))
             else:
                 key = "" if one_series else str(value_of(head, "SeriesInstanceUID") or "")
@@ -140,8 +142,14 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         heads = [head for _, head in members]
         patient = next((str(value_of(h, "PatientID")) for h in heads if value_of(h, "PatientID")), "")
         modality = next((str(value_of(h, "Modality")) for h in heads if value_of(h, "Modality")), "")
-        found.append(Grouped(tuple(path for path, _ in members), "volume", 1, patient, modality))
+        uid = "" if one_series else next((str(value_of(h, "SeriesInstanceUID") or "") for h in heads), "")
+        found.append(Grouped(tuple(path for path, _ in members), "volume", 1, patient, modality, uid))
     return sorted(found, key=lambda each: each.files[0])
+
+
+def is_enhanced(head: pydicom.Dataset) -> bool:
+    """Whether a file holds several slices, or may."""
+    return int(value_of(head, "NumberOfFrames") or 1) > 1 or "PerFrameFunctionalGroupsSequence" in head
 
 
 def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
@@ -151,7 +159,7 @@ def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
         DataError: Naming the missing header entry.
     """
     count = int(value_of(head, "NumberOfFrames") or 1)
-    if count == 1 and "PerFrameFunctionalGroupsSequence" not in head:
+    if not is_enhanced(head):
         return [_place(path, head, [head])]
     shared, each = (value_of(head, f"{name}FunctionalGroupsSequence") or [] for name in ("Shared", "PerFrame"))
     if len(each) != count:

@@ -38,6 +38,7 @@ class Incoming:
         frame: Index of the frame in a multi-frame file.
         patient: DICOM patient identifier, used only to group images while reading, never written.
         modality: Modality in the DICOM header; "" for other files.
+        series: DICOM series identifier of a slice, used only to group images while reading, never written.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Incoming:
     frame: int = 0
     patient: str = ""
     modality: str = ""
+    series: str = ""
 
     @property
     def first(self) -> Path:
@@ -140,6 +142,35 @@ def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter
         kind, shape = ("nifti", "volume") if volume else ("picture", "frame")
         found.append(Incoming(_stem(file, root), (file,), kind, shape))
     return sorted(_unique(found, root), key=lambda each: each.name), passed
+
+
+def is_slice(incoming: Incoming) -> bool:
+    """Whether a volume is one DICOM file that holds one slice."""
+    if incoming.kind != "dicom" or incoming.shape != "volume" or incoming.is_series:
+        return False
+    from uadbench.data.reading.dicom_header import header, is_enhanced
+
+    try:
+        return not is_enhanced(header(incoming.first))
+    except DataError:  # reported when it is read
+        return True
+
+
+def as_slices(source: Path, found: Sequence[Incoming]) -> list[Incoming]:
+    """Returns images with each slice of their DICOM series as a 2-D image of its own, sorted by name.
+
+    Args:
+        source: File or folder that they were found in.
+        found: Images and volumes; enhanced files stay volumes.
+    """
+    root = source if source.is_dir() else source.parent
+    slices: list[Incoming] = []
+    for one in found:
+        if one.is_series:
+            slices += [replace(one, name=_stem(file, root), files=(file,), shape="frame") for file in one.files]
+        else:
+            slices.append(replace(one, shape="frame") if is_slice(one) else one)
+    return sorted(_unique(slices, root), key=lambda each: each.name)
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
@@ -239,9 +270,20 @@ def _series(files: Sequence[Path], root: Path) -> list[Incoming]:
                 for frame in range(group.frames):
                     called = stem if group.frames == 1 else f"{stem}-{frame:04d}"
                     found.append(
-                        Incoming(called, group.files, "dicom", group.shape, frame, group.patient, group.modality)
+                        Incoming(
+                            called,
+                            group.files,
+                            "dicom",
+                            group.shape,
+                            frame,
+                            group.patient,
+                            group.modality,
+                            group.series,
+                        )
                     )
             else:
                 called = name if len(series) == 1 else f"{name}-{series.index(group) + 1}"
-                found.append(Incoming(called, group.files, "dicom", "volume", 0, group.patient, group.modality))
+                found.append(
+                    Incoming(called, group.files, "dicom", "volume", 0, group.patient, group.modality, group.series)
+                )
     return found
