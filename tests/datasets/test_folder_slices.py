@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from tests.support.folder_data import put, series, table, volumes
+from tests.support.folder_data import picture, put, series, table, volumes
 from uadbench.core.dataset import no_progress
 from uadbench.core.errors import DataError
 from uadbench.data.reading.incoming import Incoming
@@ -59,3 +59,14 @@ def test_patients_joined_as_near_duplicates_keep_volumes_and_scales_of_their_own
     assert [row.patient for row in told] == ["a"] * 6 + ["c"] * 3
     assert [scale.location for scale in scales(told, no_progress).values()] == [100, 200, 50]
     assert len({(row.patient, number(row, told), row.index) for row in told}) == 9
+
+
+def test_listed_images_of_one_stem_are_two_images(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    rows = [
+        {"image": put(raw / f"{n}{end}", picture(n + 50 * (end == ".tif"))[0]).name}
+        for n in range(4)
+        for end in (".png", ".tif")
+    ]
+    store = prepare(table(raw, [{**row, "label": "normal"} for row in rows]), tmp_path / "out")
+    assert len({item.patient for item in store.items}) == 8

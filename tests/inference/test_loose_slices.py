@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from uadbench.data.reading.region import Regions
 from uadbench.data.storage.store import Store
 from uadbench.datasets.folder.dataset import Folder
 from uadbench.inference.loose_slices import BY_FOLDER, group_scales
+from uadbench.inference.new_images import apply_run
 from uadbench.inference.new_planes import ScaleOfTraining, read_planes
+from uadbench.runner.execution.run import execute
+from uadbench.runner.planning.plan import plan_run
 
 PATIENTS = 4
 
@@ -156,3 +160,20 @@ def test_a_damaged_slice_costs_its_volume_and_no_other(tmp_path: Path, kind: str
     assert len(failed) == (5 if kind == "dicom" else 4)
     assert all("p1/" in file or "P1_" in file for file in failed)
     assert all(str(bad) in message and file in message for file, message in failed.items())
+
+
+def test_predict_takes_the_slices_of_a_series_apart_if_the_store_did(tmp_path: Path) -> None:
+    raw = dicom(tmp_path / "raw")
+    prepare(raw, tmp_path / "store")
+    plan = plan_run(method="intensity", train=Store(tmp_path / "store"), preset="smoke", overrides={"image_size": 40})
+    run = execute(plan, root=tmp_path / "runs", device="cpu")[1]
+    (raw / "p1" / "2.dcm").write_bytes((raw / "p1" / "2.dcm").read_bytes()[:-100])
+    applied = apply_run(run, raw, tmp_path / "out", "cpu", no_progress)
+    wanted = [f"p{patient}/{z}" for patient in (0, 2, 3) for z in range(5)]
+    assert [row["input"] for row in applied.rows] == wanted
+    assert len(applied.problems) == 5
+    assert all(f"p1{os.sep}2.dcm" in problem for problem in applied.problems)
+    assert {row["top_slice"] for row in applied.rows} == {""}
+    assert (tmp_path / "out" / "p0" / "0_heatmap.png").is_file()
+    scores = [row["score"] for row in applied.rows if row["input"].startswith("p0/")]
+    assert np.ptp(scores) > 0.3  # by a scale of its own each slice would look the same

@@ -141,7 +141,7 @@ def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter
         volume = form is not None and form.kind in VOLUME_KINDS
         kind, shape = ("nifti", "volume") if volume else ("picture", "frame")
         found.append(Incoming(_stem(file, root), (file,), kind, shape))
-    return sorted(_unique(found, root), key=lambda each: each.name), passed
+    return sorted(unique(found, root), key=lambda each: each.name), passed
 
 
 def is_slice(incoming: Incoming) -> bool:
@@ -170,7 +170,7 @@ def as_slices(source: Path, found: Sequence[Incoming]) -> list[Incoming]:
             slices += [replace(one, name=_stem(file, root), files=(file,), shape="frame") for file in one.files]
         else:
             slices.append(replace(one, shape="frame") if is_slice(one) else one)
-    return sorted(_unique(slices, root), key=lambda each: each.name)
+    return sorted(unique(slices, root), key=lambda each: each.name)
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
@@ -233,8 +233,12 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     return NewVolume(volume.data, volume.spacing, original, volume.modality, volume.notes)
 
 
-def _unique(found: list[Incoming], root: Path) -> list[Incoming]:
-    """Gives those of the same name the full path of their file: a.png and a.tif, or a.dcm and its preview a.png."""
+def unique(found: list[Incoming], root: Path) -> list[Incoming]:
+    """Gives those of the same name the full path of their file: a.png and a.tif, or a.dcm and its preview a.png.
+
+    Raises:
+        DataError: If two still have one name.
+    """
     frames = Counter(one.first for one in found)
     while twice := {name for name, count in Counter(one.name for one in found).items() if count > 1}:
         full: list[Incoming] = []
