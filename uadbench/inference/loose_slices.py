@@ -34,9 +34,11 @@ def group_scales(
         return {}
     slices = [one for one in found if one.shape == "frame"]
     series = Counter(one.series for one in slices)
+    # A file whose header cannot be read may be of any volume in its folder.
+    unread = {one.first.parent for one in slices if one.kind == "dicom" and not _has_header(one)}
     members: dict[tuple[str, ...], list[Incoming]] = {}
     for one in slices:
-        key = _volume_of(one, intake, shared=series[one.series] > 1)
+        key = _volume_of(one, intake, told=one.first.parent not in unread, shared=series[one.series] > 1)
         notes.update([BY_FOLDER] if key[0] == "folder" else [])
         members.setdefault(key, []).append(one)
     scales: dict[str, GroupScale | DataError] = {}
@@ -50,23 +52,28 @@ def group_scales(
     return scales
 
 
-def _volume_of(one: Incoming, intake: Intake, *, shared: bool) -> tuple[str, ...]:
+def _has_header(one: Incoming) -> bool:
+    return bool(one.patient or one.series or one.modality)
+
+
+def _volume_of(one: Incoming, intake: Intake, *, told: bool, shared: bool) -> tuple[str, ...]:
     """Returns what the slices of a volume have in common, as far as the store and the file tell.
 
     Args:
         one: A slice.
         intake: The scale of the store.
+        told: Whether headers tell the volumes in its folder.
         shared: Whether others are of the same DICOM series; anonymisation may have given each another.
     """
     if intake.patient_pattern:
         path = PurePath(one.name).with_name(one.first.name).as_posix()
-        told = named(re.compile(intake.patient_pattern), path)
-        if told is not None:
-            return "name", told.patient, told.series
+        found = named(re.compile(intake.patient_pattern), path)
+        if found is not None:
+            return "name", found.patient, found.series
     if intake.alone:
         return "alone", one.name
     folder = str(one.first.parent)
-    if one.patient or (one.series and shared):
+    if told and (one.patient or (one.series and shared)):
         part = "" if not intake.loose else one.series if shared and one.series else folder
         return "header", one.patient, part
     return "folder", folder
