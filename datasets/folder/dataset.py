@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,14 +17,27 @@ from uadbench.data.preprocessing.intake import GroupScale, Intake
 from uadbench.data.storage.checks import duplicates_error, near_duplicates
 from uadbench.data.storage.store import Store, StoreWriter
 from uadbench.data.storage.workers import in_order
-from uadbench.datasets.folder.groups import expendable, linked, near, number, odd_bodies, scales, unused
+from uadbench.datasets.folder.decision import Decision, decide
+from uadbench.datasets.folder.groups import (
+    counted_by,
+    doubtful_patients,
+    expendable,
+    joined,
+    linked,
+    near,
+    number,
+    numbered,
+    odd_bodies,
+    scales,
+    unused,
+)
 from uadbench.datasets.folder.layouts import find
 from uadbench.datasets.folder.options import Options, read_options
 from uadbench.datasets.folder.patients import with_patients
 from uadbench.datasets.folder.rows import Layout, Row, listed
 from uadbench.datasets.folder.slices import Conversion, Converted, convert
 from uadbench.datasets.folder.split import roles
-from uadbench.datasets.folder.survey import Decision, Seen, Task, decide, resolved, survey
+from uadbench.datasets.folder.survey import Seen, Task, resolved, survey
 from uadbench.datasets.folder.table import find_table
 
 
@@ -150,7 +163,7 @@ class Folder:
         counted = Counter[str]()
         jobs = self._jobs(found, progress)
         chose = sum(len(job.row.masks) for job in jobs if job.gap is not None)
-        notes = [*found.notes, *self._metrics(rows, role_of)]
+        notes = [*found.notes, *counted_by(rows, role_of, by_slice=self.options.healthy == "slices")]
         notes += [f"Not ranked: {', '.join(why)}."] if why else []
         with StoreWriter.of(
             self,
@@ -192,20 +205,20 @@ class Folder:
                 f"{source}/dataset.json has the labels {named}.", "Select the lesion labels: --set lesion=2."
             )
         rows, notes, known = with_patients(source, layout.rows, self.told.patient_pattern)
-        rows = sorted(rows, key=lambda row: (row.patient, row.series, row.index, row.image.name))
+        rows = sorted(numbered(rows), key=lambda row: (row.patient, row.series, row.index, row.image.name))
         seen: list[Seen] = []
         for one in in_order(survey, [Task(row, self.told, labels) for row in rows], workers):
             seen.append(one)
             progress(len(seen), len(rows), f"reading {rows[len(seen) - 1].place.name}")
-        decision = decide(rows, seen, self.told, layout.modality)
+        decision = decide(rows, seen, self.told, layout.modality, alone=not known)
         faults = decision.faults | {n: one.fault for n, one in enumerate(seen) if one.fault}
         if faults and (not self.options.skip_bad or len(faults) == len(rows)):
             raise listed([faults[n] for n in sorted(faults)])
         unsure = {n for n, row in enumerate(rows) if seen[n].fault and row.abnormal is not False}
-        rows = self._grouped(resolved(rows, seen))
+        rows = joined(resolved(rows, seen), self._together)
         self.drawn = not any(row.split for row in rows)
         role_of, split_notes = roles(rows, by_slice=self.options.healthy == "slices")
-        doubtful = _doubtful(rows, unsure, role_of)
+        doubtful = doubtful_patients(rows, unsure, role_of)
         whole = [row for n, row in enumerate(rows) if n not in faults and row.image.name not in self._dropped]
         kept = [row for row in whole if row.patient not in doubtful]
         if not kept:
@@ -222,10 +235,6 @@ class Folder:
         role_of = {row.patient: role_of[row.patient] for row in kept}
         every = [*layout.notes, *notes, *decision.notes, *split_notes, *skipped, *self._grouping(rows)]
         return _Found(layout, kept, decision, role_of, [*every, *unused(source, layout)], known, lost)
-
-    def _grouped(self, rows: list[Row]) -> list[Row]:
-        owner = {patient: min(group) for group in self._together for patient in group}
-        return [replace(row, patient=owner.get(row.patient, row.patient)) for row in rows]
 
     def _grouping(self, rows: Sequence[Row]) -> list[str]:
         notes = []
@@ -258,17 +267,6 @@ class Folder:
             self._rows = [job.row for job in jobs]
         return jobs
 
-    def _metrics(self, rows: Sequence[Row], role_of: dict[str, Role]) -> list[str]:
-        blind = sum(row.label_only for row in rows)
-        if not any(row.abnormal for row in rows):
-            return ["There are no lesions: only false alarms on healthy images can be counted."]
-        if self.options.healthy == "slices":
-            sick = {row.patient for row in rows if row.abnormal and role_of[row.patient] in (Role.TRAIN, Role.CALIB)}
-            return [
-                f"healthy=slices: {len(sick)} patients with lesions are in train and calib, their masks chose slices."
-            ]
-        return [f"{blind} abnormal images have no mask: image AUROC and AP alone."] if blind else []
-
     def _add(
         self,
         writer: StoreWriter,
@@ -299,22 +297,9 @@ class Folder:
                 image=one.image,
                 body=one.body,
                 mask=one.mask,
-                index=one.index,
+                index=one.index if row.index < 0 else row.index,
                 kind="" if not lesion and row.patient not in sick else "lesion" if lesion else "lesion-patient",
                 spacing=one.spacing,
                 thickness=one.thickness,
                 label_only=row.label_only,
             )
-
-
-def _doubtful(rows: Sequence[Row], unsure: set[int], role_of: dict[str, Role]) -> set[str]:
-    """Returns the patients who could count as healthy only because a file of theirs cannot be read.
-
-    Args:
-        rows: All images with their labels.
-        unsure: Positions of bad files that are or may be abnormal.
-        role_of: Role of each patient.
-    """
-    sick = {row.patient for row in rows if row.abnormal}
-    unread = {rows[n].patient for n in unsure}
-    return {one for one in unread if one not in sick or role_of[one] in (Role.TRAIN, Role.CALIB)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from uadbench.core.errors import DataError, UserError
 from uadbench.data.reading.formats import stem_of
+from uadbench.data.reading.naming import named
 from uadbench.datasets.folder.rows import NAMED, Row
 
 OFFERED = (
@@ -30,15 +31,6 @@ def compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(f"--patient-pattern '{pattern}' is not a regular expression: {error}.", "Quote it.") from error
-
-
-def patient_in(pattern: re.Pattern[str], name: str) -> str | None:
-    """Returns the patient in a path: the group named patient, otherwise the first group, otherwise the whole match."""
-    match = pattern.search(name)
-    if match is None:
-        return None
-    found = match.groupdict().get("patient") or (match.group(1) if pattern.groups else match.group(0))
-    return found or None
 
 
 def with_patients(source: Path, rows: Sequence[Row], pattern: str) -> tuple[list[Row], list[str], bool]:
@@ -98,14 +90,12 @@ def _by_pattern(source: Path, rows: Sequence[Row], pattern: re.Pattern[str]) -> 
     missed: list[str] = []
     for row in rows:
         name = row.place.relative_to(source).as_posix()
-        patient = patient_in(pattern, name)
-        if patient is None:
+        found = named(pattern, name)
+        if found is None:
             missed.append(name)
             continue
-        match = pattern.search(name)
-        groups = match.groupdict() if match else {}
-        index = int(groups["slice"]) if str(groups.get("slice") or "").isdigit() else row.index
-        told.append(replace(row, patient=patient, series=groups.get("series") or row.series, index=index))
+        index = found.index if found.index >= 0 else row.index
+        told.append(replace(row, patient=found.patient, series=found.series or row.series, index=index))
     if missed:
         more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
         raise DataError(

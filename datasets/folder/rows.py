@@ -90,6 +90,12 @@ class Fault:
     remedy: str
 
 
+def faulty(file: Path, message: str, remedy: str) -> Fault:
+    """Returns why a file cannot be used, as a sentence that names it."""
+    named = message if file.name in message or str(file.parent) in message else f"{file}: {message}"
+    return Fault(file, named if named.endswith(".") else f"{named}.", remedy)
+
+
 def listed(faults: Sequence[Fault]) -> DataError:
     """Returns the error that lists the first ten bad files and counts the others."""
     if len(faults) == 1:

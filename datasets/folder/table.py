@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from uadbench.core.errors import DataError
 from uadbench.data.reading.folder import inside
-from uadbench.data.reading.incoming import Incoming, discover
+from uadbench.data.reading.incoming import Incoming, discover, unique
 from uadbench.datasets.folder.rows import NAMED, Layout, Row
 
 COLUMNS = ("image", "mask", "roi", "patient", "series", "slice", "split", "label")
@@ -48,6 +49,8 @@ def read_table(source: Path, path: Path) -> Layout:
         more = [f"and {len(faults) - NAMED} more."] if len(faults) > NAMED else []
         raise DataError("\n  ".join([f"{path}: {len(faults)} lines are wrong:", *map(str, faults[:NAMED]), *more]))
     _refuse_double(path, rows)
+    images = unique([row.image for row in rows], source)
+    rows = [replace(row, image=image) for row, image in zip(rows, images, strict=True)]
     return Layout(path.name, rows, used=(path,))
 
 

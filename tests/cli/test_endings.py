@@ -66,6 +66,14 @@ def test_a_store_that_another_command_left_unchecked_is_not_finished(tmp_path: P
     assert "other source files" in str(CliRunner().invoke(app, prepare(raw, tmp_path / "out")).exception)
 
 
+def test_quoted_paths_may_start_at_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(two_folders(tmp_path / "raw"))
+    assert CliRunner().invoke(app, prepare(Path("~/raw"), Path("~/out"))).exit_code == 0
+    assert (tmp_path / "out" / "manifest.json").is_file()
+    assert not list(Path().glob("~*"))
+
+
 def test_a_refused_source_leaves_nothing(tmp_path: Path) -> None:
     raw = two_folders(tmp_path / "raw")
     (raw / "normal" / "n0.png").write_bytes(b"damaged")

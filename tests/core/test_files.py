@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from tests.support.disks import small_disk
 from uadbench.core.errors import DataError
-from uadbench.core.files import atomic_text, atomic_write, reserve, sweep_leftovers
+from uadbench.core.files import atomic_text, atomic_write, expanded, reserve, sweep_leftovers
 
 KILLED = """
 import os, signal, sys
@@ -139,3 +139,20 @@ def test_space_that_the_disk_does_not_have_is_refused_before_it_is_mapped(tmp_pa
             reserve(disk / "large.npy")
         del large
         assert listed(disk) == ["maps.npy"]
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("~", "/home/jane"),
+        ("~/x y", "/home/jane/x y"),
+        ("--source=~/x", "--source=/home/jane/x"),
+        ("folder=~/x", "folder=/home/jane/x"),
+        *((text, text) for text in ("lesion=~", "a~/b", "./~/b", "~jane", "(P[0-9]+)~/", "")),
+    ],
+)
+def test_the_home_folder_is_meant_at_the_start_of_a_path(
+    told: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/jane")
+    assert expanded(told) == meant

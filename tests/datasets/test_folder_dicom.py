@@ -111,3 +111,15 @@ def test_every_series_that_cannot_be_used_is_named_and_may_be_skipped(
     assert not (tmp_path / "out").exists()
     store = prepare(tmp_path / "raw", tmp_path / "out", skip_bad=True)
     assert len({item.patient for item in store.items}) == 3
+
+
+def test_files_about_images_beside_a_series_are_counted_and_not_read(tmp_path: Path) -> None:
+    for n in range(3):
+        folder = series(tmp_path / "raw" / "normal" / f"P{n}")
+        for modality in ("SEG", "SR"):
+            about = frame(folder / f"{modality}.dcm", picture(n)[0], modality=modality)
+            about.save_as(folder / f"{modality}.dcm", enforce_file_format=True)
+    store = prepare(tmp_path / "raw", tmp_path / "out")
+    assert (len(store.items), len({item.case for item in store.items})) == (15, 3)
+    (note,) = [note for note in store.manifest.notes if note.startswith("Found and not used")]
+    assert "2 .dcm in normal/P0/" in note

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from uadbench.data.reading.region import Regions
 from uadbench.data.storage.store import Store
 from uadbench.datasets.brain_mri.dataset import BrainMri
 from uadbench.datasets.folder.dataset import Folder
-from uadbench.inference.new_planes import ScaleOfTraining, group_scales, read_planes
+from uadbench.inference.loose_slices import group_scales
+from uadbench.inference.new_planes import ScaleOfTraining, read_planes
 
 
 def stored(store: Store) -> set[bytes]:
@@ -29,10 +31,8 @@ def stored(store: Store) -> set[bytes]:
 def predicted(scale: ScaleOfTraining, source: Path) -> set[bytes]:
     """The same of each plane that ``predict`` would feed to a method."""
     found = find_incoming(source)
-    problems: list[str] = []
-    groups = group_scales(scale.intake, found, problems)
+    groups = group_scales(scale.intake, found, Counter())
     planes = [read_planes(scale, one, Regions(), group=groups.get(one.name)) for one in found]
-    assert problems == []
     return {
         image.tobytes() + body.tobytes() for one in planes for image, body in zip(one.planes, one.bodies, strict=True)
     }

@@ -252,3 +252,13 @@ def test_a_large_picture_is_predicted_at_the_size_of_the_method(pictures_run: Pa
     inside = raw[120:192, 96:168].mean()
     assert inside > np.quantile(raw, 0.95)
     assert float(rows["large"]["score"]) > raw.mean()
+
+
+def test_ignored_files_are_counted(ct_run: Path, tmp_path: Path) -> None:
+    folder = series(tmp_path / "in" / "P0")
+    about = frame(folder / "about.dcm", picture(0)[0], modality="SEG")
+    about.save_as(folder / "about.dcm", enforce_file_format=True)
+    (folder / "notes.txt").write_text("none")
+    rows, problems, notes = predicted(ct_run, tmp_path / "in", tmp_path / "out")
+    assert (list(rows), problems) == (["P0"], [])
+    assert "Ignored: 1 .txt, 1 DICOM without an image." in notes

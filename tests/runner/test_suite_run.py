@@ -201,6 +201,12 @@ def test_a_job_in_progress_elsewhere_is_waited_for(store: Path, tmp_path: Path) 
     assert [row.attempts for row in rows] == [1, 1]
 
 
+def test_a_source_may_be_below_the_home_folder(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(store.parent))
+    suite = write_suite(tmp_path, store, methods=["intensity"], sources={"carotid_us": f"~/{store.name}"})
+    assert states(run_all(tmp_path, suite)[0]) == ["done"]
+
+
 def test_two_rows_that_are_one_job_are_refused(store: Path, tmp_path: Path) -> None:
     sources = {"carotid_us": str(store), "carotid_us@b": str(store)}
     suite = write_suite(tmp_path, store, datasets=["carotid_us", "carotid_us@b"], sources=sources)

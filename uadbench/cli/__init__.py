@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from uadbench.cli import (
     bench,
@@ -25,9 +26,17 @@ from uadbench.cli import (
     tune,
 )
 from uadbench.cli.terminal.endings import guarded
+from uadbench.core.files import expanded
+
+
+class _Commands(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [expanded(each) for each in args])
+
 
 app = typer.Typer(
     name="uadbench",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -23,6 +23,7 @@ EVENT = "uadbench.write"
 _PART = re.compile(r"\.tmp-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}-.")
 # Native writers (torch, safetensors) raise RuntimeErrors without an errno.
 _SAY_FULL = ("no space left on device", "inline_container", "iostream error")
+_HOME = re.compile(r"~$|([\w-]+=)?~(?=/)")  # `NAME=~` alone is YAML's null, not a path
 _DAY = 24 * 3600
 _LONGEST = 120  # characters of the final name kept in a temporary name: names may have 255 bytes
 _STARTED = time.time()
@@ -64,6 +65,15 @@ def atomic_write(final: Path, write: Callable[[Path], object]) -> Path:
         _remove(part)
         raise
     return final
+
+
+def expanded(text: str) -> str:
+    """Returns an argument with ``~`` replaced by the home folder, at its start or after ``NAME=``.
+
+    A shell does so only outside quotes and not after ``=``; YAML files are read by no shell.
+    """
+    found = _HOME.match(text)
+    return text if found is None else f"{found[1] or ''}{Path.home()}{text[found.end() :]}"
 
 
 def part_of(final: Path) -> Path:

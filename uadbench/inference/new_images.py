@@ -22,7 +22,7 @@ from uadbench.core.files import atomic_text, writing
 from uadbench.data.preprocessing.incoming_scale import region_of
 from uadbench.data.preprocessing.intake import squared
 from uadbench.data.reading.folder import MASKS
-from uadbench.data.reading.incoming import Incoming, find_incoming
+from uadbench.data.reading.incoming import Incoming, as_slices, look_into
 from uadbench.data.reading.region import Regions
 from uadbench.evaluation.metrics.pixels import top_mean
 from uadbench.inference.answers import ABNORMAL, lesion_size
@@ -30,7 +30,8 @@ from uadbench.inference.case_report import Picture, render
 from uadbench.inference.dicom_seg import check_highdicom, write_seg
 from uadbench.inference.fitted import Fitted, load_fitted
 from uadbench.inference.heatmaps import calibrated_scale, own_scale, write_mask, write_nifti, write_picture
-from uadbench.inference.new_planes import NewPlanes, ScaleOfTraining, group_scales, read_planes
+from uadbench.inference.loose_slices import group_scales
+from uadbench.inference.new_planes import NewPlanes, ScaleOfTraining, read_planes
 from uadbench.runner.execution.predictions import predict_arrays
 
 COLUMNS = (
@@ -99,10 +100,11 @@ def apply_run(
         raise DataError(f"{out} is inside the input folder.", "Choose another --out: heat-maps would become inputs.")
     if seg:
         check_highdicom()
-    found = find_incoming(source)
+    found, passed = look_into(source)
     fitted = load_fitted(run, device, rule)
-    regions = regions or Regions()
-    found, masks = regions.find(found, region_of(fitted.dataset))
+    regions, intake = regions or Regions(), fitted.calibration.intake
+    loose = intake is not None and intake.loose
+    found, masks = regions.find(as_slices(source, found) if loose else found, region_of(fitted.dataset))
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
@@ -112,8 +114,8 @@ def apply_run(
     drawn = sum(one.name.lower().split("/")[-2] in MASKS for one in found if "/" in one.name)
     if drawn:
         notes["in a folder called as masks are, and predicted as images"] = drawn
-    scale = ScaleOfTraining(fitted.dataset, fitted.job.dataset.recipe, fitted.calibration.intake, fitted.spec.channels)
-    groups = group_scales(scale.intake, found, problems)
+    scale = ScaleOfTraining(fitted.dataset, fitted.job.dataset.recipe, intake, fitted.spec.channels)
+    groups = group_scales(intake, found, notes)
     for done, incoming in enumerate(found):
         progress(done, len(found), incoming.name)
         try:
@@ -142,10 +144,18 @@ def apply_run(
         atomic_text(out / "report.html", _page(fitted, rows, pictures, problems))
     elif not any(out.iterdir()):
         out.rmdir()
+    said = _said(fitted, notes, passed)
+    return Applied(rows, problems, scores, [*fitted.predict.notes, *said])
+
+
+def _said(fitted: Fitted, notes: Counter[str], passed: Counter[str]) -> list[str]:
+    """Returns notes on all inputs, and on the files that are none."""
     said = [f"{count} inputs: {note}." for note, count in sorted(notes.items())]
+    if passed:
+        said.append(f"Ignored: {', '.join(f'{count} {what}' for what, count in sorted(passed.items()))}.")
     if fitted.calibration.threshold is None:
         said.append("The run has no threshold from healthy calibration patients: no lesion masks were written.")
-    return Applied(rows, problems, scores, [*fitted.predict.notes, *said])
+    return said
 
 
 def _segmented(fitted: Fitted, incoming: Incoming, lesion: NDArray[np.bool_], out: Path) -> list[str]:

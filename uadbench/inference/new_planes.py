@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.preprocessing.incoming_scale import NewImage, normalise_new, shape_of
-from uadbench.data.preprocessing.intake import FILLED, GroupScale, Intake, group_scale, type_of
+from uadbench.data.preprocessing.intake import FILLED, GroupScale, Intake, type_of
 from uadbench.data.reading.incoming import Incoming, NewVolume, read_frame, read_new_volume, read_stored
 from uadbench.data.reading.region import Regions
 from uadbench.data.reading.volume import axial, slices_back, slices_last, slicing_axis
@@ -80,7 +78,7 @@ def read_planes(
     incoming: Incoming,
     regions: Regions,
     mask: Path | None = None,
-    group: GroupScale | None = None,
+    group: GroupScale | DataError | None = None,
 ) -> NewPlanes:
     """Reads an image or a volume and scales it like the training data.
 
@@ -89,14 +87,18 @@ def read_planes(
         incoming: The input.
         regions: How masks of the region of interest are read.
         mask: Such a mask.
-        group: The scale of its volume, if 2-D images are slices and scaled together.
+        group: The scale of its volume, or why there is none, if 2-D images are slices and scaled together.
 
     Raises:
         DataError: If it cannot be used.
     """
+    if isinstance(group, DataError):
+        if str(incoming.first) in group.message:
+            raise group
+        raise DataError(f"{incoming.first}: its volume has no scale: {group.message}", group.remedy)
     wanted, name = shape_of(scale.dataset), scale.dataset.name
     if mask is None and regions.roi is not None:
-        raise DataError(f"{incoming.first} has no mask in {regions.roi}.", f"Name it {incoming.name}, or NAME_roi.")
+        raise regions.missing(incoming)
     if wanted == "volume" and incoming.shape == "frame":
         raise DataError(f"{incoming.first}: {name} is made of volumes.", "Give NIfTI or DICOM.")
     if wanted == "frame" and incoming.shape == "volume":
@@ -142,29 +144,3 @@ def _frame(
     notes = (f"fills less than {FILLED:.0%} of the range 0 to {top:g} of its type and looks dark",) if dark else ()
     image, body = normalise_new(scale.dataset, new, scale.recipe, scale.intake)
     return NewPlanes(image[None], body[None], [0], None, 2, stored.spacing, notes)
-
-
-def group_scales(intake: Intake | None, found: Sequence[Incoming], problems: list[str]) -> dict[str, GroupScale]:
-    """Returns the scale of images that are slices of volumes, by name: per patient, otherwise per folder.
-
-    Args:
-        intake: The scale of the store.
-        found: All inputs.
-        problems: Gets a line for each volume without a scale.
-    """
-    if intake is None or not intake.together:
-        return {}
-    members: dict[str, list[Incoming]] = {}
-    for one in found:
-        if one.shape == "frame":
-            match = re.search(intake.patient_pattern, one.name) if intake.patient_pattern else None
-            key = match.group(1) if match and match.re.groups else match.group(0) if match else str(one.first.parent)
-            members.setdefault(key, []).append(one)
-    scales: dict[str, GroupScale] = {}
-    for group in members.values():
-        try:
-            scale = group_scale([read_stored(one).grey() for one in group])
-            scales |= {one.name: scale for one in group}
-        except DataError as error:
-            problems.append(f"{group[0].first}: no scale for the slices of this volume ({error}).")
-    return scales

@@ -21,6 +21,7 @@ from uadbench.data.preprocessing.body import (
     tissue_level,
 )
 from uadbench.data.preprocessing.brain import RINGING
+from uadbench.data.preprocessing.look import Look, look_at
 from uadbench.data.preprocessing.normalise import mr_scale, robust_location, window
 
 CT_WINDOW = (-160.0, 240.0)
@@ -29,8 +30,8 @@ CT_WINDOW = (-160.0, 240.0)
 AIR = -300.0
 """HU below which a voxel is not body; in CT clipped above it, everything above the minimum is body."""
 
-CT_FLOOR = -100.0
-"""Volumes with values below this are assumed to be CT in HU, because magnitudes are not negative."""
+FEW = 0.05
+"""Share of negative values below which they are hardly tissue on a scale whose zero is the background."""
 
 FILLED = 0.1
 """Share of the range of their type below which pictures are said not to fill it."""
@@ -51,6 +52,8 @@ class Intake(BaseModel):
         plane: axial, coronal or sagittal; "" for the plane of acquisition.
         keep_aspect: Whether slices are padded to squares.
         together: Whether pictures are slices of volumes, scaled per patient and series.
+        alone: Whether no patients were known: each picture is then a volume of its own.
+        loose: Whether pictures are slices of DICOM series.
         tops: What white is in pictures: "8", "16" and "float" to the largest value.
         patient_pattern: Regular expression that finds the patient in a path.
         shape: Whether the store was made of volumes or of pictures, which have no common scale; "" in older stores.
@@ -66,6 +69,8 @@ class Intake(BaseModel):
     plane: Literal["", "axial", "coronal", "sagittal"] = ""
     keep_aspect: bool = False
     together: bool = False
+    alone: bool = False
+    loose: bool = False
     tops: dict[str, float] = Field(default_factory=lambda: {"8": 255.0, "16": 65535.0, "float": 1.0})
     patient_pattern: str = ""
     shape: Literal["", "volume", "frame"] = ""
@@ -88,36 +93,6 @@ class Intake(BaseModel):
         return self.body == "auto" or (self.body == "" and self.together)
 
 
-@dataclass(frozen=True)
-class Look:
-    """Statistics of the values of a volume.
-
-    Attributes:
-        low: Minimum.
-        high: Maximum.
-        top: 99th percentile.
-        level: The constant value of its background; None if it has none.
-        modality: Modality in the DICOM header.
-    """
-
-    low: float
-    high: float
-    top: float
-    level: float | None
-    modality: str
-
-    @property
-    def is_ct(self) -> bool:
-        """Whether header or values indicate CT."""
-        return self.modality == "CT" or (self.low <= CT_FLOOR and -self.low > RINGING * abs(self.top))
-
-
-def look_at(data: NDArray[np.float32], modality: str = "") -> Look:
-    """Returns the statistics of a volume (x, y, z)."""
-    level = background_level(data)
-    return Look(float(data.min()), float(data.max()), float(np.quantile(data, 0.99)), level, modality)
-
-
 def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR0911 (a list of rules)
     """Returns what is wrong with a volume under a scale, and the remedy; None if nothing is."""
     if look.low == look.high:
@@ -134,10 +109,16 @@ def fault_of(look: Look, intake: Intake) -> tuple[str, str] | None:  # noqa: PLR
     if look.modality == "CT":
         return "says that it is CT, and the scale is that of MR", "Take CT apart, or prepare with --set modality=ct."
     floor = look.level or 0.0
+    if floor < -RINGING * look.top and 0 < look.negative < FEW:
+        return (
+            f"has a background of {floor:g} and few other negative values: perhaps padding that was interpolated",
+            "Set the background to 0 before resampling, or afterwards all that is negative.",
+        )
     if look.low < floor - RINGING * (look.top - floor):
         return (
-            f"holds values down to {look.low:g}, and magnitudes are not negative: perhaps z-scored",
-            "Save the magnitudes, or say --set modality=ct for CT in HU, modality=other to scale all by one range.",
+            f"holds values down to {look.low:g}, and magnitudes are not negative: perhaps z-scored or padded",
+            "Save magnitudes with a background of 0, or say --set modality=ct for CT in HU, modality=other to scale "
+            "all by one range.",
         )
     return None
 
@@ -173,7 +154,7 @@ def scale_volume(
         return window(data, 0.0, intake.tops["float"]), body
     # Where the frame counts as body, the scale is still that of the tissue in it, as with pictures of one volume.
     tissue = found_body(data) if intake.body == "frame" and region is None else body
-    return mr_scale(data - np.float32(look.level or 0.0), tissue if tissue.any() else body), body
+    return mr_scale(look.magnitudes(data), tissue if tissue.any() else body), body
 
 
 def _body(data: NDArray[np.float32], look: Look, intake: Intake, ct: bool) -> NDArray[np.bool_]:
@@ -203,8 +184,13 @@ def group_scale(slices: Sequence[NDArray[np.float32]]) -> GroupScale:
     """Returns the scale of the slices of a volume, (h, w) each, possibly of several sizes.
 
     Raises:
-        DataError: If they hold no signal.
+        DataError: If they hold no signal, or negative values.
     """
+    low = min(float(one.min()) for one in slices)
+    if low < 0:
+        raise DataError(
+            f"the slices hold values down to {low:g}, and magnitudes are not negative", "Set the background to 0."
+        )
     stack = slices if len({one.shape for one in slices}) > 1 else [np.stack(slices, -1)]
     levels = {background_level(part if part.ndim == 3 else part[..., None]) for part in stack}
     level = levels.pop() if len(levels) == 1 else None

@@ -5,6 +5,7 @@ Identifiers (series, patient) only group files while they are read; nothing here
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 
 from uadbench.core.errors import DataError
 from uadbench.data.reading.dicom_pixels import value_of
+
+MAX_FRAMES = 100_000
+"""Larger numbers in a header are refused before decoding."""
 
 VOLUMES = ("CT", "MR", "PT")
 """Modalities whose files are slices of a volume and need a geometry."""
@@ -76,6 +80,7 @@ class Grouped:
         frames: Frames of the file, for frames.
         patient: Identifier that groups images of a person while a folder is read; "" if unknown.
         modality: E.g. "CT"; "" if unknown.
+        series: Identifier that groups slices of a volume while a folder is read; "" if unknown.
     """
 
     files: tuple[Path, ...]
@@ -83,6 +88,7 @@ class Grouped:
     frames: int = 1
     patient: str = ""
     modality: str = ""
+    series: str = ""
 
 
 def header(path: Path) -> pydicom.Dataset:
@@ -92,16 +98,19 @@ def header(path: Path) -> pydicom.Dataset:
         DataError: If the file is damaged or not DICOM.
     """
     try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
-        if int(value_of(head, "NumberOfFrames") or 1) < 1:
-            raise ValueError("no frames")
-        return head
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd values; damaged ones that matter are errors
+            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(TAGS))
+            frames = int(value_of(head, "NumberOfFrames") or 1)
     except Exception as error:  # damaged files raise arbitrary errors
         raise DataError(f"{path} is not a readable DICOM file.", "Export it again.") from error
+    if not 1 <= frames <= MAX_FRAMES:
+        raise DataError(f"{path} has a header of {frames} frames.", "Export it again.")
+    return head
 
 
 def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]:
-    """Groups the DICOM files of a folder to volumes and frames; unreadable files form a group.
+    """Groups the DICOM files of a folder to volumes and frames; each unreadable file forms its own group.
 
     Args:
         files: Files of one folder; those of ``NO_IMAGES`` are left out.
@@ -114,7 +123,7 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         try:
             head = header(path)
         except DataError:  # reported when it is processed
-            series.setdefault("", []).append((path, pydicom.Dataset()))
+            series.setdefault("" if one_series else str(path), []).append((path, pydicom.Dataset()))
             continue
         modality, patient = str(value_of(head, "Modality") or ""), str(value_of(head, "PatientID") or "")
         if modality in NO_IMAGES:
@@ -122,7 +131,7 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         frames = int(value_of(head, "NumberOfFrames") or 1)
         placed = value_of(head, "ImagePositionPatient") is not None
         if modality in VOLUMES or one_series or (placed and frames == 1):
-            if frames > 1 or "PerFrameFunctionalGroupsSequence" in head:
+            if is_enhanced(head):
                 found.append(Grouped((path,), "volume", 1, patient, modality))
             else:
                 key = "" if one_series else str(value_of(head, "SeriesInstanceUID") or "")
@@ -133,8 +142,14 @@ def grouped(files: Iterable[Path], *, one_series: bool = False) -> list[Grouped]
         heads = [head for _, head in members]
         patient = next((str(value_of(h, "PatientID")) for h in heads if value_of(h, "PatientID")), "")
         modality = next((str(value_of(h, "Modality")) for h in heads if value_of(h, "Modality")), "")
-        found.append(Grouped(tuple(path for path, _ in members), "volume", 1, patient, modality))
+        uid = "" if one_series else next((str(value_of(h, "SeriesInstanceUID") or "") for h in heads), "")
+        found.append(Grouped(tuple(path for path, _ in members), "volume", 1, patient, modality, uid))
     return sorted(found, key=lambda each: each.files[0])
+
+
+def is_enhanced(head: pydicom.Dataset) -> bool:
+    """Whether a file holds several slices, or may."""
+    return int(value_of(head, "NumberOfFrames") or 1) > 1 or "PerFrameFunctionalGroupsSequence" in head
 
 
 def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
@@ -144,7 +159,7 @@ def placed(path: Path, head: pydicom.Dataset) -> list[Placed]:
         DataError: Naming the missing header entry.
     """
     count = int(value_of(head, "NumberOfFrames") or 1)
-    if count == 1 and "PerFrameFunctionalGroupsSequence" not in head:
+    if not is_enhanced(head):
         return [_place(path, head, [head])]
     shared, each = (value_of(head, f"{name}FunctionalGroupsSequence") or [] for name in ("Shared", "PerFrame"))
     if len(each) != count:

@@ -38,6 +38,7 @@ class Incoming:
         frame: Index of the frame in a multi-frame file.
         patient: DICOM patient identifier, used only to group images while reading, never written.
         modality: Modality in the DICOM header; "" for other files.
+        series: DICOM series identifier of a slice, used only to group images while reading, never written.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Incoming:
     frame: int = 0
     patient: str = ""
     modality: str = ""
+    series: str = ""
 
     @property
     def first(self) -> Path:
@@ -94,19 +96,26 @@ def find_incoming(path: Path) -> list[Incoming]:
     Raises:
         DataError: If the path does not exist or contains nothing readable.
     """
+    return look_into(path)[0]
+
+
+def look_into(path: Path) -> tuple[list[Incoming], Counter[str]]:
+    """Returns what ``find_incoming`` does, and the number of ignored files by ending.
+
+    Raises:
+        DataError: As ``find_incoming``.
+    """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Check --input.")
     if path.name in ("", ".."):  # "." has no name, which a series in it would be called by
         path = path.resolve()
     root = path if path.is_dir() else path.parent
-    found, _ = discover(root, visible(path) if path.is_dir() else [path])
+    found, passed = discover(root, visible(path) if path.is_dir() else [path])
     if path.is_file() and found and found[0].kind == "dicom":
-        found = [
-            Incoming(f"{path.stem}-{one.frame:04d}" if len(found) > 1 else path.stem, *_rest(one)) for one in found
-        ]
+        found = [replace(one, name=f"{path.stem}-{one.frame:04d}" if len(found) > 1 else path.stem) for one in found]
     if not found:
         raise DataError(f"{path} holds no image.", "Give PNG, TIFF, NIfTI or DICOM.")
-    return found
+    return found, passed
 
 
 def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter[str]]:
@@ -132,7 +141,36 @@ def discover(root: Path, files: Iterable[Path]) -> tuple[list[Incoming], Counter
         volume = form is not None and form.kind in VOLUME_KINDS
         kind, shape = ("nifti", "volume") if volume else ("picture", "frame")
         found.append(Incoming(_stem(file, root), (file,), kind, shape))
-    return sorted(_unique(found, root), key=lambda each: each.name), passed
+    return sorted(unique(found, root), key=lambda each: each.name), passed
+
+
+def is_slice(incoming: Incoming) -> bool:
+    """Whether a volume is one DICOM file that holds one slice."""
+    if incoming.kind != "dicom" or incoming.shape != "volume" or incoming.is_series:
+        return False
+    from uadbench.data.reading.dicom_header import header, is_enhanced
+
+    try:
+        return not is_enhanced(header(incoming.first))
+    except DataError:  # reported when it is read
+        return True
+
+
+def as_slices(source: Path, found: Sequence[Incoming]) -> list[Incoming]:
+    """Returns images with each slice of their DICOM series as a 2-D image of its own, sorted by name.
+
+    Args:
+        source: File or folder that they were found in.
+        found: Images and volumes; enhanced files stay volumes.
+    """
+    root = source if source.is_dir() else source.parent
+    slices: list[Incoming] = []
+    for one in found:
+        if one.is_series:
+            slices += [replace(one, name=_stem(file, root), files=(file,), shape="frame") for file in one.files]
+        else:
+            slices.append(replace(one, shape="frame") if is_slice(one) else one)
+    return sorted(unique(slices, root), key=lambda each: each.name)
 
 
 def read_frame(incoming: Incoming, channels: int) -> NDArray[np.float32]:
@@ -195,12 +233,12 @@ def read_new_volume(incoming: Incoming) -> NewVolume:
     return NewVolume(volume.data, volume.spacing, original, volume.modality, volume.notes)
 
 
-def _rest(one: Incoming) -> tuple[tuple[Path, ...], Literal["dicom"], Literal["volume", "frame"], int, str, str]:
-    return one.files, "dicom", one.shape, one.frame, one.patient, one.modality
+def unique(found: list[Incoming], root: Path) -> list[Incoming]:
+    """Gives those of the same name the full path of their file: a.png and a.tif, or a.dcm and its preview a.png.
 
-
-def _unique(found: list[Incoming], root: Path) -> list[Incoming]:
-    """Gives those of the same name the full path of their file: a.png and a.tif, or a.dcm and its preview a.png."""
+    Raises:
+        DataError: If two still have one name.
+    """
     frames = Counter(one.first for one in found)
     while twice := {name for name, count in Counter(one.name for one in found).items() if count > 1}:
         full: list[Incoming] = []
@@ -236,9 +274,20 @@ def _series(files: Sequence[Path], root: Path) -> list[Incoming]:
                 for frame in range(group.frames):
                     called = stem if group.frames == 1 else f"{stem}-{frame:04d}"
                     found.append(
-                        Incoming(called, group.files, "dicom", group.shape, frame, group.patient, group.modality)
+                        Incoming(
+                            called,
+                            group.files,
+                            "dicom",
+                            group.shape,
+                            frame,
+                            group.patient,
+                            group.modality,
+                            group.series,
+                        )
                     )
             else:
                 called = name if len(series) == 1 else f"{name}-{series.index(group) + 1}"
-                found.append(Incoming(called, group.files, "dicom", "volume", 0, group.patient, group.modality))
+                found.append(
+                    Incoming(called, group.files, "dicom", "volume", 0, group.patient, group.modality, group.series)
+                )
     return found

@@ -3,7 +3,7 @@
 - Two values, 0 and another: the other is the mask.
 - Colours on black: non-black pixels are the mask; with ``labels`` each value of a grey or palette mask is a label.
 - Varying transparency: opaque pixels are the mask, restricted to non-black ones if there are any.
-- JPEG: values of at least half the range are the mask; a darker one that is not black is refused.
+- JPEG: values of at least half the range are the mask; a darker one that is not black is refused, and so are labels.
 - Anything else is refused; masks are never guessed.
 """
 
@@ -23,6 +23,9 @@ from uadbench.data.reading.raster import decode
 
 MOST_COLOURS = 8
 """Number of colours above which a file is an image, not a mask."""
+
+WHITE = (255, 65535)
+"""Values of masks drawn in white, with 8 and 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,12 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
     pixels, bits, mode = decode(path)
     if shape is not None and pixels.shape[:2] != tuple(shape):
         raise DataError(f"{path} has the shape {pixels.shape[:2]}, its image {shape}.", "Use the mask of that image.")
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
     if labels:
+        if jpeg:
+            raise DataError(
+                f"{path} is a JPEG, which changes the values of labels.", "Save labels as PNG, or remove --set lesion."
+            )
         values = _labels(path, pixels, mode)
         _check_one_value(path, values, labels, mode)
         return Drawn(np.isin(values, labels))
@@ -73,7 +81,7 @@ def read_drawn_mask(path: Path, shape: tuple[int, ...] | None = None, labels: Se
             inside = opaque & (colours.max(2) > 0) if drawn else opaque
             return Drawn(inside, "masks with transparency: what is opaque counts as marked")
         pixels = colours
-    if path.suffix.lower() in (".jpg", ".jpeg"):
+    if jpeg:
         grey = pixels.max(axis=2) if pixels.ndim == 3 else pixels
         if 0 < grey.max() < 128:
             raise DataError(f"{path} is a JPEG with no value of at least half the range.", "Binarise the mask.")
@@ -118,10 +126,10 @@ def _labels(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
 
 
 def _check_one_value(path: Path, values: NDArray[Any], labels: Sequence[int], mode: str) -> None:
-    """Refuses a mask drawn in one value, 255 or that of 1-bit files, which is not among the labels."""
-    held = [int(value) for value in np.unique(values) if value != 0]
-    if (held == [255] or (mode == "1" and held)) and held[0] not in labels:
+    """Refuses a mask drawn in one value, white or that of 1-bit files, which is not among the labels."""
+    held = [value for value in np.unique(values) if value != 0]
+    if len(held) == 1 and (held[0] in WHITE or mode == "1") and held[0] not in labels:
         wanted = ", ".join(str(label) for label in labels)
         raise DataError(
-            f"{path} holds the values 0 and {held[0]}, none of the labels {wanted}.", f"Use --set lesion={held[0]}."
+            f"{path} holds the values 0 and {held[0]:g}, none of the labels {wanted}.", f"Use --set lesion={held[0]:g}."
         )

@@ -133,6 +133,7 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
         return (*_array(path), "")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of damaged metadata; damaged pixels are errors
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
@@ -154,8 +155,8 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
                 pixels = np.asarray(flat)
                 if mode == "I" and pixels.size and (pixels.max() > 65535 or pixels.min() < -32768):
                     raise DataError(f"{path} holds integers of more than 16 bits.", "Save it with 8 or 16 bits.")
-                if mode.startswith("I;16") and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow turns 8 bits alone
-                    pixels = 65535 - pixels
+                if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow turns 1 to 8 bits alone
+                    pixels = _turned(path, pixels, mode)
                 return pixels, bits, mode
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the table and --source.") from error
@@ -163,6 +164,12 @@ def decode(path: Path) -> tuple[NDArray[Any], int, str]:
         raise DataError(f"{path} has a header of too many pixels.", "Download it again, or divide it.") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError) as error:
         raise DataError(f"{path} is truncated or not an image.", "Download it again, or save it as PNG.") from error
+
+
+def _turned(path: Path, pixels: NDArray[Any], mode: str) -> NDArray[Any]:
+    if mode == "F":
+        raise DataError(f"{path} holds floats of which 0 is white.", "Save it with 0 as black.")
+    return 65535 - pixels if mode.startswith("I;16") else pixels
 
 
 def _is_deep(path: Path, tags: Mapping[int, Any]) -> bool:

@@ -71,6 +71,13 @@ class Regions:
         images = [each for each in found if not taken & {each.first.resolve(), each.first.resolve().parent}]
         return images, {each.name: masks[each.name] for each in images if each.name in masks}
 
+    def missing(self, incoming: Incoming) -> DataError:
+        """Returns the error for an image without a mask, although masks were given."""
+        end = _suffixes(incoming)[0]
+        return DataError(
+            f"{incoming.first} has no mask in {self.roi}.", f"Call it {incoming.name}{end} or {incoming.name}_roi{end}."
+        )
+
     def of_volume(self, file: Path, incoming: Incoming, volume: NewVolume) -> NDArray[np.bool_]:
         """Returns the region of a volume, (x, y, z) in RAS order.
 
@@ -113,8 +120,11 @@ def _speaking_of_regions() -> Generator[None]:
     try:
         yield
     except DataError as error:
-        remedy = re.sub(r"--set lesion(=[\d,]+)?", "--roi-label", error.remedy)
-        raise DataError(error.message, remedy) from error
+        raise DataError(error.message, re.sub(r"--set lesion(=([\d,]+))?", _option, error.remedy)) from error
+
+
+def _option(lesion: re.Match[str]) -> str:
+    return " ".join(f"--roi-label {label}" for label in lesion[2].split(",")) if lesion[2] else "--roi-label"
 
 
 def _ends(incoming: Incoming, organ: str) -> list[str]:

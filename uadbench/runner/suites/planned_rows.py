@@ -7,6 +7,7 @@ from pathlib import Path
 
 from uadbench.core.dataset import Progress
 from uadbench.core.errors import UserError
+from uadbench.core.files import expanded
 from uadbench.data.storage.store import Store
 from uadbench.runner.planning.datasets import open_source
 from uadbench.runner.planning.plan import Plan, plan_run
@@ -79,7 +80,7 @@ def _open(
     key = (name, source)
     if key not in opened:
         try:
-            place = source if source == "phantom" else str(base / source)
+            place = source if source == "phantom" else str(base / expanded(source))
             opened[key] = open_source(registered(name), place, progress)
         except UserError as error:
             opened[key] = error
