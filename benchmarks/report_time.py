@@ -54,7 +54,8 @@ def timed(count: int) -> tuple[float, float, int]:
     with tempfile.TemporaryDirectory() as scratch:
         records, out = Path(scratch) / "records", Path(scratch) / "out"
         found = gather(COMMITTED, count, records)
-        shutil.copyfile(COMMITTED.parent / EARLIER, Path(scratch) / EARLIER)
+        if (kept := COMMITTED.parent / EARLIER).is_file():
+            shutil.copyfile(kept, Path(scratch) / EARLIER)
         out.mkdir()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
