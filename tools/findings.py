@@ -186,7 +186,7 @@ def real_tables(tables: Sequence[Table]) -> str:
 def answer(table: Table, asked: Claim) -> Answer | None:
     """Returns what one dataset says about a claim, None if its rows have not been run."""
     if asked.second == BEST_TRIVIAL:
-        label = table.best(lambda it: it.record.method.name in TRIVIAL, "quick")
+        label = table.best(_trivial, "quick")
     elif asked.second == BEST_OTHER:
         label = table.best(lambda it: _other(it, asked.first), "quick")
     elif asked.second == BEST_SIGNED:
@@ -211,7 +211,7 @@ def kinds_table(tables: Sequence[Table]) -> str:
         labels = [
             "synomaly",
             table.best(lambda it: _other(it, "synomaly"), "quick"),
-            table.best(lambda it: it.record.method.name in TRIVIAL, "quick"),
+            table.best(_trivial, "quick"),
             SUPERVISED,
         ]
         groups = [table.rows.get((label, "quick"), []) for label in labels]
@@ -250,6 +250,11 @@ def filled(page: str, parts: Mapping[str, str]) -> str:
             raise DataError(f"The page has no markers {begin} and {end}.", "Add them where the table belongs.")
         page = content
     return page
+
+
+def _trivial(entry: Entry) -> bool:
+    """Whether a row is a trivial baseline as it is, not an ablation of one."""
+    return entry.record.method.name in TRIVIAL and not is_ablation(entry.record)
 
 
 def _other(entry: Entry, label: str) -> bool:

@@ -54,6 +54,17 @@ def test_seeds_are_averaged_and_rows_ranked_by_case_ap(tmp_path: Path) -> None:
     assert rows["synomaly"].versus_trivial.beats is None  # larger, but without case tables nothing was tested
 
 
+def test_an_ablation_of_a_trivial_baseline_is_no_bar(tmp_path: Path) -> None:
+    three_seeds(tmp_path, "mean_residual", 0.3)
+    three_seeds(tmp_path, "mean_residual", 0.7, method__label="mean_residual[signed=true]")
+    three_seeds(tmp_path, "synomaly", 0.5)
+    (arena,) = board_of(tmp_path).arenas
+    versus = rows_of(arena)["synomaly"].versus_trivial
+    assert versus is not None
+    assert versus.baseline == "mean_residual"
+    assert versus.difference == pytest.approx(0.2)
+
+
 def test_better_means_that_the_paired_interval_lies_above_zero(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     hard = rng.uniform(0.1, 0.7, PATIENTS)

@@ -222,11 +222,14 @@ def _patient_interval(key: str, entries: list[Entry]) -> Interval:
 
 
 def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
-    """Returns the records of the trivial baseline with the largest case AP; even with fewer than three seeds."""
+    """Returns the records of the trivial baseline with the largest case AP; even with fewer than three seeds.
+
+    A baseline with settings changed by hand is no bar: it is an ablation, and would move the marks of all other rows.
+    """
     best: tuple[float, str, list[Entry]] | None = None
     for group in groups:
         done = [entry for entry in group if entry.record.status == "done"]
-        if group[0].record.method.name not in TRIVIAL or not done:
+        if group[0].record.method.name not in TRIVIAL or is_ablation(group[0].record) or not done:
             continue
         value = _mean([e.record.metrics[RANKING_KEY].value for e in done if RANKING_KEY in e.record.metrics])
         label = group[0].record.method.label
