@@ -78,4 +78,4 @@ docs: .venv/.stamp
 
 report: .venv/.stamp
 	$(BIN)/python -m uadbench report
-	$(BIN)/python tools/findings.py
+	$(BIN)/python -m tools.findings

@@ -1,6 +1,6 @@
 """Fills the tables of docs/findings.md from the committed records; part of ``make report``.
 
-Usage: python tools/findings.py [--records leaderboard/records] [--page docs/findings.md]
+Usage: python -m tools.findings [--records leaderboard/records] [--page docs/findings.md]
 
 A claim compares two rows on the same test patients: the difference in case AP, averaged over training seeds, with its
 95 % bootstrap interval over patients. It is confirmed where the interval lies above 0 and Wilcoxon's signed-rank test,
@@ -12,53 +12,26 @@ the seeds that both have.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from tools.findings_rows import Table, read_tables
 from uadbench.core.errors import DataError
 from uadbench.core.files import atomic_text, between_markers
-from uadbench.evaluation.protocol.headline import DICE, STRICT
+from uadbench.evaluation.protocol.headline import DICE
 from uadbench.evaluation.statistics.comparisons import Difference, holm, paired_difference
 from uadbench.evaluation.statistics.intervals import Interval
-from uadbench.records.read import Entry, read_entries
-from uadbench.report.tables.matrix import make_matrices, modality, version_order
-from uadbench.report.tables.model import Arena, Row
+from uadbench.records.read import Entry
 from uadbench.report.tables.patients import patient_bootstrap, patient_values
-from uadbench.report.tables.tables import MIN_SEEDS, TIERS, TRIVIAL, is_ablation, make_leaderboard, tier_of
+from uadbench.report.tables.tables import MIN_SEEDS, TIERS, TRIVIAL, is_ablation, tier_of
 
 BEST_TRIVIAL, BEST_OTHER = "the best trivial baseline", "the best other method without lesion labels"
 BEST_SIGNED = "the best method with a signed residual"
 SUPERVISED = "unet[pretrained=false]"
 FLAIR = ("synomaly[sigma=3.0,threshold=175.0]", "synomaly[offset=0.5]")  # US, CT; published for MRI
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows of one question in every preset: finished records by label and preset, one per seed."""
-
-    arena: Arena
-    rows: Mapping[tuple[str, str], list[Entry]]
-
-    @property
-    def name(self) -> str:
-        """Modality and version of a phantom, name and source of other data, and where it was trained if elsewhere."""
-        tested, trained = self.arena.tested, self.arena.trained
-        if tested.source == "phantom":
-            return f"{modality(tested.name)} (version {tested.version})"
-        told = "" if tested == trained else f", trained on {trained.name} ({trained.source})"
-        return f"{tested.name} ({tested.source}{told})"
-
-    def best(self, wanted: Callable[[Entry], bool], preset: str, seeds: int = MIN_SEEDS) -> str:
-        """Returns the label with the largest mean case AP among rows of enough seeds, "" if there is none."""
-        means = {
-            label: _mean(entries)
-            for (label, own), entries in self.rows.items()
-            if own == preset and len(entries) >= seeds and wanted(entries[0])
-        }
-        return max(means, key=lambda label: means[label], default="")
 
 
 @dataclass(frozen=True)
@@ -123,22 +96,6 @@ def main() -> None:
         "real": real_tables(others) if others else "No records of real images yet: `uadbench bench real`.",
     }
     atomic_text(asked.page, filled(asked.page.read_text(encoding="utf-8"), parts))
-
-
-def read_tables(records: Path) -> list[Table]:
-    """Returns a table per column of the leaderboard's matrices of preset quick, in their order.
-
-    Raises:
-        DataError: If a record cannot be read.
-    """
-    entries, refusals = read_entries([records])
-    if refusals:
-        raise DataError(f"{refusals[0].file}: {refusals[0].reason}")
-    known = {entry.record.id: entry for entry in entries}
-    arenas = make_leaderboard(entries, refusals).arenas
-    shown = [it for it in make_matrices(arenas, known) if it.rules[0] == STRICT and it.preset == "quick"]
-    columns = [arena for matrix in shown if not matrix.version for arena in matrix.columns]
-    return [Table(arena, _rows(arena, arenas, known)) for arena in columns]
 
 
 @dataclass(frozen=True)
@@ -264,21 +221,6 @@ def _other(entry: Entry, label: str) -> bool:
     return free and method.label != label and not is_ablation(entry.record) and "tuned" not in method.label
 
 
-def _rows(arena: Arena, arenas: Sequence[Arena], known: Mapping[str, Entry]) -> dict[tuple[str, str], list[Entry]]:
-    """Returns the rows of a question in all presets, of each label the newest version of its method."""
-    same = [
-        it for it in arenas if (it.tested, it.trained, it.protocol) == (arena.tested, arena.trained, arena.protocol)
-    ]
-    rows = [(it.preset, row) for it in same for table in it.tables for row in table.rows]
-    rows.sort(key=lambda pair: version_order(pair[1].version))  # a newer one replaces an older one below
-    return {(row.label, preset): _by_seed(row, known) for preset, row in rows}
-
-
-def _by_seed(row: Row, known: Mapping[str, Entry]) -> list[Entry]:
-    entries = [known[key] for key in row.records if known[key].record.status == "done"]
-    return sorted(entries, key=lambda it: it.record.seed)
-
-
 def _kinds(entries: Sequence[Entry]) -> list[tuple[str, int]]:
     if not entries or entries[0].cases is None:
         return []
@@ -306,11 +248,6 @@ def _number(entries: Sequence[Entry], column: str) -> str:
 def _few(seeds: int) -> str:
     """Returns a remark on fewer than three seeds, "" otherwise."""
     return "" if seeds >= MIN_SEEDS else f", {seeds} seed{'s' if seeds > 1 else ''}"
-
-
-def _mean(entries: Sequence[Entry]) -> float:
-    values = patient_values("ap", entries)
-    return 0.0 if values is None else float(values.mean())
 
 
 def _standing(found: Difference, p_value: float | None) -> str:

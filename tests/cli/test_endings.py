@@ -77,7 +77,8 @@ def test_quoted_paths_may_start_at_the_home_folder(tmp_path: Path, monkeypatch: 
 def test_a_refused_source_leaves_nothing(tmp_path: Path) -> None:
     raw = two_folders(tmp_path / "raw")
     (raw / "normal" / "n0.png").write_bytes(b"damaged")
-    assert isinstance(CliRunner().invoke(app, prepare(raw, tmp_path / "out")).exception, DataError)
+    for out in (tmp_path / "out", tmp_path / "new" / "folder" / "out"):
+        assert isinstance(CliRunner().invoke(app, prepare(raw, out)).exception, DataError)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.findings import BEST_TRIVIAL, Answer, Claim, Table, answer, claims_table, filled, read_tables
+from tools.findings import BEST_TRIVIAL, Answer, Claim, answer, claims_table, filled
+from tools.findings_rows import Table, read_tables
 from uadbench.core.errors import DataError
 from uadbench.evaluation.statistics.comparisons import Difference
 from uadbench.report.tables.model import Leaderboard, Row

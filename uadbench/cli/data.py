@@ -6,6 +6,7 @@ import inspect
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,6 +102,7 @@ def _prepared(
             # Only the process that prepared it knows the files of its items, which the check names.
             shutil.rmtree(out)
             left = False
+    made = [folder for folder in _note_of(out).parents if not folder.exists()]
     try:
         if left:
             found = "a finished store whose preparation was stopped before the check"
@@ -110,6 +112,9 @@ def _prepared(
             found = maker.prepare(source, out, recipe, workers, progress)
     except UserError:
         _note_of(out).unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
         raise
     try:
         if settle is not None and settle(Store(out)):

@@ -149,7 +149,7 @@ def apply_run(
 
 
 def _said(fitted: Fitted, notes: Counter[str], passed: Counter[str]) -> list[str]:
-    """Returns notes on all inputs, and on the files that are none."""
+    """Returns notes on the inputs and on ignored files."""
     said = [f"{count} inputs: {note}." for note, count in sorted(notes.items())]
     if passed:
         said.append(f"Ignored: {', '.join(f'{count} {what}' for what, count in sorted(passed.items()))}.")

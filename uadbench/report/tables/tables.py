@@ -224,7 +224,7 @@ def _patient_interval(key: str, entries: list[Entry]) -> Interval:
 def _best_trivial(groups: list[list[Entry]]) -> list[Entry]:
     """Returns the records of the trivial baseline with the largest case AP; even with fewer than three seeds.
 
-    A baseline with settings changed by hand is no bar: it is an ablation, and would move the marks of all other rows.
+    Baselines with settings changed by hand do not count: they are ablations, and would move the marks of other rows.
     """
     best: tuple[float, str, list[Entry]] | None = None
     for group in groups:

@@ -210,7 +210,7 @@ def _start_of(file: Path) -> bytes:
         return stream.read(LARGEST_WORDS)
 
 
-def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:
+def take_weights(work: Path, folder: RunFolder) -> None:
     """Stores the weights written by a child in the run's folder.
 
     Raises:
@@ -222,4 +222,3 @@ def take_weights(work: Path, folder: RunFolder) -> dict[str, torch.Tensor]:
     except (OSError, DataError) as error:
         raise JobFailed("The isolated process left no readable weights.") from error
     folder.save_weights(state)
-    return state
